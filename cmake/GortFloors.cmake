@@ -1,0 +1,17 @@
+# Sources of a floor: every .cc and .S in its folder but tests and benchmarks, which stand beside their
+# units as x_test.cc and x_bench.cc. Dropping a file into a floor is all that it takes to build it.
+function(gort_floor_sources out)
+  set(all)
+  foreach(floor IN LISTS ARGN)
+    set(dir ${PROJECT_SOURCE_DIR}/src/${floor})
+    file(GLOB found CONFIGURE_DEPENDS ${dir}/*.cc)
+    list(FILTER found EXCLUDE REGEX "_(test|bench)\\.cc$")
+    list(APPEND all ${found})
+    if(floor STREQUAL "arch")
+      file(GLOB asm CONFIGURE_DEPENDS ${dir}/${CMAKE_SYSTEM_PROCESSOR}/*.S ${dir}/${CMAKE_SYSTEM_PROCESSOR}/*.cc)
+      list(FILTER asm EXCLUDE REGEX "_(test|bench)\\.cc$")
+      list(APPEND all ${asm})
+    endif()
+  endforeach()
+  set(${out} ${all} PARENT_SCOPE)
+endfunction()

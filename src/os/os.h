@@ -1,0 +1,144 @@
+// gort: everything that the runtime asks of the kernel, in one contract.
+//
+// src/os/linux implements it over futex, mmap, tgkill and clocks; src/os/sim implements it over
+// simulated threads in one real thread. No other part of the core talks to the kernel, and nothing
+// here allocates with malloc (thread_create apart, which only the template thread may call: rule L1).
+//
+// Times are nanoseconds of the monotonic clock in std::int64_t. Errors are errno values, 0 is success.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "os/atomic.h"
+#include "os/tls.h"
+
+namespace gort::inline v0::os {
+
+// ---- threads --------------------------------------------------------------------------------
+
+/// Handle of a created thread, opaque; needed to reap it.
+struct Thread {
+  std::uintptr_t handle = 0;
+};
+
+/// Starts a joinable thread with its own stack of `stack_bytes` (0: the platform's choice for system
+/// stacks), all signals blocked as the creator has them. Returns 0 or errno (EAGAIN: limits).
+/// Calls malloc and takes loader locks: only a thread without a P may call it (rule L1).
+int thread_create(Thread* out, void (*entry)(void*), void* arg, std::size_t stack_bytes) noexcept;
+
+/// Releases an ended thread's resources. EBUSY while it still runs (its TLS destructors included);
+/// never waits.
+int thread_try_reap(Thread t) noexcept;
+
+/// Kernel id of the calling thread. Cached by callers; one system call.
+int thread_id() noexcept;
+
+/// Lowest and one-past-highest address of the calling thread's stack; false if unknown.
+bool thread_stack(std::uintptr_t* lo, std::uintptr_t* hi) noexcept;
+
+/// Names the calling thread (at most 15 characters are kept) for gdb and top.
+void thread_set_name(const char* name) noexcept;
+
+/// Number of threads of this process as the kernel counts them; negative if that cannot be read.
+/// Opens /proc: only for suspicion of deadlock, never on a fast path.
+int process_thread_count() noexcept;
+
+/// Gives the rest of the time slice to the kernel's other threads.
+void thread_yield() noexcept;
+
+/// A hint to the core inside a spin loop: `n` pauses. A scheduling point under the simulator.
+void cpu_relax(int n) noexcept;
+
+/// Sleeps the calling thread. Threads without P only.
+void sleep_ns(std::int64_t ns) noexcept;
+
+/// Ends the process at once: no exit handlers, no flushing.
+[[noreturn]] void exit_process(int code) noexcept;
+
+/// Ends the process by SIGABRT, with its default action restored (a core dump where allowed).
+[[noreturn]] void abort_process() noexcept;
+
+// ---- futex ----------------------------------------------------------------------------------
+
+enum class Wait : std::uint8_t { woken, changed, timed_out };
+
+/// Sleeps while *addr == expected, at most timeout_ns (negative: no limit). Spurious returns are
+/// possible and reported as `woken`; EINTR too. Whoever calls loops on its own condition.
+Wait futex_wait(atomic<std::uint32_t>* addr, std::uint32_t expected, std::int64_t timeout_ns) noexcept;
+
+/// Wakes at most n sleepers. Touches only the address, not the word: the word may be gone already.
+void futex_wake(atomic<std::uint32_t>* addr, int n) noexcept;
+
+// ---- signals --------------------------------------------------------------------------------
+
+/// Sends `signo` to one thread of this process. ESRCH if it is gone.
+int signal_thread(int tid, int signo) noexcept;
+
+// ---- clocks ---------------------------------------------------------------------------------
+
+/// Monotonic time. About 20 ns.
+std::int64_t nanotime() noexcept;
+
+/// CPU time that the calling thread has used.
+std::int64_t thread_cputime() noexcept;
+
+/// Ticks of the cheapest counter of this CPU, for seeds only; not a clock.
+std::uint64_t cputicks() noexcept;
+
+// ---- memory ---------------------------------------------------------------------------------
+
+/// The kernel's page size in bytes.
+std::size_t page_size() noexcept;
+
+/// Reserves `bytes` (a multiple of the page size) of zeroed, lazily committed, readable and writable
+/// address space that does not count against overcommit (MAP_NORESERVE). `align` is a power of two.
+/// Null if there is none: the caller names the culprit.
+void* mem_map(std::size_t bytes, std::size_t align) noexcept;
+
+/// Gives address space back.
+void mem_unmap(void* p, std::size_t bytes) noexcept;
+
+/// Gives the pages' memory back at once; they read as zero afterwards (MADV_DONTNEED).
+void mem_discard(void* p, std::size_t bytes) noexcept;
+
+/// Keeps huge pages away from [p, p+bytes): one touched word must cost 4 KiB, not 2 MiB.
+void mem_no_huge_pages(void* p, std::size_t bytes) noexcept;
+
+enum class Guard : std::uint8_t {
+  none,     ///< not guarded: the bound on guards was reached
+  cheap,    ///< MADV_GUARD_INSTALL (Linux 6.13): costs no mapping
+  mapping,  ///< mprotect(PROT_NONE): splits the mapping, so it counts against vm.max_map_count
+};
+
+/// Makes every access to [p, p+bytes) fault. Tries `cheap`, then, if `may_split`, `mapping`.
+Guard mem_guard(void* p, std::size_t bytes, bool may_split) noexcept;
+
+/// Undoes mem_guard of the given kind.
+void mem_unguard(void* p, std::size_t bytes, Guard kind) noexcept;
+
+/// How many bytes at the *high* end of [lo, hi) were ever touched, found from page residency
+/// (mincore): page granular, cheap to ask, a floor if pages were given back in between.
+std::size_t mem_resident_from_top(const void* lo, const void* hi) noexcept;
+
+// ---- files, as far as reports need them -----------------------------------------------------
+
+/// Writes all bytes to a descriptor, retrying short writes and EINTR; gives up on errors. Raw write(2).
+void write_all(int fd, const char* data, std::size_t n) noexcept;
+
+/// Reads a small file into buf (at most n-1 bytes, zero terminated). Returns the length or -errno.
+std::ptrdiff_t read_file(const char* path, char* buf, std::size_t n) noexcept;
+
+// ---- machine --------------------------------------------------------------------------------
+
+/// Processors that this process may use: its affinity mask.
+int cpu_count() noexcept;
+
+/// The cgroup's CPU limit (v2 cpu.max or v1 cfs quota, the tightest of all ancestors) in thousandths of
+/// a processor; 0 if there is none. Reads files: at start and from sysmon only.
+std::int64_t cgroup_cpu_limit_milli() noexcept;
+
+/// The value of an environment variable, or null. Reads the process environment without copying.
+const char* getenv(const char* name) noexcept;
+
+}  // namespace gort::inline v0::os
