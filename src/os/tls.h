@@ -23,9 +23,10 @@ struct Tls {
   std::uint32_t locks = 0;       ///< runtime locks held + NoPreempt depth
   std::uint8_t in_runtime = 0;   ///< RuntimeEntry
   std::uint8_t window = 0;       ///< inline windows of L4
-  std::uint8_t held_count = 0;   ///< debug: entries used in `held`
+  std::uint8_t owned = 0;        ///< OwnedPs alive on this thread; 0 wherever a stack is left
   std::uint8_t in_handler = 0;   ///< inside one of gort's signal handlers
-  std::uint8_t held[8] = {};     ///< debug: ranks of the runtime locks held, innermost last
+  std::uint8_t held_count = 0;   ///< debug: entries used in `held`
+  std::uint8_t held[7] = {};     ///< debug: ranks of the runtime locks held, innermost last
 };
 static_assert(sizeof(Tls) == 24, "inline windows in users' objects bake this layout in");
 static_assert(offsetof(Tls, m) == 0 && offsetof(Tls, in_runtime) == 12 && offsetof(Tls, window) == 13);

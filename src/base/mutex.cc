@@ -1,0 +1,57 @@
+#include "base/mutex.h"
+
+#include "base/print.h"
+
+namespace gort::inline v0::rt {
+
+namespace {
+constexpr int kActiveSpins = 4;    // rounds with pauses before the first sleep
+constexpr int kPausesPerSpin = 30;
+}  // namespace
+
+void Mutex::lock_slow() noexcept {
+  for (int i = 0; i < kActiveSpins; ++i) {
+    os::cpu_relax(kPausesPerSpin);
+    std::uint32_t expected = 0;
+    if (word_.load(os::memory_order_relaxed) == 0 &&
+        word_.compare_exchange_strong(expected, 1, os::memory_order_acquire, os::memory_order_relaxed)) {
+      return;
+    }
+  }
+  // From here on we leave 2 behind, also when we get the lock: others may sleep, and one wake too many
+  // is cheaper than one too few.
+  while (word_.exchange(2, os::memory_order_acquire) != 0) os::futex_wait(&word_, 2, -1);
+}
+
+#if defined(GORT_DEBUG)
+
+void Mutex::rank_check() const noexcept {
+  const os::Tls& t = os::tls();
+  for (int i = 0; i < t.held_count; ++i) {
+    if (t.held[i] < static_cast<std::uint8_t>(rank_)) continue;
+    Printer(2) << "lock order: taking " << lock_rank_name(rank_) << " while holding "
+               << lock_rank_name(static_cast<LockRank>(t.held[i])) << "\n";
+    check_failed(__FILE__, __LINE__, "held rank < new rank", "runtime locks taken against their order");
+  }
+}
+
+void Mutex::rank_push() const noexcept {
+  os::Tls& t = os::tls();
+  GORT_CHECK(t.held_count < sizeof t.held, "too many runtime locks held at once");
+  t.held[t.held_count++] = static_cast<std::uint8_t>(rank_);
+}
+
+void Mutex::rank_pop() const noexcept {
+  os::Tls& t = os::tls();
+  for (int i = t.held_count - 1; i >= 0; --i) {
+    if (t.held[i] != static_cast<std::uint8_t>(rank_)) continue;
+    for (int j = i; j + 1 < t.held_count; ++j) t.held[j] = t.held[j + 1];
+    --t.held_count;
+    return;
+  }
+  check_failed(__FILE__, __LINE__, "held", "unlock of a runtime lock that this thread does not hold");
+}
+
+#endif
+
+}  // namespace gort::inline v0::rt
