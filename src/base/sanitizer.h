@@ -1,0 +1,86 @@
+// gort: what ThreadSanitizer, AddressSanitizer and Valgrind must be told about goroutine stacks.
+//
+// The hooks are weak symbols that the sanitizers' runtimes define: a release library finds them when the
+// *user's* program is sanitized, and finds nulls otherwise. `active` is read once at start, so a plain
+// program pays one predictable branch per switch.
+//
+//   TSan   each goroutine is a "fiber"; switching tells TSan whose shadow state follows. Fibers are made
+//          with the goroutine. Happens-before comes from release()/acquire() at the public operations, not
+//          from the switch (flag 1 = no synchronisation), or races between goroutines would be hidden.
+//   ASan   is told the bounds of the stack that follows, keeps each goroutine's fake stack, and drops it
+//          when the goroutine ends (brpc #2931: otherwise use-after-return detection reports garbage).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "os/os.h"
+
+extern "C" {
+void* __tsan_get_current_fiber() __attribute__((weak));
+void* __tsan_create_fiber(unsigned flags) __attribute__((weak));
+void __tsan_destroy_fiber(void* fiber) __attribute__((weak));
+void __tsan_switch_to_fiber(void* fiber, unsigned flags) __attribute__((weak));
+void __tsan_acquire(void* addr) __attribute__((weak));
+void __tsan_release(void* addr) __attribute__((weak));
+void __sanitizer_start_switch_fiber(void** fake_stack_save, const void* bottom, std::size_t size)
+    __attribute__((weak));
+void __sanitizer_finish_switch_fiber(void* fake_stack_save, const void** bottom_old, std::size_t* size_old)
+    __attribute__((weak));
+void __asan_unpoison_memory_region(const volatile void* addr, std::size_t size) __attribute__((weak));
+}
+
+namespace gort::inline v0::rt {
+
+/// What a G, or an M for its own stack, keeps for the sanitizers; all null in plain programs.
+struct GSanitizer {
+  void* tsan_fiber = nullptr;
+  void* asan_fake_stack = nullptr;
+  std::uintptr_t valgrind_id = 0;
+};
+
+namespace san {
+
+/// True if any sanitizer (or Valgrind) watches this process. Written once, before the first goroutine.
+extern bool active;
+void detect() noexcept;
+
+void start_switch_slow(GSanitizer& from, GSanitizer& to, std::uintptr_t to_lo, std::uintptr_t to_hi,
+                       bool from_ends) noexcept;
+void finish_switch_slow(GSanitizer& now, bool left_ends) noexcept;
+void stack_born_slow(GSanitizer& s, std::uintptr_t lo, std::uintptr_t hi) noexcept;
+void stack_gone_slow(GSanitizer& s, std::uintptr_t lo, std::uintptr_t hi) noexcept;
+void thread_stack_slow(GSanitizer& s) noexcept;
+void acquire_slow(const void* p) noexcept;
+void release_slow(const void* p) noexcept;
+
+/// Just before the switch, on the old stack.
+[[gnu::always_inline]] inline void start_switch(GSanitizer& from, GSanitizer& to, std::uintptr_t to_lo,
+                                                std::uintptr_t to_hi, bool from_ends) noexcept {
+  if (__builtin_expect(active, 0)) start_switch_slow(from, to, to_lo, to_hi, from_ends);
+}
+/// Just after it, on the new one.
+[[gnu::always_inline]] inline void finish_switch(GSanitizer& now, bool left_ends) noexcept {
+  if (__builtin_expect(active, 0)) finish_switch_slow(now, left_ends);
+}
+/// A goroutine begins to use / has ceased to use this stack.
+inline void stack_born(GSanitizer& s, std::uintptr_t lo, std::uintptr_t hi) noexcept {
+  if (__builtin_expect(active, 0)) stack_born_slow(s, lo, hi);
+}
+inline void stack_gone(GSanitizer& s, std::uintptr_t lo, std::uintptr_t hi) noexcept {
+  if (__builtin_expect(active, 0)) stack_gone_slow(s, lo, hi);
+}
+/// This thread's own stack, at the start of an M.
+inline void thread_stack(GSanitizer& s) noexcept {
+  if (__builtin_expect(active, 0)) thread_stack_slow(s);
+}
+/// Happens-before for TSan: what came before release(p) is visible after acquire(p).
+inline void acquire(const void* p) noexcept {
+  if (__builtin_expect(active, 0)) acquire_slow(p);
+}
+inline void release(const void* p) noexcept {
+  if (__builtin_expect(active, 0)) release_slow(p);
+}
+
+}  // namespace san
+}  // namespace gort::inline v0::rt

@@ -1,0 +1,20 @@
+// gort: noticing that nobody can ever run again.
+//
+// Two steps, so that the common moment "all Ms idle" costs nothing: check_dead() under sched.lock only counts
+// and, on suspicion, rings sysmon; sysmon confirms (still nobody, no thread on order, no foreign thread that
+// could call in) and reports. A foreign thread that is not blocked inside gort makes the report impossible,
+// not merely unlikely: it may call `go` or complete a waiter at any time (preemption_hazards.md 3.1).
+//
+//   can run = Ms - idle - idle with a locked goroutine      (Ms being created, and Ms in blocking calls, can)
+//   orders count as threads that will come
+#pragma once
+
+namespace gort::inline v0::rt {
+
+/// Under sched.lock, after an M has become idle or ended.
+void check_dead() noexcept;
+
+/// From sysmon, without locks: confirms or drops the suspicion. Does not return if confirmed.
+void confirm_dead() noexcept;
+
+}  // namespace gort::inline v0::rt

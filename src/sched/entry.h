@@ -1,0 +1,68 @@
+// gort: how a call enters the runtime, and what keeps a thread from being stopped there.
+//
+//   RuntimeEntry   stands at the top of every public operation. Between its construction and its
+//                  destruction the thread is "in the runtime": a signal that wants to stop or preempt it
+//                  leaves a flag and returns; the flag is honoured at the outermost exit (L1, L4).
+//   NoPreempt      a stretch that must not be left by preemption although it is not a lock (Tls::locks).
+//
+// Which calls may change the goroutine's thread is a fixed table (docs/tls.md): blocking operations when
+// they really block, yield, poll, sleep and the end of `blocking`. RuntimeEntry itself never does.
+//
+// The checks at entry, each one compare:
+//   * in_runtime already set: no public operation calls user code while it is in the runtime, so this is
+//     a signal handler that interrupted one. Fatal, and says so.
+//   * the stack pointer is below the goroutine's stack plus a reserve: overflow, named as such.
+#pragma once
+
+#include "base/check.h"
+#include "os/os.h"
+#include "sched/m.h"
+
+namespace gort::inline v0::rt {
+
+/// Bytes at the low end of a stack that a runtime call may need.
+inline constexpr std::uintptr_t kStackReserve = 8192;
+
+[[noreturn]] void fatal_entered_from_handler() noexcept;
+[[noreturn]] void fatal_stack_overflow(G* g, std::uintptr_t sp) noexcept;
+/// A call into gort from inside gort::blocking: takes a P for its duration, and gives it back.
+void entry_leave_blocking() noexcept;
+void entry_back_to_blocking() noexcept;
+
+/// Whether sp stands within the last kStackReserve bytes of a stack, or beyond it but within its guard.
+inline bool stack_nearly_out(const Stack& s, std::uintptr_t sp) noexcept {
+  return sp - (s.lo - kGuardBytes) < kGuardBytes + kStackReserve;
+}
+
+class RuntimeEntry {
+ public:
+  [[gnu::always_inline]] RuntimeEntry() noexcept {
+    os::Tls& t = os::tls();
+    if (__builtin_expect(t.in_runtime != 0, 0)) fatal_entered_from_handler();
+    t.in_runtime = 1;
+    M* m = static_cast<M*>(t.m);
+    if (m == nullptr) return;
+    G* g = m->curg;
+    const auto sp = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
+    if (__builtin_expect(stack_nearly_out(g->stack, sp), 0)) fatal_stack_overflow(g, sp);
+    if (__builtin_expect(g->in_blocking, 0)) entry_leave_blocking();
+  }
+  RuntimeEntry(const RuntimeEntry&) = delete;
+  RuntimeEntry& operator=(const RuntimeEntry&) = delete;
+  [[gnu::always_inline]] ~RuntimeEntry() {
+    os::Tls& t = os::tls();  // anew: a blocking operation may have changed the thread
+    M* m = static_cast<M*>(t.m);
+    if (m != nullptr && __builtin_expect(m->curg->blocking_depth != 0, 0)) entry_back_to_blocking();
+    os::tls().in_runtime = 0;
+  }
+};
+
+class [[nodiscard]] NoPreempt {
+ public:
+  NoPreempt() noexcept { ++os::tls().locks; }
+  NoPreempt(const NoPreempt&) = delete;
+  NoPreempt& operator=(const NoPreempt&) = delete;
+  ~NoPreempt() { --os::tls().locks; }
+};
+
+}  // namespace gort::inline v0::rt

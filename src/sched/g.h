@@ -1,0 +1,83 @@
+// gort: G, a goroutine.
+//
+//   status     meaning                                     who may move it on
+//   idle       fresh memory, never used                    g_alloc
+//   dead       ended, or being built by `go`               whoever took it from the free list
+//   runnable   on exactly one run queue                    whoever takes it from the queue
+//   running    an M runs it (m->curg)                      itself
+//   syscall    its M is in a blocking call, maybe P-less   itself, at exit_syscall
+//   waiting    parked; a waiter stands for it somewhere    whoever completes that waiter: ready()
+//
+// One agent at a time may change the status (the column on the right); ready() CHECKs it by CAS, since
+// two agents that run one G corrupt its stack. Gs are never unmapped: a stale G* still points to a G.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "arch/context.h"
+#include "base/sanitizer.h"
+#include "gort/waiter.h"
+#include "os/os.h"
+#include "sched/stack.h"
+#include "sched/wait_reason.h"
+
+namespace gort::inline v0::rt {
+
+struct M;
+struct G;
+
+enum class GStatus : std::uint32_t { idle, runnable, running, syscall, waiting, dead };
+
+const char* g_status_text(GStatus s) noexcept;
+
+/// The C++ runtime's per-thread exception state (Itanium C++ ABI 2.2.2: __cxa_eh_globals). It belongs to
+/// the goroutine, so it travels: saved and loaded at every switch. Without this, a goroutine that parks
+/// in a catch block would rethrow another one's exception.
+struct EhGlobals {
+  void* caught = nullptr;
+  unsigned int uncaught = 0;
+};
+
+struct alignas(64) G {
+  // ---- first line: what a switch touches
+  arch::Context ctx;                      ///< saved by the switch; valid unless running
+  os::atomic<GStatus> status{GStatus::idle};
+  std::uint32_t run_epoch = 0;            ///< Sched::run_epoch when it was started
+  G* link = nullptr;                      ///< next on a run queue or free list; belongs to the list
+  M* m = nullptr;                         ///< the M that runs it; null otherwise; written by the scheduler
+  M* locked_m = nullptr;                  ///< lock_os_thread: the only M that may run it
+  EhGlobals eh;                           ///< valid unless running
+  // ---- second line: parking
+  waiter wait;                            ///< stands for this G in one queue at a time
+  WaitReason wait_reason = WaitReason::none;
+  bool system = false;                    ///< a goroutine of the runtime's own: not counted, not shown
+  bool main = false;                      ///< the goroutine of a run
+  bool in_blocking = false;               ///< in gort::blocking and P-less; its own writes only
+  std::uint32_t lock_count = 0;           ///< nesting of lock_os_thread
+  std::uint16_t blocking_depth = 0;       ///< nesting of gort::blocking
+  bool sticky_entry = false;              ///< locked to its thread for a call out of gort::blocking
+  // ---- the rest
+  std::uint64_t goid = 0;                 ///< unique for ever; 0 only before the first use
+  std::uint64_t parent_goid = 0;
+  std::uintptr_t created_by_pc = 0;       ///< return address into the code that called go or spawn
+  os::atomic<std::int64_t> waiting_since{0};  ///< nanotime of a park, written lazily by sysmon
+  Stack stack;
+  void (*fn)(void*) = nullptr;            ///< the API's wrapper; runs in user context
+  void* arg = nullptr;                    ///< its closure, usually at the top of the stack
+  void* locals = nullptr;                 ///< goroutine_local storage, owned by the API
+  void* context = nullptr;                ///< the current context, owned by the API
+  GSanitizer san;
+  G* all_next = nullptr;                  ///< registry of all Gs, newest first, append-only
+  char name[24] = {};                     ///< options' name, zero-terminated, may be cut
+};
+
+static_assert(offsetof(G, wait) == 64, "a switch touches one cache line of a G");
+static_assert(sizeof(G) <= 320, "1,000,000 parked goroutines: G and stack page within 5 KiB");
+
+/// The G that owns a waiter embedded in it.
+inline G* g_of(waiter* w) noexcept {
+  return reinterpret_cast<G*>(reinterpret_cast<std::byte*>(w) - offsetof(G, wait));
+}
+
+}  // namespace gort::inline v0::rt

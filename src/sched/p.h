@@ -1,0 +1,85 @@
+// gort: P, the right to run goroutines. There are Sched::nprocs of them.
+//
+//   status    meaning                                      where the P is
+//   idle      nobody uses it                               on Sched's idle list, or in one OwnedP
+//   running   wired: m->p == p and p->m == m               with that M
+//   handed    given to an M that has not woken yet         m->nextp of that M
+//   syscall   its M is in a blocking call                  m->oldp of that M; anyone may take it by CAS
+//   stopped   the world is stopped                         with whoever stopped it
+//   dead      beyond nprocs                                nowhere
+//
+// Rule R (DESIGN 3): at each instant a P is in exactly one of these places. The state "in the hand of a
+// function that can be stopped" does not exist; five bugs of the Go runtime were instances of it.
+// check_ps() (invariants.h) walks all of them.
+//
+//   from      to        by                                          CAS?
+//   idle      running   wire (OwnedP)                               no: owned
+//   idle      handed    hand_to_m (OwnedP)                          no: owned
+//   handed    running   the M that wakes                            yes: a stop may have taken it back
+//   running   idle      release_p -> OwnedP                         no: owned
+//   running   syscall   enter_syscall                               no: own M only
+//   syscall   running   exit_syscall on its own M                   yes
+//   syscall   idle      retake_p -> OwnedP (sysmon)                 yes
+#pragma once
+
+#include <cstdint>
+
+#include "base/random.h"
+#include "os/os.h"
+#include "sched/g.h"
+#include "sched/runq.h"
+
+namespace gort::inline v0::rt {
+
+enum class PStatus : std::uint32_t { idle, running, handed, syscall, stopped, dead };
+
+/// A list of dead goroutines that keep their stack, for reuse.
+struct GList {
+  G* head = nullptr;
+  std::uint32_t n = 0;
+  void push(G* g) noexcept {
+    g->link = head;
+    head = g;
+    ++n;
+  }
+  G* pop() noexcept {
+    G* g = head;
+    if (g != nullptr) {
+      head = g->link;
+      g->link = nullptr;
+      --n;
+    }
+    return g;
+  }
+};
+
+struct alignas(128) P {
+  explicit P(std::int32_t number) noexcept : id(number), random(0x90f7 + static_cast<std::uint64_t>(number)) {}
+
+  const std::int32_t id;
+  os::atomic<PStatus> status{PStatus::idle};
+  os::atomic<M*> m{nullptr};       ///< wired M; written by that M (wire, release, syscall entry)
+  P* idle_link = nullptr;          ///< Sched's idle list, under sched.lock
+  // Written by the owner; sysmon reads them to see whether anything moved.
+  os::atomic<std::uint32_t> schedtick{0};    ///< one more per dispatch that does not inherit a slice
+  os::atomic<std::uint32_t> syscalltick{0};  ///< one more per blocking call, and per retake
+  std::uint32_t next_turns = 0;    ///< dispatches from runnext in a row; owner
+  // sysmon's own view.
+  std::uint32_t seen_schedtick = 0;
+  std::uint32_t seen_syscalltick = 0;
+  std::int64_t seen_sched_when = 0;
+  std::int64_t seen_syscall_when = 0;
+
+  RunQueue runq;
+
+  GList g_free;                    ///< owner
+  Random random;                   ///< owner
+  std::uint64_t goid_next = 0;     ///< owner: private batch of goroutine ids
+  std::uint64_t goid_end = 0;
+  // Statistics, each written by the owner only; readers add up and may be a moment off.
+  os::atomic<std::uint64_t> g_started{0};
+  os::atomic<std::uint64_t> g_ended{0};
+  os::atomic<std::uint64_t> steals{0};
+};
+
+}  // namespace gort::inline v0::rt

@@ -1,0 +1,132 @@
+#include "sched/park.h"
+
+#include "sched/spawn.h"
+#include "sched/switch.h"
+
+namespace gort::inline v0::rt {
+
+namespace {
+
+/// The fast path of every departure: the next goroutine of this P, or null if the M's own loop has to
+/// look (nothing local, a request is pending, the global queue's turn, a locked or left-over goroutine).
+[[gnu::always_inline]] inline G* pick_local(M* m) noexcept {
+  P* p = m->p;
+  if (m->pending.load(os::memory_order_relaxed) != 0 || m->locked_g != nullptr) return nullptr;
+  const std::uint32_t tick = p->schedtick.load(os::memory_order_relaxed);
+  if (tick % kFairnessTick == 0 && sched.global_size.load(os::memory_order_relaxed) != 0) return nullptr;
+  G* g = nullptr;
+  if (p->next_turns < kMaxNextTurns) {
+    g = p->runq.get_next();
+    if (g != nullptr) ++p->next_turns;
+  }
+  if (g == nullptr) {
+    g = p->runq.get();
+    if (g == nullptr && p->next_turns != 0) g = p->runq.get_next();
+    p->next_turns = 0;
+    if (g == nullptr) return nullptr;
+    p->schedtick.store(tick + 1, os::memory_order_relaxed);
+  }
+  if (g->locked_m != nullptr || g->run_epoch != sched.run_epoch.load(os::memory_order_relaxed)) {
+    m->picked = g;
+    return nullptr;
+  }
+  return g;
+}
+
+void after_park(M* m, G* left) noexcept {
+  if (m->commit(left, m->after_arg)) return;
+  left->status.store(GStatus::runnable, os::memory_order_relaxed);
+  runq_put(m->p, left, true);
+}
+
+void after_yield(M* m, G* left) noexcept {
+  left->status.store(GStatus::runnable, os::memory_order_relaxed);
+  runq_put(m->p, left, false);
+}
+
+void after_yield_global(M*, G* left) noexcept {
+  left->status.store(GStatus::runnable, os::memory_order_relaxed);
+  LockGuard guard(sched.lock);
+  global_put(left);
+}
+
+void after_end(M* m, G* left) noexcept { g_free(m->p, left); }
+
+bool commit_unlock(G*, void* lock) noexcept {
+  static_cast<Mutex*>(lock)->unlock();
+  return true;
+}
+
+bool commit_nothing(G*, void*) noexcept { return true; }
+
+}  // namespace
+
+void park(ParkCommit commit, void* arg, WaitReason reason) noexcept {
+  M* m = self_m();
+  GORT_CHECK(m != nullptr && m->curg != nullptr, "park: not on a goroutine's stack");
+  G* g = m->curg;
+  GORT_DCHECK(os::tls().in_runtime == 1, "park outside the runtime");
+  g->wait_reason = reason;
+  g->status.store(GStatus::waiting, os::memory_order_relaxed);
+  m->commit = commit != nullptr ? commit : commit_nothing;
+  m->after_arg = arg;
+  switch_from_g(m, g, pick_local(m), after_park);
+}
+
+void park_unlock(Mutex* lock, WaitReason reason) noexcept {
+  GORT_CHECK(os::tls().locks == 1, "park with runtime locks held");
+  park(commit_unlock, lock, reason);
+}
+
+void ready(G* g, bool next) noexcept {
+  GStatus expected = GStatus::waiting;
+  if (!g->status.compare_exchange_strong(expected, GStatus::runnable, os::memory_order_acq_rel,
+                                         os::memory_order_relaxed)) {
+    check_failed(__FILE__, __LINE__, "status == waiting", "ready: the goroutine is not parked");
+  }
+  M* m = self_m();
+  if (m != nullptr && m->p != nullptr) {
+    runq_put(m->p, g, next);
+  } else {
+    LockGuard guard(sched.lock);
+    global_put(g);
+  }
+  wake_p();
+}
+
+void ready_waiter(waiter* w) noexcept { ready(g_of(w)); }
+
+void yield() noexcept {
+  M* m = self_m();
+  G* g = m->curg;
+  GORT_CHECK(os::tls().locks == 0, "yield with runtime locks held");
+  if (m->pending.load(os::memory_order_relaxed) == 0 && m->p->runq.empty() &&
+      sched.global_size.load(os::memory_order_relaxed) == 0) {
+    return;  // nobody waits
+  }
+  switch_from_g(m, g, pick_local(m), after_yield);
+}
+
+void yield_global() noexcept {
+  M* m = self_m();
+  GORT_CHECK(os::tls().locks == 0, "yield with runtime locks held");
+  switch_from_g(m, m->curg, nullptr, after_yield_global);
+}
+
+void end_goroutine() noexcept {
+  os::tls().in_runtime = 1;
+  M* m = self_m();
+  G* g = m->curg;
+  GORT_CHECK(os::tls().locks == 0, "a goroutine ends with runtime locks held");
+  if (g->locked_m != nullptr) {
+    // It may have altered the thread's state: nobody else shall inherit it, so the thread ends too.
+    g->locked_m = nullptr;
+    g->lock_count = 0;
+    m->locked_g = nullptr;
+    m->ending = true;
+    leave_for_good(m, g, nullptr, after_end);
+  }
+  leave_for_good(m, g, pick_local(m), after_end);
+}
+
+}  // namespace gort::inline v0::rt

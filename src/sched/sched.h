@@ -1,0 +1,165 @@
+// gort: Sched, the scheduler's global record, and what its files ask of each other.
+//
+// One constinit object, never destroyed: it works before static initialization and after exit() has begun.
+// Everything below `lock` is guarded by it unless it says otherwise.
+//
+//   file            holds
+//   schedule.cc     the loop of an M: find a goroutine, run it
+//   park.cc         parking, readying, yielding, ending
+//   start_m.cc      waking and starting Ms: start_m, wake_p, hand_off_p, stop_m
+//   lock_thread.cc  lock_os_thread, stop_locked_m, start_locked_m
+//   syscall.cc      enter_syscall, exit_syscall
+//   thread.cc       the template thread, new Ms, ending Ms
+//   sysmon.cc       the monitor: retake, time slices, deadlock suspicion
+//   spawn.cc        birth and death of goroutines
+//   start.cc        starting the runtime, Ps
+//   invariants.cc   the lost-P walk
+#pragma once
+
+#include <cstdint>
+
+#include "base/list.h"
+#include "base/mutex.h"
+#include "base/note.h"
+#include "os/os.h"
+#include "sched/g.h"
+#include "sched/m.h"
+#include "sched/owned_p.h"
+#include "sched/p.h"
+
+namespace gort::inline v0::rt {
+
+inline constexpr std::int32_t kMaxProcs = 1024;       ///< documented clamp of max_procs
+inline constexpr std::int32_t kDefaultMaxThreads = 10000;
+inline constexpr std::int32_t kSpareThreads = 2;      ///< idle Ms that the template thread keeps ahead
+inline constexpr std::uint32_t kFairnessTick = 61;    ///< each so many dispatches the global queue comes first
+inline constexpr std::uint32_t kMaxNextTurns = 64;    ///< runnext dispatches in a row while others wait
+
+struct Sched {
+  Mutex lock{LockRank::sched};
+
+  // ---- Ms
+  Stack1<M, &M::link> idle_m;
+  std::int32_t nmidle = 0;
+  std::int32_t nmidle_locked = 0;   ///< Ms asleep because their locked goroutine is not to run
+  std::int32_t mcount = 0;          ///< Ms that exist or are being created
+  std::int32_t max_threads = kDefaultMaxThreads;
+  std::int64_t next_m_id = 0;
+  Stack1<M, &M::link> dead_m;       ///< ended, thread not reaped yet
+  Stack1<M, &M::link> free_m;       ///< reaped: to be used again
+  os::atomic<M*> all_m{nullptr};    ///< registry, lock-free to read
+
+  // Requests for a thread (DESIGN 6). A request carries no P. It persists until a new thread or the first
+  // M that goes idle serves it; a spinning one holds one count of nmspinning meanwhile.
+  std::int32_t orders = 0;
+  std::int32_t orders_spinning = 0;
+  std::int32_t creating = 0;        ///< Ms being created, included in mcount
+  Note template_note;               ///< the template thread's doorbell
+
+  // ---- Ps
+  P* idle_p = nullptr;
+  os::atomic<std::int32_t> npidle{0};      ///< written under lock, read without
+  std::int32_t nprocs = 0;                 ///< constant while the world runs
+  P* all_p[kMaxProcs] = {};                ///< [0, nprocs) set once before the world starts
+
+  // ---- work
+  Queue1<G, &G::link> global;
+  os::atomic<std::uint32_t> global_size{0};  ///< written under lock, read without
+  os::atomic<std::int32_t> nmspinning{0};    ///< Ms with m->spinning, plus those being started as such
+  os::atomic<std::uint32_t> need_spinning{0};  ///< a wake was skipped for want of an idle P
+  GList g_free;                            ///< with a default stack; guarded by g_free_lock
+  GList g_bare;                            ///< without stack; likewise
+  Mutex g_free_lock{LockRank::g_free};
+
+  // ---- goroutines
+  os::atomic<std::uint64_t> goid_gen{0};
+  os::atomic<G*> all_g{nullptr};           ///< registry, append-only, lock-free
+  os::atomic<std::uint64_t> g_started{0};  ///< by threads without P
+  os::atomic<std::uint64_t> g_ended{0};    ///< likewise
+  os::atomic<std::uint32_t> run_epoch{1};  ///< goroutines of earlier epochs are left over: never run again
+
+  // ---- sysmon
+  Note sysmon_note;
+  os::atomic<bool> sysmon_wait{false};     ///< deep asleep: who makes work for it rings the note
+  os::atomic<bool> dead_suspected{false};  ///< all Ms idle at one moment: sysmon looks closer
+  os::atomic<std::int32_t> foreign_waiting{0};  ///< foreign threads blocked inside gort
+  os::atomic<std::int32_t> runs{0};        ///< gort::run calls in progress
+
+  os::atomic<bool> started{false};
+};
+
+extern Sched sched;
+
+// ---- ownership (owned_p.cc) -----------------------------------------------------------------
+
+/// Takes a P off the idle list. Under sched.lock.
+MaybeOwnedP pidle_get() noexcept;
+/// As pidle_get; if there is none, remembers that a spinning M was wanted. Under sched.lock.
+MaybeOwnedP pidle_get_spinning() noexcept;
+/// Puts a P with an empty queue on the idle list. Under sched.lock.
+void pidle_put(OwnedP p) noexcept;
+/// Makes the P this M's.
+void wire(OwnedP p) noexcept;
+/// Takes the wired P away from this M.
+OwnedP release_p() noexcept;
+/// Status handed, m->nextp: the P belongs to m, which the caller is about to wake.
+void hand_to_m(OwnedP p, M* m) noexcept;
+/// Takes a P from a blocking call, if it is still there. Any thread.
+MaybeOwnedP retake_p(P* p) noexcept;
+/// A P that has just been made (start.cc).
+OwnedP own_new_p(P* p) noexcept;
+
+// ---- Ms (start_m.cc, thread.cc, lock_thread.cc) -----------------------------------------------
+
+/// Finds a thread for the P: an idle M, else an order. Never blocks, never creates a thread.
+/// `spinning`: the caller has counted one in nmspinning; it passes to the M or the order.
+void start_m(OwnedP p, bool spinning) noexcept;
+/// Starts one more spinning M if none spins and a P is idle. Call after making work visible.
+void wake_p() noexcept;
+/// The M that had this P cannot use it: starts another M if there is any reason to, else idles the P.
+void hand_off_p(OwnedP p) noexcept;
+/// Puts this M to sleep until it is given a P (true) or its thread shall end (false).
+[[nodiscard]] bool stop_m(M* m) noexcept;
+/// This M's locked goroutine is not to run: gives the P away, sleeps until it is handed one.
+void stop_locked_m(M* m) noexcept;
+/// g is locked to another M: hands this M's P to it. This M is without P afterwards.
+void start_locked_m(M* m, G* g) noexcept;
+/// Rings the template thread.
+void want_threads() noexcept;
+/// First code of every M (runs on its own stack).
+void m_main(M* m) noexcept;
+/// Starts template thread and sysmon. Called once, by a thread without P.
+void start_system_threads() noexcept;
+
+// ---- goroutines -------------------------------------------------------------------------------
+
+/// The M's loop; returns when the thread shall end.
+void schedule_loop(M* m) noexcept;
+/// Wired P wanted: the next goroutine, blocking as needed; null if the thread shall end.
+G* find_runnable(M* m) noexcept;
+/// Puts goroutines on the global queue. Under sched.lock.
+void global_put(G* g) noexcept;
+void global_put_batch(Queue1<G, &G::link>& batch) noexcept;
+/// Takes a fair share of the global queue into p's (at most max, 0: as many as fair); returns one to run.
+G* global_get(P* p, std::uint32_t max) noexcept;
+/// Puts a runnable g on p's queue; `next`: before all others. Owner of p only.
+void runq_put(P* p, G* g, bool next) noexcept;
+
+// ---- hooks: higher floors fill these in before the runtime starts ------------------------------
+
+struct SchedHooks {
+  /// sysmon found nobody who can run; prints the report and ends the process.
+  void (*deadlock)(bool main_gone) noexcept = nullptr;
+  /// One schedtrace line; `detail` adds a line per P, M and G.
+  void (*schedtrace)(bool detail) noexcept = nullptr;
+  /// An M starts or ends on this thread, without P: signal stacks and masks.
+  void (*m_start)(M* m) noexcept = nullptr;
+  void (*m_end)(M* m) noexcept = nullptr;
+  /// SIGQUIT and its like: sysmon serves what a signal handler asked for.
+  void (*serve_requests)() noexcept = nullptr;
+  /// The process's modules may have changed (a thread without P, now and then).
+  void (*refresh_modules)() noexcept = nullptr;
+};
+extern SchedHooks sched_hooks;
+
+}  // namespace gort::inline v0::rt

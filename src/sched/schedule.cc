@@ -1,0 +1,275 @@
+// The loop of an M on its own stack: find a goroutine, run it, look again.
+//
+// Why an idle M looks at everything twice (find_runnable): a producer makes work visible and then reads
+// nmspinning; an M that stops spinning lowers nmspinning and then looks for work. With a full fence
+// between the two steps on both sides, at least one of them sees the other, so work is never left lying
+// with every M asleep. The partners: wake_p's fence, and the fence in stop_spinning below.
+#include "sched/sched.h"
+#include "sched/switch.h"
+
+namespace gort::inline v0::rt {
+
+namespace {
+
+constexpr int kStealRounds = 4;
+
+std::uint32_t gcd(std::uint32_t a, std::uint32_t b) noexcept {
+  while (b != 0) {
+    const std::uint32_t r = a % b;
+    a = b;
+    b = r;
+  }
+  return a;
+}
+
+/// Takes half of a victim's queue into p's; returns one to run, or null.
+G* steal_from(P* p, P* victim, bool also_next) noexcept {
+  G* got[RunQueue::kSize / 2];
+  std::uint32_t n = victim->runq.grab(got);
+  if (n == 0) {
+    if (!also_next || !victim->runq.has_next()) return nullptr;
+    // The victim is probably about to run it itself (a ready goroutine is put into runnext just before its
+    // maker parks): give it a moment, or a communicating pair is torn over two processors all the time.
+    if (victim->status.load(os::memory_order_relaxed) == PStatus::running) {
+      os::cpu_relax(100);
+      os::thread_yield();
+    }
+    return victim->runq.grab_next();
+  }
+  p->steals.store(p->steals.load(os::memory_order_relaxed) + 1, os::memory_order_relaxed);
+  // p's queue is empty (its M is stealing) and half a queue fits.
+  for (std::uint32_t i = 0; i + 1 < n; ++i) {
+    const bool fits = p->runq.put(got[i]);
+    GORT_CHECK(fits, "a thief's queue overflows");
+  }
+  return got[n - 1];
+}
+
+/// Visits every P once per round, in an order of its own: start and stride are random, the stride is
+/// coprime to the number of Ps (acceptance scenario 42).
+G* steal_work(P* p) noexcept {
+  const auto n = static_cast<std::uint32_t>(sched.nprocs);
+  if (n == 1) return nullptr;
+  for (int round = 0; round < kStealRounds; ++round) {
+    const bool last = round == kStealRounds - 1;
+    std::uint32_t at = p->random.below(n);
+    std::uint32_t stride = 1 + p->random.below(n - 1);
+    while (gcd(stride, n) != 1) stride = stride % (n - 1) + 1;
+    for (std::uint32_t i = 0; i < n; ++i, at = (at + stride) % n) {
+      P* victim = sched.all_p[at];
+      if (victim == p) continue;
+      if (G* g = steal_from(p, victim, last); g != nullptr) return g;
+    }
+  }
+  return nullptr;
+}
+
+void become_spinning(M* m) noexcept {
+  m->spinning = true;
+  sched.nmspinning.fetch_add(1, os::memory_order_seq_cst);
+  sched.need_spinning.store(0, os::memory_order_seq_cst);
+  // Partner of the fence in wake_p: whoever still reads need_spinning == 1 has made its work visible to the
+  // search that follows.
+  os::fence(os::memory_order_seq_cst);
+}
+
+/// This M has found work, so another one takes over the search.
+void reset_spinning(M* m) noexcept {
+  m->spinning = false;
+  const std::int32_t before = sched.nmspinning.fetch_sub(1, os::memory_order_seq_cst);
+  GORT_CHECK(before > 0, "nmspinning is negative");
+  wake_p();
+}
+
+bool any_queue_has_work() noexcept {
+  if (sched.global_size.load(os::memory_order_relaxed) != 0) return true;
+  for (std::int32_t i = 0; i < sched.nprocs; ++i) {
+    if (!sched.all_p[i]->runq.empty()) return true;
+  }
+  return false;
+}
+
+/// Work that needs no search: this P's own, and the global queue's.
+G* find_local(P* p) noexcept {
+  const std::uint32_t tick = p->schedtick.load(os::memory_order_relaxed);
+  if (tick % kFairnessTick == 0 && sched.global_size.load(os::memory_order_relaxed) != 0) {
+    LockGuard guard(sched.lock);
+    if (G* g = global_get(p, 1); g != nullptr) {
+      p->schedtick.store(tick + 1, os::memory_order_relaxed);
+      return g;
+    }
+  }
+  if (p->next_turns < kMaxNextTurns) {
+    if (G* g = p->runq.get_next(); g != nullptr) {  // inherits the slice: no tick
+      ++p->next_turns;
+      return g;
+    }
+  }
+  G* g = p->runq.get();
+  if (g == nullptr) g = p->runq.get_next();
+  p->next_turns = 0;
+  if (g == nullptr && sched.global_size.load(os::memory_order_relaxed) != 0) {
+    LockGuard guard(sched.lock);
+    g = global_get(p, 0);
+  }
+  if (g != nullptr) p->schedtick.store(tick + 1, os::memory_order_relaxed);
+  return g;
+}
+
+/// Gives the P up and goes to sleep, unless something turns up on the way. True: look again (the M has a
+/// P); false: the thread shall end.
+bool idle(M* m) noexcept {
+  {
+    LockGuard guard(sched.lock);
+    if (!sched.global.empty()) return true;
+    if (!m->spinning && sched.need_spinning.load(os::memory_order_seq_cst) != 0) {
+      become_spinning(m);
+      return true;
+    }
+    if (sched.orders > 0) {
+      // Somebody wanted a thread for work, and here is one, with a P: serve the order.
+      --sched.orders;
+      if (sched.orders_spinning > 0) {
+        --sched.orders_spinning;
+        if (m->spinning) {
+          sched.nmspinning.fetch_sub(1, os::memory_order_seq_cst);
+        } else {
+          m->spinning = true;  // the order's count of nmspinning is ours now
+        }
+      }
+      return true;
+    }
+    pidle_put(release_p());
+  }
+  if (m->spinning) {
+    m->spinning = false;
+    const std::int32_t before = sched.nmspinning.fetch_sub(1, os::memory_order_seq_cst);
+    GORT_CHECK(before > 0, "nmspinning is negative");
+    // Partner of the fence in wake_p: we lowered the count before we look.
+    os::fence(os::memory_order_seq_cst);
+    if (any_queue_has_work()) {
+      sched.lock.lock();
+      MaybeOwnedP p = pidle_get_spinning();
+      sched.lock.unlock();
+      if (p) {
+        wire(p.take());
+        become_spinning(m);
+        return true;
+      }
+    }
+  }
+  return stop_m(m);
+}
+
+}  // namespace
+
+void global_put(G* g) noexcept {
+  sched.global.push_back(g);
+  sched.global_size.store(sched.global.size(), os::memory_order_relaxed);
+}
+
+void global_put_batch(Queue1<G, &G::link>& batch) noexcept {
+  sched.global.append(batch);
+  sched.global_size.store(sched.global.size(), os::memory_order_relaxed);
+}
+
+G* global_get(P* p, std::uint32_t max) noexcept {
+  const std::uint32_t size = sched.global.size();
+  if (size == 0) return nullptr;
+  std::uint32_t n = size / static_cast<std::uint32_t>(sched.nprocs) + 1;
+  if (max > 0 && n > max) n = max;
+  if (n > size) n = size;
+  if (n > RunQueue::kSize / 2) n = RunQueue::kSize / 2;
+  G* first = sched.global.pop_front();
+  for (std::uint32_t i = 1; i < n; ++i) {
+    G* g = sched.global.pop_front();
+    if (!p->runq.put(g)) {
+      sched.global.push_front(g);
+      break;
+    }
+  }
+  sched.global_size.store(sched.global.size(), os::memory_order_relaxed);
+  return first;
+}
+
+void runq_put(P* p, G* g, bool next) noexcept {
+  if (next) {
+    g = p->runq.swap_next(g);
+    if (g == nullptr) return;
+  }
+  while (!p->runq.put(g)) {
+    // Full: half of it and g move to the global queue, in order.
+    G* half[RunQueue::kSize / 2];
+    const std::uint32_t n = p->runq.take_half(half);
+    if (n == 0) continue;  // a thief made room
+    Queue1<G, &G::link> batch;
+    for (std::uint32_t i = 0; i < n; ++i) batch.push_back(half[i]);
+    batch.push_back(g);
+    LockGuard guard(sched.lock);
+    global_put_batch(batch);
+    return;
+  }
+}
+
+G* find_runnable(M* m) noexcept {
+  for (;;) {
+    P* p = m->p;
+    if (G* g = find_local(p); g != nullptr) return g;
+    // At most half of the busy Ps' number of Ms search at once: more would only fight over the same queues.
+    const std::int32_t busy = sched.nprocs - sched.npidle.load(os::memory_order_relaxed);
+    if (m->spinning || 2 * sched.nmspinning.load(os::memory_order_relaxed) < busy) {
+      if (!m->spinning) become_spinning(m);
+      if (G* g = steal_work(p); g != nullptr) {
+        p->schedtick.store(p->schedtick.load(os::memory_order_relaxed) + 1, os::memory_order_relaxed);
+        return g;
+      }
+    }
+    if (!idle(m)) return nullptr;
+  }
+}
+
+namespace {
+
+/// The next goroutine for this M, wherever it comes from; null: the thread shall end. On return the M has a
+/// P and does not spin.
+G* schedule(M* m) noexcept {
+  for (;;) {
+    GORT_CHECK(os::tls().locks == 0 && os::tls().owned == 0, "schedule: holding runtime locks or a P");
+    m->pending.fetch_and(~static_cast<std::uint32_t>(kPendingYield), os::memory_order_relaxed);
+    if (m->ending) return nullptr;
+    G* g = m->picked;
+    m->picked = nullptr;
+    GORT_CHECK(g == nullptr || m->p != nullptr, "a goroutine was picked without a P");
+    if (m->locked_g != nullptr) {
+      GORT_CHECK(g == nullptr || g == m->locked_g, "a locked M picked somebody else's goroutine");
+      if (g == nullptr) stop_locked_m(m);
+      return m->locked_g;
+    }
+    if (m->p == nullptr) {
+      if (!stop_m(m)) return nullptr;
+    }
+    if (g == nullptr) g = find_runnable(m);
+    if (g == nullptr) return nullptr;
+    if (m->spinning) reset_spinning(m);
+    if (g->run_epoch != sched.run_epoch.load(os::memory_order_relaxed) && !g->system) {
+      // Its run has ended: it must never meet the static destructors. Parked for good.
+      g->wait_reason = WaitReason::left_over;
+      g->status.store(GStatus::waiting, os::memory_order_release);
+      continue;
+    }
+    if (g->locked_m != nullptr && g->locked_m != m) {
+      start_locked_m(m, g);
+      continue;
+    }
+    return g;
+  }
+}
+
+}  // namespace
+
+void schedule_loop(M* m) noexcept {
+  while (G* g = schedule(m)) switch_from_g0(m, g);
+  if (m->p != nullptr) hand_off_p(release_p());
+}
+
+}  // namespace gort::inline v0::rt

@@ -1,0 +1,193 @@
+#include "sched/spawn.h"
+
+#include "base/alloc.h"
+#include "sched/park.h"
+#include "sched/switch.h"
+
+namespace gort::inline v0::rt {
+
+namespace {
+
+constexpr std::uint32_t kFreeCache = 256;   // dead Gs that a P keeps for itself
+constexpr std::uint32_t kFreeBatch = 128;   // moved to or from the global list at once
+constexpr std::uint64_t kGoidBatch = 16;
+
+constinit FixAlloc<G> g_memory;
+constinit os::atomic<std::size_t> default_stack{std::size_t{256} << 10};
+
+/// The first code on a goroutine's stack.
+void g_main(void* arg) noexcept {
+  finish_switch();
+  G* g = static_cast<G*>(arg);
+  san::acquire(g);
+  os::tls().in_runtime = 0;
+  g->fn(g->arg);
+  end_goroutine();
+}
+
+std::uint64_t next_goid(P* p) noexcept {
+  if (p == nullptr) return sched.goid_gen.fetch_add(1, os::memory_order_relaxed) + 1;
+  if (p->goid_next == p->goid_end) {
+    p->goid_next = sched.goid_gen.fetch_add(kGoidBatch, os::memory_order_relaxed) + 1;
+    p->goid_end = p->goid_next + kGoidBatch;
+  }
+  return p->goid_next++;
+}
+
+P* current_p() noexcept {
+  M* m = self_m();
+  return m != nullptr ? m->p : nullptr;
+}
+
+/// A G with a default stack from the caches, or null.
+G* take_cached(P* p) noexcept {
+  if (p == nullptr) {
+    LockGuard guard(sched.g_free_lock);
+    return sched.g_free.pop();
+  }
+  if (p->g_free.n == 0) {
+    LockGuard guard(sched.g_free_lock);
+    while (p->g_free.n < kFreeBatch && sched.g_free.n > 0) p->g_free.push(sched.g_free.pop());
+  }
+  return p->g_free.pop();
+}
+
+G* make_g(std::size_t stack_bytes) noexcept {
+  Stack stack;
+  if (!stack_alloc(stack_bytes, &stack)) return nullptr;
+  {
+    LockGuard guard(sched.g_free_lock);
+    if (G* g = sched.g_bare.pop(); g != nullptr) {
+      g->stack = stack;
+      return g;
+    }
+  }
+  G* g = ::new (g_memory.alloc()) G;
+  g->stack = stack;
+  g->wait.ready = ready_waiter;
+  g->status.store(GStatus::dead, os::memory_order_relaxed);
+  G* head = sched.all_g.load(os::memory_order_relaxed);
+  do {
+    g->all_next = head;
+  } while (!sched.all_g.compare_exchange_weak(head, g, os::memory_order_release, os::memory_order_relaxed));
+  return g;
+}
+
+void count(P* p, os::atomic<std::uint64_t> P::*own, os::atomic<std::uint64_t>& shared) noexcept {
+  if (p != nullptr) {
+    (p->*own).store((p->*own).load(os::memory_order_relaxed) + 1, os::memory_order_relaxed);
+  } else {
+    shared.fetch_add(1, os::memory_order_relaxed);
+  }
+}
+
+}  // namespace
+
+const char* g_status_text(GStatus s) noexcept {
+  switch (s) {
+    case GStatus::idle: return "idle";
+    case GStatus::runnable: return "runnable";
+    case GStatus::running: return "running";
+    case GStatus::syscall: return "blocking call";
+    case GStatus::waiting: return "waiting";
+    case GStatus::dead: return "dead";
+  }
+  return "?";
+}
+
+std::size_t default_stack_bytes() noexcept { return default_stack.load(os::memory_order_relaxed); }
+void set_default_stack_bytes(std::size_t bytes) noexcept {
+  default_stack.store(bytes, os::memory_order_relaxed);
+}
+
+G* g_alloc(std::size_t stack_bytes) noexcept {
+  const std::size_t bytes = stack_bytes != 0 ? stack_bytes : default_stack_bytes();
+  G* g = stack_class_of(bytes) == stack_class_of(default_stack_bytes()) ? take_cached(current_p()) : nullptr;
+  return g != nullptr ? g : make_g(bytes);
+}
+
+void* g_closure_space(const G* g, std::size_t bytes, std::size_t align, std::uintptr_t* top) noexcept {
+  const std::uintptr_t start = stack_top(g->stack);
+  if (bytes > (g->stack.hi - g->stack.lo) / 4) return nullptr;
+  *top = (start - bytes) & ~(std::uintptr_t{align} - 1) & ~std::uintptr_t{15};
+  return reinterpret_cast<void*>(*top);
+}
+
+void g_start(G* g, const StartArgs& args) noexcept {
+  M* m = self_m();
+  P* p = m != nullptr ? m->p : nullptr;
+  G* const parent = m != nullptr ? m->curg : nullptr;
+  g->goid = next_goid(p);
+  g->parent_goid = parent != nullptr ? parent->goid : 0;
+  g->created_by_pc = args.created_by_pc;
+  g->run_epoch = sched.run_epoch.load(os::memory_order_relaxed);
+  g->fn = args.fn;
+  g->arg = args.arg;
+  g->main = args.main;
+  g->system = args.system;
+  g->eh = {};
+  g->wait_reason = WaitReason::none;
+  g->locals = nullptr;
+  g->name[0] = '\0';
+  if (args.name != nullptr) {
+    for (std::size_t i = 0; i + 1 < sizeof g->name && args.name[i] != '\0'; ++i) {
+      g->name[i] = args.name[i];
+      g->name[i + 1] = '\0';
+    }
+  }
+  san::stack_born(g->san, g->stack.lo, g->stack.hi);
+  san::release(g);
+  arch::make_context(&g->ctx, reinterpret_cast<void*>(args.top != 0 ? args.top : stack_top(g->stack)), g_main, g);
+  g->status.store(GStatus::runnable, os::memory_order_relaxed);
+  if (!args.system) count(p, &P::g_started, sched.g_started);
+  if (p != nullptr) {
+    runq_put(p, g, true);
+  } else {
+    LockGuard guard(sched.lock);
+    global_put(g);
+  }
+  wake_p();
+}
+
+void g_discard(G* g) noexcept { g_free(current_p(), g); }
+
+void g_free(P* p, G* g) noexcept {
+  const bool was_started = g->status.load(os::memory_order_relaxed) != GStatus::dead;
+  if (was_started) {
+    san::stack_gone(g->san, g->stack.lo, g->stack.hi);
+    if (!g->system) count(p, &P::g_ended, sched.g_ended);
+    g->status.store(GStatus::dead, os::memory_order_release);
+  }
+  if (stack_class_of(g->stack.hi - g->stack.lo) != stack_class_of(default_stack_bytes())) {
+    // An unusual stack goes back at once; its G waits for another one.
+    stack_free(g->stack);
+    g->stack = {};
+    LockGuard guard(sched.g_free_lock);
+    sched.g_bare.push(g);
+    return;
+  }
+  if (p == nullptr) {
+    LockGuard guard(sched.g_free_lock);
+    sched.g_free.push(g);
+    return;
+  }
+  p->g_free.push(g);
+  if (p->g_free.n <= kFreeCache) return;
+  LockGuard guard(sched.g_free_lock);
+  while (p->g_free.n > kFreeCache - kFreeBatch) sched.g_free.push(p->g_free.pop());
+}
+
+std::int64_t num_goroutine() noexcept {
+  // Ends are read before starts: a goroutine that comes and goes meanwhile may be counted, never negatively.
+  std::uint64_t ended = sched.g_ended.load(os::memory_order_relaxed);
+  for (std::int32_t i = 0; i < sched.nprocs; ++i) {
+    ended += sched.all_p[i]->g_ended.load(os::memory_order_relaxed);
+  }
+  std::uint64_t started = sched.g_started.load(os::memory_order_relaxed);
+  for (std::int32_t i = 0; i < sched.nprocs; ++i) {
+    started += sched.all_p[i]->g_started.load(os::memory_order_relaxed);
+  }
+  return started > ended ? static_cast<std::int64_t>(started - ended) : 0;
+}
+
+}  // namespace gort::inline v0::rt

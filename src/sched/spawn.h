@@ -1,0 +1,58 @@
+// gort: birth and death of goroutines.
+//
+// `go f` is three steps, because f's move constructor is user code and must not run inside the runtime:
+//
+//   1. g_alloc          a dead G with a stack, in nobody's list                    in the runtime
+//   2. g_closure_space  room at the top of its stack; the API constructs f there   user context
+//   3. g_start          makes it runnable                                          in the runtime
+//
+// If step 2 throws, g_discard takes the G back.
+#pragma once
+
+#include <cstddef>
+
+#include "sched/sched.h"
+
+namespace gort::inline v0::rt {
+
+/// The default stack size of a goroutine in bytes, GORT_STACK or 256 KiB.
+std::size_t default_stack_bytes() noexcept;
+void set_default_stack_bytes(std::size_t bytes) noexcept;
+
+/// A dead G with a stack of at least `stack_bytes` (0: the default), or null if there is no memory for
+/// the stack. O(1); takes no lock while the P's own cache lasts.
+G* g_alloc(std::size_t stack_bytes) noexcept;
+
+/// Room for a closure at the top of the goroutine's stack, or null if it would take more than a quarter of
+/// it (then the API allocates). Moves *top down.
+void* g_closure_space(const G* g, std::size_t bytes, std::size_t align, std::uintptr_t* top) noexcept;
+
+struct StartArgs {
+  void (*fn)(void*) = nullptr;      ///< runs in user context on the new stack
+  void* arg = nullptr;
+  std::uintptr_t top = 0;           ///< stack top below the closure; 0: the stack's own
+  std::uintptr_t created_by_pc = 0;
+  const char* name = nullptr;       ///< copied, at most 23 bytes
+  bool main = false;
+  bool system = false;
+};
+
+/// Makes it runnable: next on this P, or on the global queue from a foreign thread. Any thread.
+void g_start(G* g, const StartArgs& args) noexcept;
+
+/// Takes back a G that was never started.
+void g_discard(G* g) noexcept;
+
+/// After its last switch: the G is dead, its stack is nobody's. `p`: the P whose cache takes it, or null.
+void g_free(P* p, G* g) noexcept;
+
+/// Goroutines that have been started and have not ended, those of the runtime excluded. A moment's view.
+std::int64_t num_goroutine() noexcept;
+
+/// Calls fn for every G ever made, dead ones too; lock-free, any thread.
+template <class F>
+void for_each_g(F fn) {
+  for (G* g = sched.all_g.load(os::memory_order_acquire); g != nullptr; g = g->all_next) fn(g);
+}
+
+}  // namespace gort::inline v0::rt

@@ -1,0 +1,159 @@
+#include "sched/start.h"
+
+#include "base/alloc.h"
+#include "base/print.h"
+#include "sched/spawn.h"
+
+namespace gort::inline v0::rt {
+
+constinit DebugSettings debug_settings;
+
+namespace {
+
+constinit Mutex start_lock{LockRank::start};
+
+[[noreturn]] void bad_setting(const char* name, const char* value, const char* wanted) noexcept {
+  Printer(2) << "gort: " << name << "=" << value << ": " << wanted << "\n";
+  os::exit_process(2);
+}
+
+bool starts_with(const char* s, const char* prefix, const char** rest) noexcept {
+  while (*prefix != '\0') {
+    if (*s++ != *prefix++) return false;
+  }
+  *rest = s;
+  return true;
+}
+
+std::int32_t procs_from_environment() noexcept {
+  const char* v = os::getenv("GORT_MAXPROCS");
+  if (v == nullptr || *v == '\0') return 0;
+  std::int64_t n = 0;
+  if (!parse_number(v, &n) || n < 1) {
+    bad_setting("GORT_MAXPROCS", v, "a whole number of processors, 1 or more, is wanted");
+  }
+  if (n > kMaxProcs) {
+    Printer(2) << "gort: GORT_MAXPROCS=" << v << " is more than the maximum; using " << kMaxProcs << "\n";
+    n = kMaxProcs;
+  }
+  return static_cast<std::int32_t>(n);
+}
+
+void stack_from_environment() noexcept {
+  const char* v = os::getenv("GORT_STACK");
+  if (v == nullptr || *v == '\0') return;
+  std::int64_t n = 0;
+  if (!parse_number(v, &n) || n < 1 || n > (std::int64_t{1} << 30)) {
+    bad_setting("GORT_STACK", v, "a size in bytes from 1 to 1073741824 is wanted");
+  }
+  set_default_stack_bytes(static_cast<std::size_t>(n));
+}
+
+void threads_from_environment() noexcept {
+  const char* v = os::getenv("GORT_MAXTHREADS");
+  if (v == nullptr || *v == '\0') return;
+  std::int64_t n = 0;
+  if (!parse_number(v, &n) || n < 4 || n > 1'000'000) {
+    bad_setting("GORT_MAXTHREADS", v, "a number of threads from 4 to 1000000 is wanted");
+  }
+  sched.max_threads = static_cast<std::int32_t>(n);
+}
+
+/// One `name=value` of GORT_DEBUG, [item, end).
+void debug_item(const char* all, const char* item, const char* end) noexcept {
+  char word[64];
+  Printer(word, sizeof word).text(item, static_cast<std::size_t>(end - item));
+  const char* value = nullptr;
+  std::int64_t n = 0;
+  if (starts_with(word, "schedtrace=", &value)) {
+    if (!parse_number(value, &n) || n < 0 || n > 86'400'000) {
+      bad_setting("GORT_DEBUG", all, "schedtrace wants milliseconds");
+    }
+    debug_settings.schedtrace_ns = n * 1'000'000;
+  } else if (starts_with(word, "scheddetail=", &value)) {
+    if (!parse_number(value, &n) || n < 0 || n > 1) bad_setting("GORT_DEBUG", all, "scheddetail wants 0 or 1");
+    debug_settings.scheddetail = n == 1;
+  } else {
+    Printer(2) << "gort: GORT_DEBUG: no setting '" << word << "'; known: schedtrace=ms, scheddetail=0|1\n";
+    os::exit_process(2);
+  }
+}
+
+void debug_from_environment() noexcept {
+  const char* v = os::getenv("GORT_DEBUG");
+  if (v == nullptr) return;
+  const char* item = v;
+  for (const char* c = v;; ++c) {
+    if (*c != ',' && *c != '\0') continue;
+    if (c != item) debug_item(v, item, c);
+    if (*c == '\0') return;
+    item = c + 1;
+  }
+}
+
+void make_procs(std::int32_t n) noexcept {
+  LockGuard guard(sched.lock);
+  sched.nprocs = n;
+  for (std::int32_t i = n - 1; i >= 0; --i) {
+    P* p = ::new (persistent_alloc(sizeof(P), alignof(P))) P(i);
+    sched.all_p[i] = p;
+    pidle_put(own_new_p(p));
+  }
+}
+
+std::int32_t choose_procs(const StartOptions& options) noexcept {
+  // Environment over code: who runs a program may know better than who wrote it.
+  if (const std::int32_t n = procs_from_environment(); n != 0) return n;
+  if (options.max_procs > 0) return options.max_procs < kMaxProcs ? options.max_procs : kMaxProcs;
+  return default_procs(os::cpu_count(), os::cgroup_cpu_limit_milli());
+}
+
+}  // namespace
+
+bool parse_number(const char* s, std::int64_t* out) noexcept {
+  if (*s == '\0') return false;
+  const bool negative = *s == '-';
+  if (negative) ++s;
+  if (*s == '\0') return false;
+  std::int64_t n = 0;
+  for (; *s != '\0'; ++s) {
+    if (*s < '0' || *s > '9') return false;
+    if (__builtin_mul_overflow(n, 10, &n) || __builtin_add_overflow(n, *s - '0', &n)) return false;
+  }
+  *out = negative ? -n : n;
+  return true;
+}
+
+std::int32_t default_procs(std::int32_t cpus, std::int64_t cgroup_milli) noexcept {
+  if (cpus < 1) cpus = 1;
+  if (cgroup_milli > 0) {
+    std::int64_t limit = (cgroup_milli + 999) / 1000;
+    // One P would serialise the collector with the program even where the quota allows bursts.
+    if (limit < 2) limit = 2;
+    if (limit < cpus) cpus = static_cast<std::int32_t>(limit);
+  }
+  return cpus < kMaxProcs ? cpus : kMaxProcs;
+}
+
+void start(const StartOptions& options) noexcept {
+  LockGuard guard(start_lock);
+  if (sched.started.load(os::memory_order_relaxed)) return;
+  san::detect();
+  debug_from_environment();
+  stack_from_environment();
+  if (options.max_threads > 0) sched.max_threads = options.max_threads;
+  threads_from_environment();
+  make_procs(choose_procs(options));
+  start_system_threads();
+  sched.started.store(true, os::memory_order_release);
+}
+
+std::int32_t foreign_thread_count() noexcept {
+  const int all = os::process_thread_count();
+  if (all < 0) return all;
+  // An ended M whose thread is not gone yet counts as foreign: it runs users' thread_local destructors.
+  LockGuard guard(sched.lock);
+  return all - sched.mcount - kSystemThreads;
+}
+
+}  // namespace gort::inline v0::rt

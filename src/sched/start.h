@@ -1,0 +1,49 @@
+// gort: starting the runtime, and the settings that it starts with.
+//
+// Nothing runs before the first run, go or start: no thread, no signal handler from static initialization
+// (API decision 11), so a program may daemonize or fork first.
+#pragma once
+
+#include <cstdint>
+
+namespace gort::inline v0::rt {
+
+inline constexpr std::int32_t kSystemThreads = 2;  ///< template thread and sysmon
+
+struct StartOptions {
+  std::int32_t max_procs = 0;    ///< 0: from the environment, else from affinity and cgroup
+  std::int32_t max_threads = 0;  ///< 0: the default
+};
+
+/// GORT_DEBUG, read at start; constant afterwards.
+struct DebugSettings {
+  std::int64_t schedtrace_ns = 0;
+  bool scheddetail = false;
+};
+extern DebugSettings debug_settings;
+
+/// Starts the runtime unless it runs. Any thread without P. A bad environment value ends the process with
+/// exit status 2 and a message that names it.
+void start(const StartOptions& options) noexcept;
+
+inline void start_if_needed() noexcept;
+
+/// Threads of this process that are not the runtime's own; negative if that cannot be read.
+std::int32_t foreign_thread_count() noexcept;
+
+/// What the number of Ps would be without options and environment: affinity, cgroup limit (rounded up, at
+/// least 2 unless there are fewer processors). Pure.
+std::int32_t default_procs(std::int32_t cpus, std::int64_t cgroup_milli) noexcept;
+
+/// Parses a whole decimal number, nothing before or after it. False: not a number, or above int64.
+bool parse_number(const char* s, std::int64_t* out) noexcept;
+
+}  // namespace gort::inline v0::rt
+
+#include "sched/sched.h"
+
+namespace gort::inline v0::rt {
+inline void start_if_needed() noexcept {
+  if (__builtin_expect(!sched.started.load(os::memory_order_acquire), 0)) start({});
+}
+}  // namespace gort::inline v0::rt

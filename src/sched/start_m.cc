@@ -1,0 +1,83 @@
+// Waking and starting Ms. A P travels from its last owner to an M that sleeps; rule R says that nothing in
+// between can be stopped, so each function here holds its P in an OwnedP from the moment it has it until
+// the receiving M is written down (hand_to_m) or the P is idle.
+//
+// No function here creates a thread or waits for one: without an idle M the P goes to the idle list, its
+// goroutines to the global queue, and an *order* stays behind (DESIGN 6). That removes by construction the
+// limbo of golang/go#42237 (a P in the hand of a startm that was preempted while it created a thread) and
+// of #38931 (a P riding with a thread request that nobody serves).
+#include "sched/sched.h"
+
+namespace gort::inline v0::rt {
+
+void start_m(OwnedP p, bool spinning) noexcept {
+  sched.lock.lock();
+  M* m = sched.idle_m.pop();
+  if (m == nullptr) {
+    // The P carries no goroutines into the idle list: whoever serves the order finds them globally.
+    Queue1<G, &G::link> batch;
+    while (G* g = p->runq.get()) batch.push_back(g);
+    if (G* g = p->runq.get_next(); g != nullptr) batch.push_front(g);
+    global_put_batch(batch);
+    pidle_put(std::move(p));
+    ++sched.orders;
+    if (spinning) ++sched.orders_spinning;
+    sched.lock.unlock();
+    want_threads();
+    return;
+  }
+  --sched.nmidle;
+  sched.lock.unlock();
+  GORT_CHECK(!m->spinning && m->p == nullptr, "start_m: the idle M is not idle");
+  m->spinning = spinning;
+  hand_to_m(std::move(p), m);
+  m->park.wakeup();
+}
+
+void wake_p() noexcept {
+  // Partner of the fence in idle() (schedule.cc): the caller's work is visible before we read the counts.
+  os::fence(os::memory_order_seq_cst);
+  if (sched.nmspinning.load(os::memory_order_relaxed) != 0) return;
+  if (sched.npidle.load(os::memory_order_relaxed) == 0 &&
+      sched.need_spinning.load(os::memory_order_relaxed) != 0) {
+    return;  // nobody could be woken, and the next M that would go idle knows that it must look again
+  }
+  std::int32_t expected = 0;
+  if (!sched.nmspinning.compare_exchange_strong(expected, 1, os::memory_order_seq_cst)) return;
+  sched.lock.lock();
+  MaybeOwnedP p = pidle_get_spinning();
+  sched.lock.unlock();
+  if (!p) {
+    const std::int32_t before = sched.nmspinning.fetch_sub(1, os::memory_order_seq_cst);
+    GORT_CHECK(before > 0, "nmspinning is negative");
+    return;
+  }
+  start_m(p.take(), true);
+}
+
+void hand_off_p(OwnedP p) noexcept {
+  // If find_runnable on this P would return a goroutine, an M must be started.
+  if (!p->runq.empty() || sched.global_size.load(os::memory_order_relaxed) != 0) {
+    start_m(std::move(p), false);
+    return;
+  }
+  // Nobody spins and nobody is idle: work may just be becoming visible, and we are the last who could see it.
+  std::int32_t expected = 0;
+  if (sched.nmspinning.load(os::memory_order_relaxed) == 0 &&
+      sched.npidle.load(os::memory_order_relaxed) == 0 &&
+      sched.nmspinning.compare_exchange_strong(expected, 1, os::memory_order_seq_cst)) {
+    sched.need_spinning.store(0, os::memory_order_seq_cst);
+    start_m(std::move(p), true);
+    return;
+  }
+  sched.lock.lock();
+  if (!sched.global.empty()) {
+    sched.lock.unlock();
+    start_m(std::move(p), false);
+    return;
+  }
+  pidle_put(std::move(p));
+  sched.lock.unlock();
+}
+
+}  // namespace gort::inline v0::rt

@@ -1,0 +1,122 @@
+#include "sched/syscall.h"
+
+#include "sched/entry.h"
+#include "sched/switch.h"
+
+namespace gort::inline v0::rt {
+
+namespace {
+
+/// The P stays with the M in name (oldp); anyone may take it by CAS from now on.
+void let_p_go(M* m, G* g) noexcept {
+  P* p = m->p;
+  g->status.store(GStatus::syscall, os::memory_order_relaxed);
+  p->syscalltick.store(p->syscalltick.load(os::memory_order_relaxed) + 1, os::memory_order_relaxed);
+  m->oldp = p;
+  m->p = nullptr;
+  p->m.store(nullptr, os::memory_order_relaxed);
+  // Release: the taker's CAS acquires what this owner wrote. Sequentially consistent against sysmon's
+  // "deep asleep" flag: either sysmon sees a P in a call before it sleeps, or we see that it sleeps.
+  p->status.store(PStatus::syscall, os::memory_order_seq_cst);
+  if (sched.sysmon_wait.load(os::memory_order_seq_cst)) sched.sysmon_note.ring();
+}
+
+/// The M has no P and got none: the goroutine queues for one, the M goes to sleep.
+void after_no_p(M* m, G* left) noexcept {
+  left->status.store(GStatus::runnable, os::memory_order_relaxed);
+  sched.lock.lock();
+  MaybeOwnedP p = pidle_get();
+  if (!p) {
+    global_put(left);
+    sched.lock.unlock();
+    return;
+  }
+  sched.lock.unlock();
+  wire(p.take());
+  m->picked = left;
+}
+
+void get_p_back(M* m, G* g) noexcept {
+  P* p = m->oldp;
+  m->oldp = nullptr;
+  PStatus expected = PStatus::syscall;
+  if (p->status.compare_exchange_strong(expected, PStatus::running, os::memory_order_acq_rel,
+                                        os::memory_order_relaxed)) {
+    p->m.store(m, os::memory_order_relaxed);
+    m->p = p;
+    g->status.store(GStatus::running, os::memory_order_relaxed);
+    return;
+  }
+  if (sched.npidle.load(os::memory_order_relaxed) > 0) {
+    sched.lock.lock();
+    MaybeOwnedP idle = pidle_get();
+    sched.lock.unlock();
+    if (idle) {
+      wire(idle.take());
+      g->status.store(GStatus::running, os::memory_order_relaxed);
+      return;
+    }
+  }
+  switch_from_g(m, g, nullptr, after_no_p);
+}
+
+}  // namespace
+
+void enter_blocking() noexcept {
+  os::Tls& t = os::tls();
+  M* m = static_cast<M*>(t.m);
+  if (m == nullptr) return;
+  G* g = m->curg;
+  if (g->blocking_depth++ > 0) return;
+  GORT_CHECK(t.in_runtime == 0 && t.locks == 0, "enter_blocking inside the runtime");
+  t.in_runtime = 1;
+  let_p_go(m, g);
+  g->in_blocking = true;
+  t.in_runtime = 0;
+}
+
+void exit_blocking() noexcept {
+  M* m = self_m();
+  if (m == nullptr) return;
+  G* g = m->curg;
+  if (--g->blocking_depth > 0) return;
+  os::tls().in_runtime = 1;
+  g->in_blocking = false;
+  get_p_back(m, g);
+  os::tls().in_runtime = 0;
+}
+
+void entry_leave_blocking() noexcept {
+  M* m = self_m();
+  G* g = m->curg;
+  g->in_blocking = false;
+  // The code around us may hold this thread's locks or addresses: come back on the same thread.
+  const bool locked_before = g->locked_m != nullptr;
+  if (!locked_before) {
+    g->locked_m = m;
+    m->locked_g = g;
+  }
+  get_p_back(m, g);
+  g->sticky_entry = !locked_before;
+}
+
+void entry_back_to_blocking() noexcept {
+  M* m = self_m();
+  G* g = m->curg;
+  if (g->sticky_entry) {
+    g->sticky_entry = false;
+    if (g->lock_count == 0) {  // unless the call was lock_os_thread
+      g->locked_m = nullptr;
+      m->locked_g = nullptr;
+    }
+  }
+  let_p_go(m, g);
+  g->in_blocking = true;
+}
+
+void fatal_entered_from_handler() noexcept {
+  os::tls().in_runtime = 0;
+  fatal("gort was called from a signal handler that interrupted gort");
+}
+
+}  // namespace gort::inline v0::rt

@@ -1,0 +1,189 @@
+// Ms come and go here. Only the template thread creates threads: pthread_create takes malloc's and the
+// loader's locks, which user code may hold while it waits for a P (rule L1), and a thread must not inherit
+// what a locked goroutine did to its creator. The template thread has no P, starts with the runtime, keeps
+// spare Ms ahead, and reaps ended ones.
+#include "base/alloc.h"
+#include "base/print.h"
+#include "sched/check_dead.h"
+#include "sched/start.h"
+#include "sched/sysmon.h"
+
+extern "C" void* __cxa_get_globals() noexcept;  // Itanium C++ ABI 2.2.2
+
+namespace gort::inline v0::rt {
+
+namespace {
+
+constexpr std::size_t kSystemStack = std::size_t{256} << 10;
+constexpr std::int64_t kRetryFirst = 1'000'000;      // ns until a failed creation is tried again
+constexpr std::int64_t kRetryMost = 1'000'000'000;
+
+constinit FixAlloc<M> m_memory;
+
+/// An M to be: counted, but not running yet. Under sched.lock.
+M* take_m() noexcept {
+  M* m = sched.free_m.pop();
+  const bool fresh = m == nullptr;
+  if (fresh) m = ::new (m_memory.alloc()) M;
+  m->id = sched.next_m_id++;
+  ++sched.mcount;
+  ++sched.creating;
+  if (fresh) {
+    M* head = sched.all_m.load(os::memory_order_relaxed);
+    m->all_next = head;
+    sched.all_m.store(m, os::memory_order_release);  // the template thread is the only writer
+  }
+  return m;
+}
+
+/// The creation failed: as if it had never been meant. Under sched.lock.
+void untake_m(M* m) noexcept {
+  --sched.mcount;
+  --sched.creating;
+  sched.free_m.push(m);
+}
+
+void m_thread(void* arg) noexcept {
+  M* m = static_cast<M*>(arg);
+  os::Tls& t = os::tls();
+  t.m = m;
+  t.in_runtime = 1;
+  m->tid.store(os::thread_id(), os::memory_order_release);
+  os::thread_stack(&m->stack_lo, &m->stack_hi);
+  os::thread_set_name("gort-m");
+  m->eh = static_cast<EhGlobals*>(__cxa_get_globals());
+  san::thread_stack(m->san);
+  if (sched_hooks.m_start != nullptr) sched_hooks.m_start(m);
+  {
+    LockGuard guard(sched.lock);
+    --sched.creating;
+  }
+  m_main(m);
+  if (sched_hooks.m_end != nullptr) sched_hooks.m_end(m);
+  m->tid.store(0, os::memory_order_release);
+  t.in_runtime = 0;
+  t.m = nullptr;  // users' thread_local destructors run as on any foreign thread
+  LockGuard guard(sched.lock);
+  --sched.mcount;
+  m->ending = false;
+  sched.dead_m.push(m);
+  check_dead();
+  sched.template_note.ring();
+}
+
+/// How many Ms to create now. Under sched.lock.
+std::int32_t wanted() noexcept {
+  const std::int32_t orders = sched.orders - sched.creating;
+  const std::int32_t spares = kSpareThreads - (sched.nmidle + sched.creating - sched.orders);
+  std::int32_t n = orders > spares ? orders : spares;
+  const std::int32_t room = sched.max_threads - kSystemThreads - sched.mcount;
+  return n < room ? n : room;
+}
+
+/// An order, a P for it, work for that, and no thread to be had: the program has hit its limit.
+bool exhausted() noexcept {
+  return sched.orders > 0 && sched.creating == 0 && sched.nmidle == 0 && !sched.global.empty() &&
+         sched.npidle.load(os::memory_order_relaxed) > 0 &&
+         sched.mcount + kSystemThreads >= sched.max_threads;
+}
+
+void fatal_exhausted() noexcept {
+  Printer(2) << "gort: program exceeds " << sched.max_threads << "-thread limit\n"
+             << "fatal error: thread exhaustion\n";
+  fatal_after_print({"thread exhaustion", true});
+}
+
+void reap() noexcept {
+  Stack1<M, &M::link> waiting;
+  for (;;) {
+    M* m = nullptr;
+    {
+      LockGuard guard(sched.lock);
+      m = sched.dead_m.pop();
+    }
+    if (m == nullptr) break;
+    if (os::thread_try_reap(m->thread) != 0) {
+      waiting.push(m);  // still running its thread_local destructors
+      continue;
+    }
+    LockGuard guard(sched.lock);
+    sched.free_m.push(m);
+  }
+  while (M* m = waiting.pop()) {
+    LockGuard guard(sched.lock);
+    sched.dead_m.push(m);
+  }
+}
+
+/// One M. False: the system has no thread for us now.
+bool create_one() noexcept {
+  M* m = nullptr;
+  {
+    LockGuard guard(sched.lock);
+    if (wanted() <= 0) return true;
+    m = take_m();
+  }
+  const int error = os::thread_create(&m->thread, m_thread, m, kSystemStack);
+  if (error == 0) return true;
+  LockGuard guard(sched.lock);
+  untake_m(m);
+  return false;
+}
+
+bool more_wanted() noexcept {
+  LockGuard guard(sched.lock);
+  return wanted() > 0;
+}
+
+void template_thread(void*) noexcept {
+  os::thread_set_name("gort-template");
+  os::tls().in_runtime = 1;
+  std::int64_t retry = kRetryFirst;
+  bool warned = false;
+  for (;;) {
+    sched.template_note.clear();
+    // Partner of ring(): the note is cleared before the state is read, so a change after that rings again.
+    os::fence(os::memory_order_seq_cst);
+    reap();
+    bool failed = false;
+    while (!failed && more_wanted()) failed = !create_one();
+    bool reap_later = false;
+    {
+      LockGuard guard(sched.lock);
+      if (exhausted()) {
+        sched.lock.unlock();
+        fatal_exhausted();
+      }
+      reap_later = sched.dead_m.head() != nullptr;
+    }
+    if (failed && !warned) {
+      warned = true;
+      Printer(2) << "gort: the system refuses a new thread; trying again (threads now: " << sched.mcount << ")\n";
+    }
+    if (failed || reap_later) {
+      sched.template_note.sleep_for(retry);
+      retry = retry * 2 < kRetryMost ? retry * 2 : kRetryMost;
+    } else {
+      retry = kRetryFirst;
+      sched.template_note.sleep();
+    }
+  }
+}
+
+}  // namespace
+
+void want_threads() noexcept { sched.template_note.ring(); }
+
+void m_main(M* m) noexcept {
+  if (stop_m(m)) schedule_loop(m);
+}
+
+void start_system_threads() noexcept {
+  os::Thread thread;
+  if (os::thread_create(&thread, template_thread, nullptr, kSystemStack) != 0 ||
+      os::thread_create(&thread, sysmon_thread, nullptr, kSystemStack) != 0) {
+    fatal("cannot create the runtime's first threads");
+  }
+}
+
+}  // namespace gort::inline v0::rt
