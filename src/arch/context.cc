@@ -1,0 +1,32 @@
+#include "arch/context.h"
+
+#include <cstring>
+
+extern "C" [[gnu::visibility("hidden")]] const char gort_v0_context_start[];  // code, in <cpu>/switch.S
+
+namespace gort::inline v0::arch {
+namespace {
+
+void put(char* frame, std::size_t offset, const void* word) noexcept {
+  std::memcpy(frame + offset, &word, sizeof word);
+}
+
+}  // namespace
+
+void make_context(Context* c, void* stack_hi, void (*entry)(void* arg), void* arg) noexcept {
+  namespace f = saved_frame;
+  char* hi = static_cast<char*>(stack_hi);
+  hi -= reinterpret_cast<std::uintptr_t>(hi) & 15;
+  char* sp = hi - f::kMadeBytes;
+  std::memset(sp, 0, f::kMadeBytes);
+#if defined(__x86_64__)
+  asm volatile("stmxcsr %0" : "=m"(*reinterpret_cast<std::uint32_t*>(sp + f::kMxcsr)));
+  asm volatile("fnstcw %0" : "=m"(*reinterpret_cast<std::uint16_t*>(sp + f::kX87Cw)));
+  put(sp, f::kR12, reinterpret_cast<const void*>(entry));
+  put(sp, f::kR13, arg);
+#endif
+  put(sp, f::kReturn, gort_v0_context_start);
+  c->sp = sp;
+}
+
+}  // namespace gort::inline v0::arch
