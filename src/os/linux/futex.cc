@@ -29,6 +29,7 @@ Wait futex_wait(atomic<std::uint32_t>* addr, std::uint32_t expected,
 }
 
 void futex_wake(atomic<std::uint32_t>* addr, int n) noexcept {
+  if (n <= 0) return;  // the kernel would wake one
   // The word may be freed memory by now. EFAULT is then an answer like any other.
   kernel::call(SYS_futex, addr, FUTEX_WAKE_PRIVATE, n);
 }
