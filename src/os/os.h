@@ -35,12 +35,14 @@ int thread_try_reap(Thread t) noexcept;
 int thread_id() noexcept;
 
 /// Lowest and one-past-highest address of the calling thread's stack; false if unknown.
+/// libc's answer, which takes malloc: before the thread has a P (rule L1), once per thread.
 bool thread_stack(std::uintptr_t* lo, std::uintptr_t* hi) noexcept;
 
 /// Names the calling thread (at most 15 characters are kept) for gdb and top.
 void thread_set_name(const char* name) noexcept;
 
 /// Number of threads of this process as the kernel counts them; negative if that cannot be read.
+/// A thread counts until its very end, which may come a little after it could be reaped.
 /// Opens /proc: only for suspicion of deadlock, never on a fast path.
 int process_thread_count() noexcept;
 

@@ -1,0 +1,68 @@
+#include <gtest/gtest.h>
+#include <sys/time.h>
+
+#include <csignal>
+#include <ctime>
+#include <limits>
+#include <thread>
+
+#include "os/os.h"
+
+namespace {
+
+using namespace gort::os;
+
+constexpr std::int64_t kMillisecond = 1'000'000;
+
+TEST(OsClock, IsTheMonotonicClock) {
+  timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  const std::int64_t before = t.tv_sec * 1'000'000'000LL + t.tv_nsec;
+  const std::int64_t now = nanotime();
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  EXPECT_LE(before, now);
+  EXPECT_LE(now, t.tv_sec * 1'000'000'000LL + t.tv_nsec);
+}
+
+TEST(OsClock, CpuTimeGrowsWithWorkAndNotWithSleep) {
+  const std::int64_t begin = thread_cputime();
+  sleep_ns(30 * kMillisecond);
+  EXPECT_LT(thread_cputime() - begin, 15 * kMillisecond);
+  while (thread_cputime() - begin < 5 * kMillisecond) {
+  }
+  std::int64_t other = 0;
+  std::thread([&] { other = thread_cputime(); }).join();
+  EXPECT_LT(other, 5 * kMillisecond);  // per thread: a new one begins near zero
+}
+
+TEST(OsClock, SleepsNotTooShortUnderSignals) {
+  struct sigaction action = {}, before;
+  static volatile std::sig_atomic_t ticks = 0;
+  action.sa_handler = [](int) { ticks = ticks + 1; };
+  sigaction(SIGALRM, &action, &before);
+  itimerval each_ms = {{0, 1000}, {0, 1000}}, off = {};
+  setitimer(ITIMER_REAL, &each_ms, nullptr);
+  const std::int64_t begin = nanotime();
+  sleep_ns(20 * kMillisecond);
+  const std::int64_t took = nanotime() - begin;
+  setitimer(ITIMER_REAL, &off, nullptr);
+  sigaction(SIGALRM, &before, nullptr);
+  EXPECT_GE(took, 20 * kMillisecond);
+  EXPECT_GE(ticks, 3);
+}
+
+TEST(OsClock, SleepOfNothingReturns) {
+  const std::int64_t begin = nanotime();
+  sleep_ns(0);
+  sleep_ns(-1);
+  sleep_ns(std::numeric_limits<std::int64_t>::min());
+  EXPECT_LT(nanotime() - begin, 1000 * kMillisecond);
+}
+
+TEST(OsClock, TicksChange) {
+  const std::uint64_t first = cputicks();
+  while (cputicks() == first) {
+  }
+}
+
+}  // namespace

@@ -1,0 +1,130 @@
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <fstream>
+#include <string>
+#include <thread>
+
+#include "os/linux/line_reader.h"
+#include "os/linux/parse.h"
+#include "os/os.h"
+
+namespace {
+
+using namespace gort::os;
+
+struct TempFile {
+  explicit TempFile(const std::string& text) {
+    int fd = mkstemp(path);
+    EXPECT_GE(fd, 0);
+    write_all(fd, text.data(), text.size());
+    close(fd);
+  }
+  ~TempFile() { unlink(path); }
+  char path[32] = "/tmp/gort_files_XXXXXX";
+};
+
+TEST(OsFiles, ReadsWholeCutAndEmptyFiles) {
+  TempFile file("hello");
+  char buf[16];
+  EXPECT_EQ(read_file(file.path, buf, sizeof buf), 5);
+  EXPECT_STREQ(buf, "hello");
+  EXPECT_EQ(read_file(file.path, buf, 6), 5);
+  EXPECT_STREQ(buf, "hello");
+  EXPECT_EQ(read_file(file.path, buf, 4), 3);
+  EXPECT_STREQ(buf, "hel");
+  EXPECT_EQ(read_file(file.path, buf, 1), 0);
+  EXPECT_STREQ(buf, "");
+  EXPECT_EQ(read_file(file.path, buf, 0), -EINVAL);
+  TempFile empty("");
+  EXPECT_EQ(read_file(empty.path, buf, sizeof buf), 0);
+}
+
+TEST(OsFiles, ReportsErrors) {
+  char buf[16];
+  EXPECT_EQ(read_file("/nonexistent/x", buf, sizeof buf), -ENOENT);
+  EXPECT_EQ(read_file("/tmp", buf, sizeof buf), -EISDIR);
+}
+
+TEST(OsFiles, WritesEverythingToASlowReader) {
+  for (int flags : {0, O_NONBLOCK}) {
+    int ends[2];
+    ASSERT_EQ(pipe2(ends, O_CLOEXEC), 0);
+    fcntl(ends[1], F_SETFL, flags);
+    std::string sent(1 << 20, 'x');
+    for (std::size_t i = 0; i < sent.size(); ++i) sent[i] = static_cast<char>('a' + i % 23);
+    std::string received;
+    std::thread reader([&] {
+      char buf[5000];
+      ssize_t r;
+      while ((r = read(ends[0], buf, sizeof buf)) > 0) received.append(buf, static_cast<size_t>(r));
+    });
+    write_all(ends[1], sent.data(), sent.size());
+    close(ends[1]);
+    reader.join();
+    close(ends[0]);
+    EXPECT_EQ(received, sent) << flags;
+  }
+}
+
+TEST(OsFiles, GivesUpOnAClosedDescriptor) {
+  write_all(-1, "abc", 3);
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  close(ends[0]);
+  signal(SIGPIPE, SIG_IGN);
+  write_all(ends[1], "abc", 3);
+  signal(SIGPIPE, SIG_DFL);
+  close(ends[1]);
+}
+
+TEST(OsFiles, LinesOfEveryLength) {
+  const std::string around_chunk(1023, 'a');
+  const std::string long_line(5000, 'b');
+  TempFile file("one\n\n" + around_chunk + "\n" + long_line + "\nlast");
+  LineReader lines(file.path);
+  EXPECT_STREQ(lines.next(), "one");
+  EXPECT_STREQ(lines.next(), "");
+  EXPECT_EQ(lines.next(), around_chunk);
+  EXPECT_EQ(lines.next(), long_line.substr(0, 2047));
+  EXPECT_STREQ(lines.next(), "last");
+  EXPECT_EQ(lines.next(), nullptr);
+  EXPECT_EQ(lines.next(), nullptr);
+  LineReader none("/nonexistent/x");
+  EXPECT_EQ(none.next(), nullptr);
+}
+
+TEST(OsFiles, NoDescriptorStaysOpen) {
+  const int first_free = dup(0);
+  close(first_free);
+  char buf[16];
+  for (int i = 0; i < 100; ++i) {
+    read_file("/proc/self/stat", buf, sizeof buf);
+    LineReader lines("/proc/self/stat");
+    lines.next();
+  }
+  const int now = dup(0);
+  EXPECT_EQ(now, first_free);
+  close(now);
+}
+
+TEST(OsParse, Numbers) {
+  auto parse = [](const char* s) {
+    std::int64_t v = -77;
+    parse_int(&s, &v);
+    return v;
+  };
+  EXPECT_EQ(parse("0"), 0);
+  EXPECT_EQ(parse("-1 x"), -1);
+  EXPECT_EQ(parse("9223372036854775807"), INT64_MAX);
+  EXPECT_EQ(parse("9223372036854775808"), -77);
+  EXPECT_EQ(parse("max"), -77);
+  EXPECT_EQ(parse(""), -77);
+  EXPECT_EQ(parse("-"), -77);
+}
+
+}  // namespace
