@@ -1,34 +1,66 @@
 # Flags by target, never globally: a program that adds gort as a subdirectory keeps its own.
+# What differs between debug and release (-O, -g, NDEBUG) comes from the build type in CMakePresets.json.
 
 set(GORT_WARNINGS -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Wundef -Wvla -Wcast-align -Werror)
 
+# What every piece of our own code gets, tests and examples included.
 function(gort_common_flags target)
   target_compile_features(${target} PUBLIC cxx_std_23)
   set_target_properties(${target} PROPERTIES CXX_EXTENSIONS ON POSITION_INDEPENDENT_CODE ON
     CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
-  target_include_directories(${target} PUBLIC
-    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src>)
-  target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:${GORT_WARNINGS}> -g -fno-omit-frame-pointer)
+  target_compile_options(${target} PRIVATE
+    $<$<COMPILE_LANGUAGE:CXX>:${GORT_WARNINGS}> -g -fno-omit-frame-pointer)
   target_compile_definitions(${target} PUBLIC
     $<$<BOOL:${GORT_TESTING}>:GORT_TESTING=1> $<$<BOOL:${GORT_DEBUG}>:GORT_DEBUG=1>)
+  if(GORT_LTO)
+    if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+      # Fat objects, so that nm, gdb and a linker without the plugin still see machine code.
+      target_compile_options(${target} PRIVATE -flto=auto -ffat-lto-objects)
+      target_link_options(${target} PUBLIC -flto=auto)
+    else()
+      target_compile_options(${target} PRIVATE -flto=thin)
+      target_link_options(${target} PUBLIC -flto=thin -fuse-ld=lld)
+    endif()
+  endif()
   if(GORT_SANITIZE)
     target_compile_options(${target} PUBLIC -fsanitize=${GORT_SANITIZE})
     target_link_options(${target} PUBLIC -fsanitize=${GORT_SANITIZE})
+    if(GORT_SANITIZE MATCHES "undefined")
+      # A finding ends the test. vptr needs RTTI, which the core is built without.
+      target_compile_options(${target} PRIVATE -fno-sanitize-recover=all -fno-sanitize=vptr)
+    endif()
+    if(GORT_SANITIZE MATCHES "thread" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+      # GCC warns about every fence under TSan; docs/ tells which of them TSan cannot see.
+      target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Wno-tsan>)
+    endif()
   endif()
+endfunction()
+
+# Code that may include internal headers as "floor/x.h": the floors themselves, tests, benchmarks.
+function(gort_internal_includes target)
+  target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/src
+    ${PROJECT_SOURCE_DIR})
 endfunction()
 
 function(gort_core_flags target)
   gort_common_flags(${target})
-  target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fno-exceptions -fno-rtti -fno-threadsafe-statics>
+  gort_internal_includes(${target})
+  target_compile_options(${target} PRIVATE
+    $<$<COMPILE_LANGUAGE:CXX>:-fno-exceptions -fno-rtti -fno-threadsafe-statics>
     -fasynchronous-unwind-tables)
 endfunction()
 
 function(gort_api_flags target)
   gort_common_flags(${target})
+  gort_internal_includes(${target})
 endfunction()
 
+# What a program that links gort sees: the public headers and nothing of src/.
 function(gort_public_usage target)
   gort_common_flags(${target})
+  target_include_directories(${target} PUBLIC
+    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+  set(THREADS_PREFER_PTHREAD_FLAG ON)
   find_package(Threads REQUIRED)
   target_link_libraries(${target} PUBLIC Threads::Threads)
 endfunction()

@@ -1,23 +1,183 @@
-# Unit tests stand beside their units (src/**/x_test.cc, one program each); whole-program tests are
-# tests/**/x_test.cc. All use GoogleTest.
+# Tests. A unit test stands beside its unit (src/**/x_test.cc), a whole-program test is tests/**/x_test.cc;
+# all use GoogleTest, and each file is a program of its own. Under ctest every test *case* runs in a
+# process of its own, because the runtime is process-wide state: cases cannot lean on each other.
+#
+# A test file may say what it wants in a comment line of its own:
+#
+#   // test: labels=slow,smoke timeout=300 needs=GORT_TESTING
+#
+#   labels    words for ctest -L. `slow` keeps it out of `make test`; `smoke` takes a whole-program test
+#             into the subset that `make test` runs on the release build (unit tests are in it anyway).
+#   timeout   seconds for one case; 60 if not said. The watchdog of a hang, not a performance claim.
+#   needs     CMake variables that must be true, else the file is not built in this configuration.
+#             Files named *_fault_test.cc and all of tests/founding need GORT_TESTING without saying so.
+#
+# Labels given by place: the floor's name and `unit` for src/<floor>; the folder's name for tests/<folder>.
+# Tests in src/os/sim and tests/sim are built against gort_sim instead of gort.
 find_package(GTest REQUIRED)
+include(GoogleTest)
+
+# Debug builds abort on malloc in the runtime. Sanitizers bring their own malloc.
+set(GORT_MALLOC_GUARD OFF)
+if(GORT_DEBUG AND NOT GORT_SANITIZE AND core_sources MATCHES "/os/linux/")
+  set(GORT_MALLOC_GUARD ON)
+  add_library(gort_malloc_guard OBJECT ${PROJECT_SOURCE_DIR}/tests/support/malloc_guard.cc)
+  gort_common_flags(gort_malloc_guard)
+  gort_internal_includes(gort_malloc_guard)
+endif()
+
+# Helpers that several test programs share: tests/support/*.cc.
+file(GLOB gort_support_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/support/*.cc)
+list(FILTER gort_support_sources EXCLUDE REGEX "_test\\.cc$|/malloc_guard\\.cc$")
+
+# Reads the `// test:` line of a file into test_labels, test_timeout, test_missing of the caller.
+function(gort_test_wishes source)
+  set(labels)
+  set(timeout 60)
+  set(needs)
+  file(STRINGS ${source} lines REGEX "^// test: ")
+  foreach(line IN LISTS lines)
+    string(REGEX REPLACE "^// test: +" "" line "${line}")
+    separate_arguments(words UNIX_COMMAND "${line}")
+    foreach(word IN LISTS words)
+      if(word MATCHES "^labels=(.+)$")
+        string(REPLACE "," ";" more "${CMAKE_MATCH_1}")
+        list(APPEND labels ${more})
+      elseif(word MATCHES "^timeout=([0-9]+)$")
+        set(timeout ${CMAKE_MATCH_1})
+      elseif(word MATCHES "^needs=(.+)$")
+        string(REPLACE "," ";" more "${CMAKE_MATCH_1}")
+        list(APPEND needs ${more})
+      else()
+        message(FATAL_ERROR "${source}: '${word}' is no wish of a test; cmake/GortTests.cmake lists them")
+      endif()
+    endforeach()
+  endforeach()
+  if(source MATCHES "_fault_test\\.cc$|/tests/founding/")
+    list(APPEND needs GORT_TESTING)
+  endif()
+  set(missing)
+  foreach(need IN LISTS needs)
+    if(NOT ${need})
+      set(missing ${need})
+    endif()
+  endforeach()
+  set(test_labels ${labels} PARENT_SCOPE)
+  set(test_timeout ${timeout} PARENT_SCOPE)
+  set(test_missing "${missing}" PARENT_SCOPE)
+endfunction()
 
 function(gort_test source)
-  get_filename_component(name ${source} NAME_WE)
   file(RELATIVE_PATH rel ${PROJECT_SOURCE_DIR} ${source})
-  string(REGEX REPLACE "[/.]" "_" target ${rel})
-  string(REGEX REPLACE "_cc$" "" target ${target})
+  string(REGEX REPLACE "\\.cc$" "" name ${rel})
+  string(REGEX REPLACE "[/.]" "_" target ${name})
+
+  gort_test_wishes(${source})
+  if(test_missing)
+    message(STATUS "${rel}: not built, needs ${test_missing}")
+    return()
+  endif()
+  if(rel MATCHES "^src/([^/]+)/")
+    list(APPEND test_labels unit smoke ${CMAKE_MATCH_1})
+  elseif(rel MATCHES "^tests/([^/]+)/")
+    list(APPEND test_labels ${CMAKE_MATCH_1})
+  endif()
+  if("slow" IN_LIST test_labels)
+    list(REMOVE_ITEM test_labels smoke)
+  endif()
+  set(library gort)
+  if(source MATCHES "/src/os/sim/|/tests/sim/")
+    set(library gort_sim)
+    list(APPEND test_labels sim)
+  endif()
+  list(REMOVE_DUPLICATES test_labels)
+
   add_executable(${target} ${source})
+  if(library STREQUAL gort)
+    target_sources(${target} PRIVATE ${gort_support_sources})
+    gort_malloc_guard_for(${target} ${GORT_MALLOC_GUARD})
+  endif()
+  if(rel MATCHES "^tests/")
+    # What the tests of one folder share stands in that folder.
+    get_filename_component(dir ${source} DIRECTORY)
+    file(GLOB shared CONFIGURE_DEPENDS ${dir}/*.cc)
+    list(FILTER shared EXCLUDE REGEX "_test\\.cc$|/tests/support/")
+    target_sources(${target} PRIVATE ${shared})
+  endif()
   gort_common_flags(${target})
-  target_link_libraries(${target} PRIVATE gort GTest::gtest_main)
-  add_test(NAME ${target} COMMAND ${target})
-  set_tests_properties(${target} PROPERTIES TIMEOUT 120)
+  gort_internal_includes(${target})
+  target_link_libraries(${target} PRIVATE ${library} GTest::gtest_main ${CMAKE_DL_LIBS})
+  string(REGEX REPLACE "^src/" "" prefix ${name})
+  set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/test_programs)
+  # PRE_TEST: cases are listed when ctest starts, so that a program that crashes at start does not
+  # break the build of the others.
+  gtest_discover_tests(${target} TEST_PREFIX "${prefix}:" DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
+    PROPERTIES TIMEOUT ${test_timeout} LABELS "${test_labels}")
+  set_property(GLOBAL APPEND PROPERTY GORT_TEST_TARGETS ${target})
+endfunction()
+
+function(gort_malloc_guard_for target on)
+  if(on)
+    target_sources(${target} PRIVATE $<TARGET_OBJECTS:gort_malloc_guard>)
+    target_compile_definitions(${target} PRIVATE GORT_MALLOC_GUARD=1)
+  endif()
 endfunction()
 
 file(GLOB_RECURSE gort_test_sources CONFIGURE_DEPENDS
   ${PROJECT_SOURCE_DIR}/src/*_test.cc ${PROJECT_SOURCE_DIR}/tests/*_test.cc)
+list(FILTER gort_test_sources EXCLUDE REGEX "/tests/(consumer|soak)/")
+if(CMAKE_CROSSCOMPILING)
+  # Another architecture's unit tests do not even compile.
+  set(gort_foreign_arch "${CMAKE_HOST_SYSTEM_PROCESSOR}")
+elseif(CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64")
+  set(gort_foreign_arch aarch64)
+else()
+  set(gort_foreign_arch x86_64)
+endif()
+list(FILTER gort_test_sources EXCLUDE REGEX "/arch/${gort_foreign_arch}/")
 foreach(source IN LISTS gort_test_sources)
-  if(NOT source MATCHES "/os/sim/|/tests/sim/")
-    gort_test(${source})
-  endif()
+  gort_test(${source})
 endforeach()
+# A changed `// test:` line is a changed configuration.
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${gort_test_sources})
+
+# The simulator's tests alone: cmake --build build/sim --target sim_tests.
+get_property(gort_test_targets GLOBAL PROPERTY GORT_TEST_TARGETS)
+list(FILTER gort_test_targets INCLUDE REGEX "_sim_")
+add_custom_target(sim_tests DEPENDS ${gort_test_targets})
+
+# Soak programs: tests/soak/*.cc, plain main() functions that watch themselves; `make soak` runs them.
+file(GLOB gort_soak_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/soak/*.cc)
+foreach(source IN LISTS gort_soak_sources)
+  get_filename_component(name ${source} NAME_WE)
+  add_executable(soak_${name} ${source})
+  gort_common_flags(soak_${name})
+  gort_internal_includes(soak_${name})
+  target_link_libraries(soak_${name} PRIVATE gort)
+  set_target_properties(soak_${name} PROPERTIES
+    OUTPUT_NAME ${name} RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/soak)
+endforeach()
+
+# The house's own rules, as tests. They need no compiler, so one configuration is enough for most.
+find_package(Python3 REQUIRED COMPONENTS Interpreter)
+function(gort_check name labels)
+  add_test(NAME house:${name} COMMAND Python3::Interpreter ${ARGN} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+  set_tests_properties(house:${name} PROPERTIES TIMEOUT 120 LABELS "house;${labels}")
+endfunction()
+if(GORT_DEBUG AND NOT GORT_SANITIZE)
+  gort_check(floors "" tools/check_floors)
+  gort_check(floors_selftest "" tools/check_floors --self-test)
+  gort_check(symbols_selftest "" tools/check_symbols --self-test)
+  gort_check(run_tests_selftest "" tools/run_tests --self-test)
+endif()
+# What release objects may ask of libc (and what a release must not contain).
+if(NOT GORT_DEBUG AND NOT GORT_TESTING AND NOT GORT_SANITIZE AND NOT GORT_LTO
+   AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND NOT CMAKE_CROSSCOMPILING)
+  gort_check(symbols smoke tools/check_symbols ${PROJECT_BINARY_DIR})
+endif()
+if(GORT_INSTALL AND NOT GORT_SANITIZE AND NOT GORT_TESTING AND NOT GORT_LTO AND NOT CMAKE_CROSSCOMPILING)
+  add_test(NAME house:consumer COMMAND ${CMAKE_COMMAND}
+    -DBUILD=${PROJECT_BINARY_DIR} -DSOURCE=${PROJECT_SOURCE_DIR} -DCXX=${CMAKE_CXX_COMPILER}
+    -P ${PROJECT_SOURCE_DIR}/tests/consumer/run.cmake)
+  set_tests_properties(house:consumer PROPERTIES TIMEOUT 300 LABELS "house;slow;smoke")
+endif()

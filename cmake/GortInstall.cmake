@@ -1,0 +1,20 @@
+# cmake --install: the library, its headers, gortConfig.cmake for find_package, gort.pc for pkg-config.
+# Internal headers (src/) are not installed.
+include(CMakePackageConfigHelpers)
+
+set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/gort)
+install(TARGETS gort EXPORT gortTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+if(IS_DIRECTORY ${PROJECT_SOURCE_DIR}/include)
+  install(DIRECTORY include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
+endif()
+install(EXPORT gortTargets NAMESPACE gort:: DESTINATION ${package_dir})
+
+configure_package_config_file(cmake/gortConfig.cmake.in gortConfig.cmake INSTALL_DESTINATION ${package_dir})
+# Layout is baked into users' objects, so nothing but the same minor version will do before 1.0.
+write_basic_package_version_file(gortConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${PROJECT_BINARY_DIR}/gortConfig.cmake ${PROJECT_BINARY_DIR}/gortConfigVersion.cmake
+  DESTINATION ${package_dir})
+
+configure_file(cmake/gort.pc.in gort.pc @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/gort.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+install(FILES LICENSE README.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
