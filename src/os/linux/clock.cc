@@ -1,0 +1,48 @@
+// gort: clocks, and sleeping by them.
+#include <cerrno>
+#include <cstdint>
+#include <ctime>
+#include <limits>
+
+#include "os/linux/syscall.h"
+#include "os/os.h"
+
+namespace gort::inline v0::os {
+namespace {
+
+constexpr std::int64_t kNanosPerSecond = 1'000'000'000;
+
+std::int64_t read_clock(clockid_t id) noexcept {
+  timespec t;
+  // libc's, since that one reads the vDSO. It cannot fail for the two clocks used here.
+  ::clock_gettime(id, &t);
+  return t.tv_sec * kNanosPerSecond + t.tv_nsec;
+}
+
+}  // namespace
+
+std::int64_t nanotime() noexcept { return read_clock(CLOCK_MONOTONIC); }
+
+std::int64_t thread_cputime() noexcept { return read_clock(CLOCK_THREAD_CPUTIME_ID); }
+
+std::uint64_t cputicks() noexcept {
+#if defined(__x86_64__)
+  return __builtin_ia32_rdtsc();
+#else
+  std::uint64_t ticks;
+  asm volatile("mrs %0, cntvct_el0" : "=r"(ticks));
+  return ticks;
+#endif
+}
+
+void sleep_ns(std::int64_t ns) noexcept {
+  if (ns <= 0) return;
+  std::int64_t until;
+  if (__builtin_add_overflow(nanotime(), ns, &until)) until = std::numeric_limits<std::int64_t>::max();
+  // An absolute time, so that a stream of signals cannot prolong the sleep by its rounding.
+  timespec t{.tv_sec = until / kNanosPerSecond, .tv_nsec = until % kNanosPerSecond};
+  while (kernel::call(SYS_clock_nanosleep, CLOCK_MONOTONIC, TIMER_ABSTIME, &t, nullptr) == -EINTR) {
+  }
+}
+
+}  // namespace gort::inline v0::os
