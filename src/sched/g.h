@@ -48,6 +48,7 @@ struct alignas(64) G {
   M* m = nullptr;                         ///< the M that runs it; null otherwise; written by the scheduler
   M* locked_m = nullptr;                  ///< lock_os_thread: the only M that may run it
   EhGlobals eh;                           ///< valid unless running
+  std::uint64_t goid = 0;                 ///< unique for ever; 0 only before the first use
   // ---- second line: parking
   waiter wait;                            ///< stands for this G in one queue at a time
   WaitReason wait_reason = WaitReason::none;
@@ -58,7 +59,6 @@ struct alignas(64) G {
   std::uint16_t blocking_depth = 0;       ///< nesting of gort::blocking
   bool sticky_entry = false;              ///< locked to its thread for a call out of gort::blocking
   // ---- the rest
-  std::uint64_t goid = 0;                 ///< unique for ever; 0 only before the first use
   std::uint64_t parent_goid = 0;
   std::uintptr_t created_by_pc = 0;       ///< return address into the code that called go or spawn
   os::atomic<std::int64_t> waiting_since{0};  ///< nanotime of a park, written lazily by sysmon

@@ -21,10 +21,9 @@ MaybeOwnedP pidle_get() noexcept {
 }
 
 MaybeOwnedP pidle_get_spinning() noexcept {
-  MaybeOwnedP p = pidle_get();
-  // Pairs with the exchange in find_runnable: the P that idles next looks at everything once more.
-  if (!p) sched.need_spinning.store(1, os::memory_order_seq_cst);
-  return p;
+  // Seen in idle() (schedule.cc): the P that idles next looks at everything once more.
+  if (sched.idle_p == nullptr) sched.need_spinning.store(1, os::memory_order_seq_cst);
+  return pidle_get();
 }
 
 void pidle_put(OwnedP owned) noexcept {

@@ -128,13 +128,9 @@ void g_start(G* g, const StartArgs& args) noexcept {
   g->eh = {};
   g->wait_reason = WaitReason::none;
   g->locals = nullptr;
-  g->name[0] = '\0';
-  if (args.name != nullptr) {
-    for (std::size_t i = 0; i + 1 < sizeof g->name && args.name[i] != '\0'; ++i) {
-      g->name[i] = args.name[i];
-      g->name[i + 1] = '\0';
-    }
-  }
+  const std::size_t name_bytes = args.name_bytes < sizeof g->name ? args.name_bytes : sizeof g->name - 1;
+  for (std::size_t i = 0; i < name_bytes; ++i) g->name[i] = args.name[i];
+  g->name[name_bytes] = '\0';
   san::stack_born(g->san, g->stack.lo, g->stack.hi);
   san::release(g);
   arch::make_context(&g->ctx, reinterpret_cast<void*>(args.top != 0 ? args.top : stack_top(g->stack)), g_main, g);

@@ -33,6 +33,7 @@ struct StartArgs {
   std::uintptr_t top = 0;           ///< stack top below the closure; 0: the stack's own
   std::uintptr_t created_by_pc = 0;
   const char* name = nullptr;       ///< copied, at most 23 bytes
+  std::size_t name_bytes = 0;
   bool main = false;
   bool system = false;
 };

@@ -1,0 +1,11 @@
+// gort: the umbrella header.
+#pragma once
+
+#include "gort/blocking.h"
+#include "gort/config.h"
+#include "gort/go.h"
+#include "gort/goroutine_local.h"
+#include "gort/os_thread.h"
+#include "gort/run.h"
+#include "gort/this_goroutine.h"
+#include "gort/waiter.h"

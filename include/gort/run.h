@@ -1,0 +1,78 @@
+// gort: the runtime around a program's main function.
+//
+//   int main() { return gort::run([] { …; return 0; }); }
+//
+// run() starts the process-wide runtime if it does not run yet, runs f in a goroutine with the thread's usual
+// stack size, and blocks the calling thread until f has returned; then it gives f's result, or rethrows what
+// f threw. It may be called again, from any thread, also at the same time. Inside a goroutine it is a plain
+// call of f.
+//
+// When the last run returns, other goroutines are given options.grace to end as long as any of them can still
+// run; those left over are reported by name and never run again, so that static destructors meet no running
+// goroutine. (Cancellation of the others comes with contexts.)
+#pragma once
+
+#include <chrono>
+#include <exception>
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+#include "gort/config.h"
+#include "gort/detail/goroutine.h"
+
+namespace gort::inline v0 {
+
+/// Environment over code: GORT_MAXPROCS and GORT_MAXTHREADS win over these.
+struct run_options {
+  int max_procs = 0;               ///< number of Ps at the first start; 0: affinity and cgroup limit
+  int max_threads = 0;             ///< thread limit; 0: 10000. Exceeding it is fatal
+  std::chrono::nanoseconds grace = std::chrono::seconds(5);  ///< for goroutines left at the end
+  bool quiet = false;              ///< no report of goroutines left over
+};
+
+namespace detail {
+bool on_goroutine() noexcept;
+/// Runs fn(arg) on a main goroutine, blocks until task_finish(done), then ends the run.
+void run_main(const run_options& options, void (*fn)(void*), void* arg, task_core* done, const void* created_by);
+}  // namespace detail
+
+template <class F>
+  requires std::invocable<F&>
+[[gnu::noinline]] std::invoke_result_t<F&> run(const run_options& options, F&& f) {
+  using T = std::invoke_result_t<F&>;
+  if (detail::on_goroutine()) return f();
+  struct frame {
+    detail::task_state<T> state;
+    std::remove_reference_t<F>* f;
+  } frame{{}, std::addressof(f)};
+  detail::run_main(
+      options,
+      [](void* p) {
+        auto* fr = static_cast<struct frame*>(p);
+        bool finished = true;
+        try {
+          fr->state.run(*fr->f);
+        } catch (const detail::goexit_signal&) {
+          finished = false;  // the program goes on without its main goroutine, as in Go
+        } catch (...) {
+          fr->state.error = std::current_exception();
+        }
+        detail::goroutine_ends();
+        if (finished) detail::task_finish(&fr->state);
+      },
+      &frame, &frame.state, __builtin_return_address(0));
+  return frame.state.take();
+}
+
+template <class F>
+  requires std::invocable<F&>
+[[gnu::noinline]] std::invoke_result_t<F&> run(F&& f) {
+  return run(run_options{}, std::forward<F>(f));
+}
+
+/// Starts the runtime without running anything, for programs whose main thread belongs to somebody else.
+/// Does nothing if it runs. `options.grace` is ignored.
+void start(const run_options& options = {});
+
+}  // namespace gort::inline v0

@@ -1,0 +1,207 @@
+// go, spawn, run: the parts that are not templates. This set of objects may throw and allocate, outside the
+// runtime only: each RuntimeEntry below closes before anything that can throw.
+#include "gort/go.h"
+
+#include <new>
+
+#include "base/print.h"
+#include "gort/run.h"
+#include "gort/this_goroutine.h"
+#include "sched/entry.h"
+#include "sched/foreign.h"
+#include "sched/park.h"
+#include "sched/spawn.h"
+#include "sched/start.h"
+
+namespace gort::inline v0 {
+
+#if defined(GORT_TESTING)
+extern const char abi_v0_testing = 't';
+#elif defined(GORT_DEBUG)
+extern const char abi_v0_debug = 'd';
+#else
+extern const char abi_v0_release = 'r';
+#endif
+
+namespace detail {
+
+new_goroutine::new_goroutine(std::size_t stack_bytes) {
+  rt::start_if_needed();
+  rt::G* g = nullptr;
+  {
+    rt::RuntimeEntry entry;
+    g = rt::g_alloc(stack_bytes);
+  }
+  if (g == nullptr) throw std::bad_alloc();
+  g_ = g;
+}
+
+new_goroutine::~new_goroutine() {
+  if (g_ == nullptr) return;
+  rt::RuntimeEntry entry;
+  rt::g_discard(static_cast<rt::G*>(g_));
+}
+
+void* new_goroutine::closure_space(std::size_t bytes, std::size_t align) noexcept {
+  return rt::g_closure_space(static_cast<rt::G*>(g_), bytes, align, &top_);
+}
+
+void new_goroutine::start(void (*fn)(void*), void* arg, std::string_view name, const void* created_by,
+                          bool main) noexcept {
+  rt::StartArgs args;
+  args.fn = fn;
+  args.arg = arg;
+  args.top = top_;
+  args.created_by_pc = reinterpret_cast<std::uintptr_t>(created_by);
+  args.name = name.data();
+  args.name_bytes = name.size();
+  args.main = main;
+  rt::RuntimeEntry entry;
+  rt::g_start(static_cast<rt::G*>(std::exchange(g_, nullptr)), args);
+}
+
+bool on_goroutine() noexcept { return rt::current_g() != nullptr; }
+
+// ---- tasks ----------------------------------------------------------------------------------
+
+namespace {
+
+constexpr std::uintptr_t kRunning = 0;
+constexpr std::uintptr_t kDone = 1;
+constexpr std::uintptr_t kDetached = 2;
+
+/// Publishes the waiter; false if the task is done already.
+bool publish(task_core* t, waiter* w) noexcept {
+  std::uintptr_t expected = kRunning;
+  if (t->word.compare_exchange_strong(expected, reinterpret_cast<std::uintptr_t>(w), std::memory_order_acq_rel,
+                                      std::memory_order_acquire)) {
+    return true;
+  }
+  GORT_CHECK(expected == kDone, "two threads wait for one task");
+  return false;
+}
+
+bool commit_join(rt::G* g, void* task) noexcept { return publish(static_cast<task_core*>(task), &g->wait); }
+
+}  // namespace
+
+void task_wait(task_core* t) {
+  if (t->word.load(std::memory_order_acquire) != kDone) {
+    rt::RuntimeEntry entry;
+    if (rt::current_g() != nullptr) {
+      rt::park(commit_join, t, rt::WaitReason::task_join);
+    } else {
+      rt::ForeignWait wait;
+      if (publish(t, wait.get())) {
+        wait.wait();
+      } else {
+        wait.unused();
+      }
+    }
+  }
+  rt::san::acquire(t);
+}
+
+bool task_finish(task_core* t) noexcept {
+  rt::san::release(t);
+  const std::uintptr_t old = t->word.exchange(kDone, std::memory_order_acq_rel);
+  if (old == kDetached) return true;
+  if (old != kRunning) {
+    auto* w = reinterpret_cast<waiter*>(old);
+    rt::RuntimeEntry entry;
+    w->ready(w);
+  }
+  return false;
+}
+
+bool task_detach(task_core* t) noexcept {
+  std::uintptr_t expected = kRunning;
+  return !t->word.compare_exchange_strong(expected, kDetached, std::memory_order_acq_rel);
+}
+
+void task_misuse(const char* operation) noexcept {
+  rt::Printer(2) << "fatal error: gort::task: " << operation
+                 << " on an empty task (never given a goroutine, or joined, got, detached or moved from before)\n";
+  rt::fatal_after_print({"operation on an empty task", false});
+}
+
+// ---- run ------------------------------------------------------------------------------------
+
+namespace {
+
+/// Whether any goroutine can still run by itself: an M that works, or something on a queue.
+bool anybody_runs() noexcept {
+  rt::RuntimeEntry entry;
+  rt::LockGuard guard(rt::sched.lock);
+  const auto& s = rt::sched;
+  return s.npidle.load(os::memory_order_relaxed) != s.nprocs || !s.global.empty() || s.orders != 0 ||
+         s.mcount - s.nmidle - s.nmidle_locked - s.creating > 0;
+}
+
+void report_left_over() noexcept {
+  std::int64_t n = 0;
+  rt::Printer out(2);
+  rt::for_each_g([&](rt::G* g) {
+    const rt::GStatus status = g->status.load(os::memory_order_acquire);
+    if (status == rt::GStatus::dead || status == rt::GStatus::idle || g->system) return;
+    if (g->run_epoch != rt::sched.run_epoch.load(os::memory_order_relaxed)) return;
+    if (n == 0) out << "gort: run has ended with goroutines left:";
+    if (++n > 10) return;
+    out << (n == 1 ? " " : ", ");
+    if (g->name[0] != '\0') {
+      out << g->name << " (" << g->goid << ")";
+    } else {
+      out << "goroutine " << g->goid;
+    }
+    out << " ["
+        << (status == rt::GStatus::waiting ? rt::wait_reason_text(g->wait_reason) : rt::g_status_text(status)) << "]";
+  });
+  if (n > 10) out << " and " << n - 10 << " more";
+  if (n > 0) out << "\n";
+}
+
+void end_run(const run_options& options) noexcept {
+  if (rt::sched.runs.fetch_sub(1, os::memory_order_acq_rel) != 1) return;  // others go on
+  const std::int64_t deadline = os::nanotime() + options.grace.count();
+  std::int64_t nap = 20'000;
+  while (rt::num_goroutine() > 0 && anybody_runs() && os::nanotime() < deadline) {
+    os::sleep_ns(nap);
+    if (nap < 5'000'000) nap *= 2;
+  }
+  if (rt::num_goroutine() > 0 && !options.quiet) report_left_over();
+  rt::sched.run_epoch.fetch_add(1, os::memory_order_acq_rel);
+}
+
+std::size_t main_stack_bytes() noexcept { return std::size_t{8} << 20; }
+
+}  // namespace
+
+void run_main(const run_options& options, void (*fn)(void*), void* arg, task_core* done, const void* created_by) {
+  start(options);
+  rt::sched.runs.fetch_add(1, os::memory_order_acq_rel);
+  try {
+    new_goroutine g(main_stack_bytes());
+    g.start(fn, arg, "main", created_by, true);
+  } catch (...) {
+    rt::sched.runs.fetch_sub(1, os::memory_order_acq_rel);
+    throw;
+  }
+  task_wait(done);
+  end_run(options);
+}
+
+}  // namespace detail
+
+void start(const run_options& options) {
+  rt::StartOptions o;
+  o.max_procs = options.max_procs;
+  o.max_threads = options.max_threads;
+  rt::start(o);
+}
+
+void goexit() {
+  if (!detail::on_goroutine()) rt::fatal("goexit: not on a goroutine");
+  throw detail::goexit_signal{};
+}
+
+}  // namespace gort::inline v0
