@@ -100,9 +100,11 @@ void yield() noexcept {
   M* m = self_m();
   G* g = m->curg;
   GORT_CHECK(os::tls().locks == 0, "yield with runtime locks held");
-  if (m->pending.load(os::memory_order_relaxed) == 0 && m->p->runq.empty() &&
-      sched.global_size.load(os::memory_order_relaxed) == 0) {
-    return;  // nobody waits
+  if (m->p->runq.empty()) {
+    const bool others = sched.global_size.load(os::memory_order_relaxed) != 0;
+    if (!others && m->pending.load(os::memory_order_relaxed) == 0) return;  // nobody waits
+    // Alone on its P, it would be the next one again: those on the global queue come first.
+    if (others) return yield_global();
   }
   switch_from_g(m, g, pick_local(m), after_yield);
 }
