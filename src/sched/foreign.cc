@@ -12,6 +12,9 @@ struct ForeignWait::Record {
   waiter wait;
   Note note;
   os::atomic<std::uint32_t> users{0};  // 2 when queued: the thread and whoever completes it
+  // Set by the first of the two, the thread that goes to sleep and the waker that ends it; the second of them
+  // knows from it that the thread is, or must not be, counted in foreign_waiting.
+  os::atomic<bool> counted{false};
 };
 
 namespace {
@@ -24,6 +27,11 @@ void drop(ForeignWait::Record* r) noexcept {
 
 void ready_foreign(waiter* w) noexcept {
   auto* r = reinterpret_cast<ForeignWait::Record*>(w);
+  // Counted off by the waker: from now on the thread can act, even if it takes its time to wake. Otherwise the
+  // end of the last goroutine looks like a deadlock until then.
+  if (r->counted.exchange(true, os::memory_order_acq_rel)) {
+    sched.foreign_waiting.fetch_sub(1, os::memory_order_relaxed);
+  }
   r->note.wakeup();
   drop(r);
 }
@@ -49,10 +57,13 @@ void ForeignWait::wait() noexcept {
   {
     LockGuard guard(sched.lock);
     sched.foreign_waiting.fetch_add(1, os::memory_order_relaxed);
-    check_dead();
+    if (record_->counted.exchange(true, os::memory_order_acq_rel)) {
+      sched.foreign_waiting.fetch_sub(1, os::memory_order_relaxed);  // completed already
+    } else {
+      check_dead();
+    }
   }
   record_->note.sleep();
-  sched.foreign_waiting.fetch_sub(1, os::memory_order_relaxed);
 }
 
 }  // namespace gort::inline v0::rt
