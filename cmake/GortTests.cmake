@@ -107,12 +107,18 @@ function(gort_test source)
   gort_common_flags(${target})
   gort_internal_includes(${target})
   target_link_libraries(${target} PRIVATE ${library} GTest::gtest_main ${CMAKE_DL_LIBS})
+  gort_link_by_includes(${target} ${source})
   string(REGEX REPLACE "^src/" "" prefix ${name})
   set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/test_programs)
   # PRE_TEST: cases are listed when ctest starts, so that a program that crashes at start does not
   # break the build of the others.
   gtest_discover_tests(${target} TEST_PREFIX "${prefix}:" DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
-    PROPERTIES TIMEOUT ${test_timeout} LABELS "${test_labels}")
+    TEST_LIST ${target}_TESTS PROPERTIES TIMEOUT ${test_timeout})
+  # As a property there, a list of labels would be flattened; ctest reads this file after the cases.
+  set(labels_file ${PROJECT_BINARY_DIR}/test_labels/${target}.cmake)
+  file(CONFIGURE OUTPUT ${labels_file} CONTENT
+    "set_tests_properties(\${@target@_TESTS} PROPERTIES LABELS \"@test_labels@\")\n" @ONLY)
+  set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES ${labels_file})
   set_property(GLOBAL APPEND PROPERTY GORT_TEST_TARGETS ${target})
 endfunction()
 
