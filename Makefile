@@ -14,7 +14,7 @@ setup-all:
 	@scripts/setup --all || echo "going on without: what is missing is skipped by name"
 
 build: setup     ## build the library, examples and benchmarks: build/release
-	@cmake --preset release --log-level=WARNING
+	@cmake --preset release >/dev/null
 	@cmake --build --preset release -j $(JOBS)
 
 demo: setup      ## build and run the demo program
@@ -47,7 +47,7 @@ format:          ## clang-format over our sources
 	@git ls-files '*.h' '*.cc' | xargs -r clang-format-19 -i
 
 tidy: setup-all  ## clang-tidy over the Clang build
-	@cmake --preset clang --log-level=WARNING
+	@cmake --preset clang >/dev/null
 	@git ls-files 'src/*.cc' | xargs -r clang-tidy-19 -p build/clang --quiet
 
 clean:
