@@ -8,7 +8,8 @@
 #
 #   labels    words for ctest -L. `slow` keeps it out of `make test`; `smoke` takes a whole-program test
 #             into the subset that `make test` runs on the release build (unit tests are in it anyway).
-#   timeout   seconds for one case; 60 if not said. The watchdog of a hang, not a performance claim.
+#   timeout   seconds for one case; 60 if not said; several times that under sanitizers and qemu.
+#             The watchdog of a hang, not a performance claim.
 #   needs     CMake variables that must be true, else the file is not built in this configuration.
 #             Files named *_fault_test.cc and all of tests/founding need GORT_TESTING without saying so.
 #
@@ -29,6 +30,24 @@ if(GORT_DEBUG AND NOT GORT_SANITIZE AND NOT CMAKE_CROSSCOMPILING AND core_source
   add_library(gort_malloc_guard OBJECT ${PROJECT_SOURCE_DIR}/tests/support/malloc_guard.cc)
   gort_common_flags(gort_malloc_guard)
   gort_internal_includes(gort_malloc_guard)
+endif()
+
+# What the sanitizers' runtimes are told, and how much slower things are under them or qemu.
+set(gort_test_environment)
+set(gort_test_slowness 1)
+if(GORT_SANITIZE MATCHES "address")
+  list(APPEND gort_test_environment ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1)
+  set(gort_test_slowness 3)
+elseif(GORT_SANITIZE MATCHES "thread")
+  list(APPEND gort_test_environment
+    TSAN_OPTIONS=second_deadlock_stack=1:suppressions=${PROJECT_SOURCE_DIR}/tests/support/tsan.supp)
+  set(gort_test_slowness 5)
+elseif(GORT_SANITIZE MATCHES "undefined")
+  list(APPEND gort_test_environment UBSAN_OPTIONS=print_stacktrace=1)
+  set(gort_test_slowness 2)
+endif()
+if(CMAKE_CROSSCOMPILING)
+  set(gort_test_slowness 10)
 endif()
 
 # Helpers that several test programs share: tests/support/*.cc.
@@ -68,6 +87,7 @@ function(gort_test_wishes source)
     endif()
   endforeach()
   set(test_labels ${labels} PARENT_SCOPE)
+  math(EXPR timeout "${timeout} * ${gort_test_slowness}")
   set(test_timeout ${timeout} PARENT_SCOPE)
   set(test_missing "${missing}" PARENT_SCOPE)
 endfunction()
@@ -123,10 +143,11 @@ function(gort_test source)
   # break the build of the others.
   gtest_discover_tests(${target} TEST_PREFIX "${prefix}:" DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
     TEST_LIST ${target}_TESTS PROPERTIES TIMEOUT ${test_timeout})
-  # As a property there, a list of labels would be flattened; ctest reads this file after the cases.
+  # As properties there, lists would be flattened; ctest reads this file after the cases.
   set(labels_file ${PROJECT_BINARY_DIR}/test_labels/${target}.cmake)
   file(CONFIGURE OUTPUT ${labels_file} CONTENT
-    "set_tests_properties(\${@target@_TESTS} PROPERTIES LABELS \"@test_labels@\")\n" @ONLY)
+    "set_tests_properties(\${@target@_TESTS} PROPERTIES LABELS \"@test_labels@\"
+      ENVIRONMENT \"@gort_test_environment@\")\n" @ONLY)
   set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES ${labels_file})
   set_property(GLOBAL APPEND PROPERTY GORT_TEST_TARGETS ${target})
 endfunction()
