@@ -1,11 +1,11 @@
 # Thin: every line here is a command that can be typed by hand. `make help` lists them.
 .DEFAULT_GOAL := build
-.PHONY: help setup setup-all build demo test test-all sim founding bench soak format tidy clean
+.PHONY: help setup setup-all build demo test test-all aarch64 sim founding bench soak format tidy clean
 
 JOBS ?= 2
 
 help:            ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
+	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
 
 setup:           ## install what is missing (as root), or say what to install
 	@scripts/setup
@@ -14,7 +14,7 @@ setup-all:
 	@scripts/setup --all || echo "going on without: what is missing is skipped by name"
 
 build: setup     ## build the library, examples and benchmarks: build/release
-	@cmake --preset release --log-level=WARNING
+	@cmake --preset release >/dev/null
 	@cmake --build --preset release -j $(JOBS)
 
 demo: setup      ## build and run the demo program
@@ -29,6 +29,9 @@ test-all: setup-all ## all tests, also under sanitizers, Clang and LTO
 	@tools/run_tests --build -j $(JOBS) \
 	  --hint 'Next: make bench, or make soak.' \
 	  build/debug build/release build/asan build/tsan build/ubsan build/clang build/lto
+
+aarch64: setup-all ## the tests on the other architecture, by qemu-user
+	@tools/run_tests --build -j $(JOBS) build/aarch64
 
 sim: setup       ## the tests on the simulator only
 	@tools/run_tests --build -j $(JOBS) 'build/sim -L ^sim$$'
@@ -47,7 +50,7 @@ format:          ## clang-format over our sources
 	@git ls-files '*.h' '*.cc' | xargs -r clang-format-19 -i
 
 tidy: setup-all  ## clang-tidy over the Clang build
-	@cmake --preset clang --log-level=WARNING
+	@cmake --preset clang >/dev/null
 	@git ls-files 'src/*.cc' | xargs -r clang-tidy-19 -p build/clang --quiet
 
 clean:

@@ -4,6 +4,7 @@ include(CMakePackageConfigHelpers)
 
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/gort)
 install(TARGETS gort EXPORT gortTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(DIRECTORY DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/gort)
 if(IS_DIRECTORY ${PROJECT_SOURCE_DIR}/include)
   install(DIRECTORY include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
 endif()
@@ -15,6 +16,16 @@ write_basic_package_version_file(gortConfigVersion.cmake COMPATIBILITY SameMinor
 install(FILES ${PROJECT_BINARY_DIR}/gortConfig.cmake ${PROJECT_BINARY_DIR}/gortConfigVersion.cmake
   DESTINATION ${package_dir})
 
+# The same list for pkg-config: names for the linker instead of targets and paths.
+set(GORT_PC_LIBS)
+get_target_property(libraries gort LINK_LIBRARIES)
+foreach(library IN LISTS libraries)
+  string(REGEX REPLACE "\\$<INSTALL_INTERFACE:(.*)>" "\\1" library "${library}")
+  if(library MATCHES "^[A-Za-z0-9_+-]+$")
+    string(APPEND GORT_PC_LIBS "-l${library} ")
+  endif()
+endforeach()
+string(STRIP "${GORT_PC_LIBS}" GORT_PC_LIBS)
 configure_file(cmake/gort.pc.in gort.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/gort.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 install(FILES LICENSE README.md DESTINATION ${CMAKE_INSTALL_DOCDIR})

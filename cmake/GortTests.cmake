@@ -8,22 +8,46 @@
 #
 #   labels    words for ctest -L. `slow` keeps it out of `make test`; `smoke` takes a whole-program test
 #             into the subset that `make test` runs on the release build (unit tests are in it anyway).
-#   timeout   seconds for one case; 60 if not said. The watchdog of a hang, not a performance claim.
+#   timeout   seconds for one case; 60 if not said; several times that under sanitizers and qemu.
+#             The watchdog of a hang, not a performance claim.
 #   needs     CMake variables that must be true, else the file is not built in this configuration.
 #             Files named *_fault_test.cc and all of tests/founding need GORT_TESTING without saying so.
 #
 # Labels given by place: the floor's name and `unit` for src/<floor>; the folder's name for tests/<folder>.
 # Tests in src/os/sim and tests/sim are built against gort_sim instead of gort.
-find_package(GTest REQUIRED)
+if(CMAKE_CROSSCOMPILING)
+  # Debian has GoogleTest's sources as well, for whoever cannot use the host's library.
+  add_subdirectory(/usr/src/googletest ${PROJECT_BINARY_DIR}/googletest EXCLUDE_FROM_ALL)
+else()
+  find_package(GTest REQUIRED)
+endif()
 include(GoogleTest)
 
 # Debug builds abort on malloc in the runtime. Sanitizers bring their own malloc.
 set(GORT_MALLOC_GUARD OFF)
-if(GORT_DEBUG AND NOT GORT_SANITIZE AND core_sources MATCHES "/os/linux/")
+if(GORT_DEBUG AND NOT GORT_SANITIZE AND NOT CMAKE_CROSSCOMPILING AND core_sources MATCHES "/os/linux/")
   set(GORT_MALLOC_GUARD ON)
   add_library(gort_malloc_guard OBJECT ${PROJECT_SOURCE_DIR}/tests/support/malloc_guard.cc)
   gort_common_flags(gort_malloc_guard)
   gort_internal_includes(gort_malloc_guard)
+endif()
+
+# What the sanitizers' runtimes are told, and how much slower things are under them or qemu.
+set(gort_test_environment)
+set(gort_test_slowness 1)
+if(GORT_SANITIZE MATCHES "address")
+  list(APPEND gort_test_environment ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1)
+  set(gort_test_slowness 3)
+elseif(GORT_SANITIZE MATCHES "thread")
+  list(APPEND gort_test_environment
+    TSAN_OPTIONS=second_deadlock_stack=1:suppressions=${PROJECT_SOURCE_DIR}/tests/support/tsan.supp)
+  set(gort_test_slowness 5)
+elseif(GORT_SANITIZE MATCHES "undefined")
+  list(APPEND gort_test_environment UBSAN_OPTIONS=print_stacktrace=1)
+  set(gort_test_slowness 2)
+endif()
+if(CMAKE_CROSSCOMPILING)
+  set(gort_test_slowness 10)
 endif()
 
 # Helpers that several test programs share: tests/support/*.cc.
@@ -63,6 +87,7 @@ function(gort_test_wishes source)
     endif()
   endforeach()
   set(test_labels ${labels} PARENT_SCOPE)
+  math(EXPR timeout "${timeout} * ${gort_test_slowness}")
   set(test_timeout ${timeout} PARENT_SCOPE)
   set(test_missing "${missing}" PARENT_SCOPE)
 endfunction()
@@ -73,6 +98,8 @@ function(gort_test source)
   string(REGEX REPLACE "[/.]" "_" target ${name})
 
   gort_test_wishes(${source})
+  gort_libraries_by_includes(${source} libraries missing_library)
+  list(APPEND test_missing ${missing_library})
   if(test_missing)
     message(STATUS "${rel}: not built, needs ${test_missing}")
     return()
@@ -95,7 +122,10 @@ function(gort_test source)
   add_executable(${target} ${source})
   if(library STREQUAL gort)
     target_sources(${target} PRIVATE ${gort_support_sources})
-    gort_malloc_guard_for(${target} ${GORT_MALLOC_GUARD})
+    if(GORT_MALLOC_GUARD)
+      target_sources(${target} PRIVATE $<TARGET_OBJECTS:gort_malloc_guard>)
+      target_compile_definitions(${target} PRIVATE GORT_MALLOC_GUARD=1)
+    endif()
   endif()
   if(rel MATCHES "^tests/")
     # What the tests of one folder share stands in that folder.
@@ -106,30 +136,27 @@ function(gort_test source)
   endif()
   gort_common_flags(${target})
   gort_internal_includes(${target})
-  target_link_libraries(${target} PRIVATE ${library} GTest::gtest_main ${CMAKE_DL_LIBS})
+  target_link_libraries(${target} PRIVATE ${library} ${libraries} GTest::gtest_main ${CMAKE_DL_LIBS})
   string(REGEX REPLACE "^src/" "" prefix ${name})
   set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/test_programs)
   # PRE_TEST: cases are listed when ctest starts, so that a program that crashes at start does not
   # break the build of the others.
   gtest_discover_tests(${target} TEST_PREFIX "${prefix}:" DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
-    PROPERTIES TIMEOUT ${test_timeout} LABELS "${test_labels}")
+    TEST_LIST ${target}_TESTS PROPERTIES TIMEOUT ${test_timeout})
+  # As properties there, lists would be flattened; ctest reads this file after the cases.
+  set(labels_file ${PROJECT_BINARY_DIR}/test_labels/${target}.cmake)
+  file(CONFIGURE OUTPUT ${labels_file} CONTENT
+    "set_tests_properties(\${@target@_TESTS} PROPERTIES LABELS \"@test_labels@\"
+      ENVIRONMENT \"@gort_test_environment@\")\n" @ONLY)
+  set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES ${labels_file})
   set_property(GLOBAL APPEND PROPERTY GORT_TEST_TARGETS ${target})
-endfunction()
-
-function(gort_malloc_guard_for target on)
-  if(on)
-    target_sources(${target} PRIVATE $<TARGET_OBJECTS:gort_malloc_guard>)
-    target_compile_definitions(${target} PRIVATE GORT_MALLOC_GUARD=1)
-  endif()
 endfunction()
 
 file(GLOB_RECURSE gort_test_sources CONFIGURE_DEPENDS
   ${PROJECT_SOURCE_DIR}/src/*_test.cc ${PROJECT_SOURCE_DIR}/tests/*_test.cc)
 list(FILTER gort_test_sources EXCLUDE REGEX "/tests/(consumer|soak)/")
-if(CMAKE_CROSSCOMPILING)
-  # Another architecture's unit tests do not even compile.
-  set(gort_foreign_arch "${CMAKE_HOST_SYSTEM_PROCESSOR}")
-elseif(CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64")
+# Another architecture's unit tests do not even compile.
+if(CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64")
   set(gort_foreign_arch aarch64)
 else()
   set(gort_foreign_arch x86_64)
@@ -164,7 +191,7 @@ function(gort_check name labels)
   add_test(NAME house:${name} COMMAND Python3::Interpreter ${ARGN} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
   set_tests_properties(house:${name} PROPERTIES TIMEOUT 120 LABELS "house;${labels}")
 endfunction()
-if(GORT_DEBUG AND NOT GORT_SANITIZE)
+if(GORT_DEBUG AND NOT GORT_SANITIZE AND NOT CMAKE_CROSSCOMPILING)
   gort_check(floors "" tools/check_floors)
   gort_check(floors_selftest "" tools/check_floors --self-test)
   gort_check(symbols_selftest "" tools/check_symbols --self-test)
