@@ -11,7 +11,9 @@
 //
 // Names come from DWARF and from .symtab (so hidden and static functions have names, unless stripped),
 // demangled and never shortened. Known limits: a *static* function that GCC inlined has only its
-// unqualified name in DWARF; assembly has lines only where it was assembled with -g.
+// unqualified name in DWARF; assembly has lines only where it was assembled with -g; and the libbacktrace
+// of GCC 12 loses the file and line (never the name) of some functions in sections that several objects
+// share, templates and inline functions, because it searches units as if their ranges did not overlap.
 //
 // Who may call. symbolize() allocates, takes the loader's lock and reads files the first time (tens of
 // milliseconds for a large program, microseconds later). So: never inside the runtime while holding a P,

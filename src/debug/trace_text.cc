@@ -87,8 +87,9 @@ std::string place(const SymbolFrame& f, std::uintptr_t pc) {
 }
 
 struct Lines {
-  std::string shown;   // frames of users
-  std::string hidden;  // all frames
+  std::string users;  // users' frames
+  std::string all;    // the runtime's too
+  bool any_users = false;
 };
 
 /// Both forms at once: only at the end is it known whether there was anything but the runtime.
@@ -113,8 +114,10 @@ void add_frames(Lines& lines, std::uintptr_t pc, bool is_return_address) {
     owner_is_runtime = at_pc[i].runtime;
   }
   for (const Text& t : at_pc) {
-    lines.hidden += t.text;
-    if (!t.runtime) lines.shown += t.text;
+    lines.all += t.text;
+    if (t.runtime) continue;
+    lines.users += t.text;
+    lines.any_users = true;
   }
 }
 
@@ -126,14 +129,14 @@ std::string stack_text(const GoroutineTrace& g, TracebackLevel level) {
   for (std::size_t i = 0; i < n; ++i) {
     if (elide && i == kInnerFrames) {
       const std::string gap = "..." + std::to_string(n - kInnerFrames - kOuterFrames) + " frames elided...\n";
-      lines.shown += gap;
-      lines.hidden += gap;
+      lines.users += gap;
+      lines.all += gap;
       i = n - kOuterFrames;
     }
     add_frames(lines, g.pcs[i], i != 0 || !g.first_is_exact);
   }
   // A stack of the runtime's frames alone is better than an empty one.
-  std::string text = std::move(shows_runtime(level) || lines.shown.empty() ? lines.hidden : lines.shown);
+  std::string text = std::move(shows_runtime(level) || !lines.any_users ? lines.all : lines.users);
   if (g.truncated) text += "...additional frames elided...\n";
   return text;
 }

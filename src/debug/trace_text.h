@@ -51,7 +51,7 @@ struct GoroutineTrace {
   std::int64_t waiting_minutes = 0;   ///< shown from 1 on
   bool locked_to_thread = false;
   const char* name = nullptr;            ///< the goroutine's own, if it was given one
-  std::span<const std::uintptr_t> pcs;   ///< innermost first
+  std::span<const std::uintptr_t> pcs = {};  ///< innermost first
   bool first_is_exact = false;           ///< pcs[0] is the next instruction, not a return address
   bool truncated = false;                ///< the stack was deeper than what was collected
   std::uintptr_t created_by = 0;         ///< return address of the call that made it; 0: unknown, or main
