@@ -5,12 +5,15 @@
 
 #include <boost/context/detail/fcontext.hpp>
 #include <cfenv>
+#include <csignal>
 #include <cstdint>
 #include <cstring>
 #include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>
+
+extern "C" [[gnu::visibility("hidden")]] const char gort_v0_context_first[];
 
 namespace {
 
@@ -137,5 +140,314 @@ TEST(Context, CallOnStackRunsThereAndComesBack) {
     EXPECT_EQ(a.calls, 1);
   }
 }
+
+// Puts known values into every register that a function must keep, switches, and looks at them.
+struct Kept {
+  std::uintptr_t before[6], after[6];
+};
+
+[[gnu::noinline]] void switch_with_known_registers(Kept* k, arch::Context* from, arch::Context* to) {
+#if defined(__x86_64__)
+  // rbp apart: it cannot be named as clobbered where it is the frame pointer, so it is saved by hand.
+  asm volatile(
+      "leaq -128(%%rsp), %%rsp\n\t"  // the compiler may keep locals in the red zone
+      "pushq %%rbp\n\t"
+      "pushq %%rdx\n\t"
+      "movq 0(%%rdx), %%rbx\n\t"
+      "movq 8(%%rdx), %%rbp\n\t"
+      "movq 16(%%rdx), %%r12\n\t"
+      "movq 24(%%rdx), %%r13\n\t"
+      "movq 32(%%rdx), %%r14\n\t"
+      "movq 40(%%rdx), %%r15\n\t"
+      "call *%%rax\n\t"
+      "popq %%rdx\n\t"
+      "movq %%rbx, 48(%%rdx)\n\t"
+      "movq %%rbp, 56(%%rdx)\n\t"
+      "movq %%r12, 64(%%rdx)\n\t"
+      "movq %%r13, 72(%%rdx)\n\t"
+      "movq %%r14, 80(%%rdx)\n\t"
+      "movq %%r15, 88(%%rdx)\n\t"
+      "popq %%rbp\n\t"
+      "leaq 128(%%rsp), %%rsp"
+      : "+D"(from), "+S"(to), "+d"(k)
+      : "a"(arch::gort_v0_switch)
+      : "rbx", "rcx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory", "cc", "xmm0", "xmm1",
+        "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13",
+        "xmm14", "xmm15");
+#endif
+}
+
+#if defined(__x86_64__)
+TEST(Context, EveryCalleeSavedRegisterIsKeptOnBothSides) {
+  struct Arg {
+    arch::Context maker, self;
+    Kept kept;
+  } a;
+  Stack s;
+  arch::make_context(&a.self, s.hi(), [](void* arg) {
+    auto* p = static_cast<Arg*>(arg);
+    for (std::uintptr_t i = 0; i < 6; ++i) p->kept.before[i] = 0xbbbb0000 + i;
+    for (;;) switch_with_known_registers(&p->kept, &p->self, &p->maker);
+  }, &a);
+  for (std::uintptr_t round = 0; round < 4; ++round) {
+    Kept mine{};
+    std::memset(a.kept.after, 0, sizeof a.kept.after);
+    for (std::uintptr_t i = 0; i < 6; ++i) mine.before[i] = 0xaaaa0000 + 16 * round + i;
+    switch_with_known_registers(&mine, &a.maker, &a.self);
+    for (int i = 0; i < 6; ++i) {
+      EXPECT_EQ(mine.before[i], mine.after[i]) << "register " << i << " of the maker, round " << round;
+      if (round == 0) continue;
+      EXPECT_EQ(a.kept.before[i], a.kept.after[i]) << "register " << i << " of the context";
+    }
+  }
+}
+
+std::uint16_t x87_control() {
+  std::uint16_t w;
+  asm volatile("fnstcw %0" : "=m"(w));
+  return w;
+}
+void set_x87_control(std::uint16_t w) { asm volatile("fldcw %0" : : "m"(w)); }
+
+TEST(Context, ControlWordsBelongToTheContext) {
+  struct Seen {
+    unsigned mxcsr;
+    std::uint16_t x87;
+  } seen[3] = {};
+  const unsigned mxcsr = __builtin_ia32_stmxcsr();
+  const std::uint16_t x87 = x87_control();
+  __builtin_ia32_ldmxcsr(mxcsr ^ 0x2000);  // a rounding mode of its own, inherited from its maker
+  Task t([](Task& self) {
+    auto* out = static_cast<Seen*>(self.extra);
+    out[0] = {__builtin_ia32_stmxcsr(), x87_control()};
+    __builtin_ia32_ldmxcsr(out[0].mxcsr ^ 0x8000);
+    set_x87_control(out[0].x87 ^ 0x0800);
+    self.yield();
+    out[1] = {__builtin_ia32_stmxcsr(), x87_control()};
+    self.yield();
+    out[2] = {__builtin_ia32_stmxcsr(), x87_control()};
+  }, seen);
+  __builtin_ia32_ldmxcsr(mxcsr);
+  for (int i = 0; i < 3; ++i) {
+    t.resume();
+    EXPECT_EQ(__builtin_ia32_stmxcsr(), mxcsr);
+    EXPECT_EQ(x87_control(), x87);
+  }
+  EXPECT_TRUE(t.done);
+  EXPECT_EQ(seen[0].mxcsr, mxcsr ^ 0x2000);
+  EXPECT_EQ(seen[0].x87, x87);
+  for (int i = 1; i < 3; ++i) {
+    EXPECT_EQ(seen[i].mxcsr, mxcsr ^ 0x2000 ^ 0x8000);
+    EXPECT_EQ(seen[i].x87, x87 ^ 0x0800);
+  }
+}
+#endif
+
+TEST(Context, RoundingModeAndExceptionFlagsAreTheContexts) {
+  std::fesetround(FE_TONEAREST);
+  std::feclearexcept(FE_ALL_EXCEPT);
+  Task t([](Task& self) {
+    EXPECT_EQ(std::fegetround(), FE_TONEAREST);
+    std::fesetround(FE_UPWARD);
+    self.yield();
+    EXPECT_EQ(std::fegetround(), FE_UPWARD);
+    EXPECT_EQ(std::fetestexcept(FE_DIVBYZERO), 0) << "the maker divided by zero, not this context";
+    std::fesetround(FE_TONEAREST);
+  });
+  t.resume();
+  EXPECT_EQ(std::fegetround(), FE_TONEAREST);
+  volatile double zero = 0, one = 1;
+  volatile double r = one / zero;
+  (void)r;
+  t.resume();
+  EXPECT_TRUE(t.done);
+  EXPECT_NE(std::fetestexcept(FE_DIVBYZERO), 0);
+  std::feclearexcept(FE_ALL_EXCEPT);
+}
+
+[[gnu::noinline]] int deep(int n, volatile int* sum) {
+  volatile int here[64];
+  here[n % 64] = n;
+  if (n == 0) return 0;
+  const int below = deep(n - 1, sum);
+  *sum = *sum + here[n % 64];
+  return below + 1;
+}
+
+TEST(Context, DeepRecursion) {
+  volatile int sum = 0;
+  Task t([](Task& self) {
+    auto* s = static_cast<volatile int*>(self.extra);
+    EXPECT_EQ(deep(10000, s), 10000);
+  }, const_cast<int*>(&sum), 16 << 20);
+  t.resume();
+  EXPECT_EQ(sum, 10000 * 10001 / 2);
+}
+
+[[gnu::noinline]] void thrower(int n) {
+  if (n == 0) throw std::runtime_error("from the depths");
+  thrower(n - 1);
+  asm volatile("");
+}
+
+TEST(Context, ExceptionsAreThrownAndCaughtInside) {
+  std::string caught;
+  Task t([](Task& self) {
+    for (int i = 0; i < 3; ++i) {
+      try {
+        thrower(20);
+      } catch (const std::runtime_error& e) {
+        *static_cast<std::string*>(self.extra) += e.what();
+      }
+      self.yield();
+    }
+  }, &caught);
+  for (int i = 0; i < 4; ++i) t.resume();
+  EXPECT_TRUE(t.done);
+  EXPECT_EQ(caught, "from the depthsfrom the depthsfrom the depths");
+}
+
+struct Walk {
+  std::vector<std::uintptr_t> pcs;
+  int calls = 0;
+};
+
+[[gnu::noinline]] void libgcc_walk(Walk* w) {
+  const auto why = _Unwind_Backtrace([](_Unwind_Context* c, void* arg) {
+    auto* in = static_cast<Walk*>(arg);
+    in->pcs.push_back(_Unwind_GetIP(c));
+    return ++in->calls > 1000 ? _URC_NORMAL_STOP : _URC_NO_REASON;
+  }, w);
+  EXPECT_EQ(why, _URC_END_OF_STACK);
+}
+
+TEST(Context, LibgccsWalkEndsAtTheFirstFrame) {
+  Walk w;
+  Task t([](Task& self) { libgcc_walk(static_cast<Walk*>(self.extra)); }, &w);
+  t.resume();
+  ASSERT_GE(w.pcs.size(), 3u);
+  EXPECT_LE(w.pcs.size(), 8u);
+  if (w.pcs.back() == 0) w.pcs.pop_back();  // libgcc reports the undefined return address as a last frame
+  const auto first = reinterpret_cast<std::uintptr_t>(gort_v0_context_first);
+  EXPECT_GT(w.pcs.back(), first);
+  EXPECT_LT(w.pcs.back(), first + 64);
+}
+
+TEST(Context, FrameWordsOfTheFirstFrameAreNull) {
+  Stack s;
+  void* end_of_chain = &s;  // of frame pointers; a lambda may be called through a helper of its own
+  struct Arg {
+    arch::Context maker, self;
+    void** out;
+  } a{{}, {}, &end_of_chain};
+  arch::make_context(&a.self, s.hi(), [](void* arg) {
+    auto* p = static_cast<Arg*>(arg);
+    void* fp = __builtin_frame_address(0);
+    for (int frames = 0; fp && frames < 4; ++frames) fp = *static_cast<void**>(fp);
+    *p->out = fp;
+    arch::switch_context(&p->self, &p->maker);
+  }, &a);
+  void* top[2];
+  std::memcpy(top, s.hi() - 16, sizeof top);
+  EXPECT_EQ(top[0], nullptr);
+  EXPECT_EQ(top[1], nullptr);
+  arch::switch_context(&a.maker, &a.self);
+  EXPECT_EQ(end_of_chain, nullptr);
+}
+
+// The oracle: the same program, three players passing a ball in an order that each decides from its own
+// state, over our contexts and over Boost.Context, tells the same story.
+constexpr int kPlayers = 3;
+constexpr int kMoves = 3000;
+
+std::uint32_t next_random(std::uint32_t* x) {
+  *x ^= *x << 13;
+  *x ^= *x >> 17;
+  return *x ^= *x << 5;
+}
+
+struct Ours {
+  arch::Context main, players[kPlayers];
+  Stack stacks[kPlayers];
+  int at = -1;
+  void (*play)(Ours*, int) = nullptr;
+
+  void start(void (*p)(Ours*, int)) {
+    play = p;
+    for (int i = 0; i < kPlayers; ++i) {
+      arch::make_context(&players[i], stacks[i].hi(), [](void* arg) {
+        auto* o = static_cast<Ours*>(arg);
+        o->play(o, o->at);
+      }, this);
+    }
+    go(-1, 0);
+  }
+  void go(int from, int to) {
+    at = to;
+    arch::switch_context(from < 0 ? &main : &players[from], to < 0 ? &main : &players[to]);
+  }
+  std::vector<std::uint32_t> story;
+};
+
+namespace bc = boost::context::detail;
+
+struct Boosts {
+  bc::fcontext_t main = nullptr, players[kPlayers] = {};
+  Stack stacks[kPlayers];
+  int at = -1, from = -1;
+  void (*play)(Boosts*, int) = nullptr;
+
+  void arrived(bc::transfer_t t) { (from < 0 ? main : players[from]) = t.fctx; }
+  void start(void (*p)(Boosts*, int)) {
+    play = p;
+    for (int i = 0; i < kPlayers; ++i) {
+      players[i] = bc::make_fcontext(stacks[i].hi(), stacks[i].bytes, [](bc::transfer_t t) {
+        auto* o = static_cast<Boosts*>(t.data);
+        o->arrived(t);
+        o->play(o, o->at);
+      });
+    }
+    go(-1, 0);
+  }
+  void go(int source, int to) {
+    from = source;
+    at = to;
+    arrived(bc::jump_fcontext(to < 0 ? main : players[to], this));
+  }
+  std::vector<std::uint32_t> story;
+};
+
+template <class World>
+void play(World* w, int me) {
+  std::uint32_t seed = 77u + static_cast<std::uint32_t>(me);
+  double weight = me + 0.5;
+  for (;;) {
+    const std::uint32_t r = next_random(&seed);
+    weight = weight * 1.25 + r % 7;
+    if (weight > 1e6) weight = 1;
+    w->story.push_back(r ^ static_cast<std::uint32_t>(weight) ^ static_cast<std::uint32_t>(me) << 30);
+    if (w->story.size() >= kMoves) w->go(me, -1);
+    const int to = static_cast<int>(r % kPlayers);
+    if (to != me) w->go(me, to);
+  }
+}
+
+TEST(Context, TellsTheSameStoryAsBoostContext) {
+  Ours ours;
+  ours.start(play<Ours>);
+  Boosts boosts;
+  boosts.start(play<Boosts>);
+  EXPECT_EQ(ours.story.size(), std::size_t{kMoves});
+  EXPECT_EQ(ours.story, boosts.story);
+}
+
+void return_from_entry() {
+  Stack s;
+  arch::Context maker, c;
+  arch::make_context(&c, s.hi(), [](void*) {}, nullptr);
+  arch::switch_context(&maker, &c);
+}
+
+TEST(ContextDeathTest, EntryThatReturnsTraps) { EXPECT_EXIT(return_from_entry(), testing::KilledBySignal(SIGILL), ""); }
 
 }  // namespace

@@ -1,0 +1,124 @@
+#include "arch/modules.h"
+
+#include <dlfcn.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+namespace {
+
+namespace arch = gort::arch;
+
+std::uintptr_t address(auto* f) { return reinterpret_cast<std::uintptr_t>(f); }
+
+// Taken before anybody can have refreshed.
+const bool kEmptyAtStart =
+    arch::modules().count == 0 && arch::find_module(address(&std::qsort)) == nullptr;
+
+TEST(Modules, NothingIsKnownBeforeTheFirstRefresh) { EXPECT_TRUE(kEmptyAtStart); }
+
+TEST(Modules, FindsTheProgramAndItsLibraries) {
+  ASSERT_TRUE(arch::refresh_modules());
+  const auto* self = arch::find_module(address(&address<int>));
+  ASSERT_NE(self, nullptr);
+  EXPECT_STREQ(self->path, "");
+  EXPECT_GT(self->fde_count, 0u);
+  const auto libc_code = reinterpret_cast<std::uintptr_t>(dlsym(RTLD_DEFAULT, "qsort"));
+  const auto* libc = arch::find_module(libc_code);
+  ASSERT_NE(libc, nullptr);
+  EXPECT_NE(std::string_view(libc->path).find("libc.so"), std::string_view::npos);
+  EXPECT_GT(libc->build_id_size, 0);
+  Dl_info info;
+  ASSERT_NE(dladdr(reinterpret_cast<void*>(libc_code), &info), 0);
+  EXPECT_EQ(libc->base, reinterpret_cast<std::uintptr_t>(info.dli_fbase));
+}
+
+TEST(Modules, TableIsSortedAndBoundsHold) {
+  ASSERT_TRUE(arch::refresh_modules());
+  const auto all = arch::modules();
+  ASSERT_GT(all.count, 2u);
+  for (std::size_t i = 0; i < all.count; ++i) {
+    const auto& m = all.first[i];
+    EXPECT_LT(m.text_lo, m.text_hi);
+    if (i > 0) {
+      EXPECT_LE(all.first[i - 1].text_hi, m.text_lo);
+    }
+    EXPECT_EQ(arch::find_module(m.text_lo), &m);
+    EXPECT_EQ(arch::find_module(m.text_hi - 1), &m);
+    EXPECT_NE(arch::find_module(m.text_hi), &m);
+    EXPECT_NE(arch::find_module(m.text_lo - 1), &m);
+  }
+}
+
+TEST(Modules, UnknownAddresses) {
+  ASSERT_TRUE(arch::refresh_modules());
+  const int local = 0;
+  EXPECT_EQ(arch::find_module(0), nullptr);
+  EXPECT_EQ(arch::find_module(1), nullptr);
+  EXPECT_EQ(arch::find_module(~std::uintptr_t{0}), nullptr);
+  EXPECT_EQ(arch::find_module(address(&local)), nullptr) << "the stack is no code";
+}
+
+TEST(Modules, RefreshWithoutAChangeKeepsTheTable) {
+  ASSERT_TRUE(arch::refresh_modules());
+  const auto* before = arch::modules().first;
+  ASSERT_TRUE(arch::refresh_modules());
+  EXPECT_EQ(arch::modules().first, before);
+}
+
+TEST(Modules, AnOpenedModuleIsFoundAfterRefresh) {
+  ASSERT_TRUE(arch::refresh_modules());
+  ASSERT_EQ(dlopen("libresolv.so.2", RTLD_NOW | RTLD_NOLOAD), nullptr) << "already loaded: proves nothing";
+  void* lib = dlopen("libresolv.so.2", RTLD_NOW);
+  ASSERT_NE(lib, nullptr) << dlerror();
+  const auto code = reinterpret_cast<std::uintptr_t>(dlsym(lib, "ns_get16"));
+  ASSERT_NE(code, 0u);
+  EXPECT_EQ(arch::find_module(code), nullptr);
+  ASSERT_TRUE(arch::refresh_modules());
+  const auto* m = arch::find_module(code);
+  ASSERT_NE(m, nullptr);
+  EXPECT_NE(std::string_view(m->path).find("libresolv"), std::string_view::npos);
+  EXPECT_GT(m->fde_count, 0u);
+  dlclose(lib);
+  ASSERT_TRUE(arch::refresh_modules());
+  EXPECT_EQ(arch::find_module(code), nullptr);
+}
+
+TEST(Modules, LookupsMayRunBesideRefreshes) {
+  ASSERT_TRUE(arch::refresh_modules());
+  const auto code = reinterpret_cast<std::uintptr_t>(dlsym(RTLD_DEFAULT, "qsort"));
+  std::atomic<bool> stop{false};
+  std::atomic<std::size_t> looked{0}, missed{0};
+  std::vector<std::thread> threads;
+  threads.emplace_back([&] {
+    while (!stop) {
+      const auto* m = arch::find_module(code);
+      if (!m || m->text_lo > code || m->text_hi <= code) ++missed;
+      ++looked;
+    }
+  });
+  threads.emplace_back([&] {
+    while (!stop) {
+      if (!arch::refresh_modules()) ++missed;
+    }
+  });
+  while (looked < 1000) std::this_thread::yield();
+  for (int i = 0; i < 20; ++i) {
+    void* lib = dlopen("libresolv.so.2", RTLD_NOW);
+    const auto there = reinterpret_cast<std::uintptr_t>(dlsym(lib, "ns_get16"));
+    EXPECT_TRUE(arch::refresh_modules());
+    EXPECT_NE(arch::find_module(there), nullptr);
+    dlclose(lib);
+    EXPECT_TRUE(arch::refresh_modules());
+    EXPECT_EQ(arch::find_module(there), nullptr);
+  }
+  stop = true;
+  for (auto& t : threads) t.join();
+  EXPECT_EQ(missed, 0u);
+}
+
+}  // namespace
