@@ -120,6 +120,7 @@ bool task_detach(task_core* t) noexcept {
 }
 
 void task_misuse(const char* operation) noexcept {
+  rt::fatal_begin();
   rt::Printer(2) << "fatal error: gort::task: " << operation
                  << " on an empty task (never given a goroutine, or joined, got, detached or moved from before)\n";
   rt::fatal_after_print({"operation on an empty task", false});

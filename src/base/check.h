@@ -32,7 +32,12 @@ extern os::atomic<bool> fatal_by_abort;
 /// reports, the others wait for the end.
 [[noreturn]] void fatal(const char* message, bool all_goroutines = false) noexcept;
 
-/// For messages with several lines or values: the caller has printed the first lines already.
+/// Makes the calling thread the one that reports; to be called before it prints its own message. Everybody
+/// else who dies waits here for the end: two reports at once are unreadable, and the first is the cause. A
+/// reporter that fails again while the hook runs ends the process at once.
+void fatal_begin() noexcept;
+
+/// For messages with several lines or values: fatal_begin(), print, then this.
 [[noreturn]] void fatal_after_print(const FatalReport& report) noexcept;
 
 [[noreturn, gnu::cold]] void check_failed(const char* file, int line, const char* expr,

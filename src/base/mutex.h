@@ -68,7 +68,7 @@ class Mutex {
 #endif
 
   os::atomic<std::uint32_t> word_{0};
-  const LockRank rank_;
+  [[maybe_unused]] const LockRank rank_;  // read by debug builds only
 };
 
 class [[nodiscard]] LockGuard {

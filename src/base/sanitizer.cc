@@ -14,7 +14,7 @@ namespace {
 /// documented in Valgrind's core manual, "The Client Request mechanism"). Returns `fallback` elsewhere.
 std::uintptr_t valgrind_request(std::uintptr_t fallback, std::uintptr_t code, std::uintptr_t a1,
                                 std::uintptr_t a2) noexcept {
-  volatile std::uintptr_t args[6] = {code, a1, a2, 0, 0, 0};
+  std::uintptr_t args[6] = {code, a1, a2, 0, 0, 0};
 #if defined(__x86_64__)
   std::uintptr_t result = fallback;
   asm volatile(

@@ -27,7 +27,7 @@ void __sanitizer_start_switch_fiber(void** fake_stack_save, const void* bottom, 
     __attribute__((weak));
 void __sanitizer_finish_switch_fiber(void* fake_stack_save, const void** bottom_old, std::size_t* size_old)
     __attribute__((weak));
-void __asan_unpoison_memory_region(const volatile void* addr, std::size_t size) __attribute__((weak));
+void __asan_unpoison_memory_region(const void* addr, std::size_t size) __attribute__((weak));
 }
 
 namespace gort::inline v0::rt {

@@ -31,7 +31,7 @@ void entry_back_to_blocking() noexcept;
 
 /// Whether sp stands within the last kStackReserve bytes of a stack, or beyond it but within its guard.
 inline bool stack_nearly_out(const Stack& s, std::uintptr_t sp) noexcept {
-  return sp - (s.lo - kGuardBytes) < kGuardBytes + kStackReserve;
+  return sp - (s.lo - kStackGuard) < kStackGuard + kStackReserve;
 }
 
 class RuntimeEntry {

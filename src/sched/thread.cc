@@ -88,6 +88,7 @@ bool exhausted() noexcept {
 }
 
 void fatal_exhausted() noexcept {
+  fatal_begin();
   Printer(2) << "gort: program exceeds " << sched.max_threads << "-thread limit\n"
              << "fatal error: thread exhaustion\n";
   fatal_after_print({"thread exhaustion", true});
