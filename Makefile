@@ -18,7 +18,7 @@ build: setup     ## build the library, examples and benchmarks: build/release
 	@cmake --build --preset release -j $(JOBS)
 
 demo: setup      ## build and run the demo program
-	@scripts/demo
+	@JOBS=$(JOBS) scripts/demo
 
 test: setup      ## the tests, in under ten minutes on two cores
 	@tools/run_tests --build -j $(JOBS) \
