@@ -6,6 +6,9 @@
 #   GORT_SYMBOLS=libbacktrace  an error if it does not
 #   GORT_SYMBOLS=none          the fallback: exported names from the loader, module and offset; no lines
 #
+# Another libbacktrace (upstream's newer ones also find lines where sections are shared between objects, see
+# symbols.h): -DGORT_BACKTRACE_LIBRARY=/path/libbacktrace.a -DGORT_BACKTRACE_INCLUDE=/path/include
+#
 #   gort_use_symbols(<objects> <library>)   objects: where src/debug is compiled; library: what users link
 set(GORT_SYMBOLS "auto" CACHE STRING "Symbolizer: auto, libbacktrace or none")
 set_property(CACHE GORT_SYMBOLS PROPERTY STRINGS auto libbacktrace none)
@@ -16,7 +19,9 @@ function(gort_find_backtrace out_library out_flags)
   execute_process(COMMAND ${CMAKE_CXX_COMPILER} -print-file-name=libbacktrace.a
     OUTPUT_VARIABLE library OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
   set(dirs)
-  if(IS_ABSOLUTE "${library}" AND EXISTS "${library}")
+  if(GORT_BACKTRACE_LIBRARY)
+    set(library ${GORT_BACKTRACE_LIBRARY})
+  elseif(IS_ABSOLUTE "${library}" AND EXISTS "${library}")
     get_filename_component(library ${library} REALPATH)
     get_filename_component(dir ${library} DIRECTORY)
     list(APPEND dirs ${dir}/include)
