@@ -55,7 +55,7 @@ struct Result {
 };
 
 struct Tally {
-  std::size_t traps, samples, different, not_bottom, lost_in_landing, in_switch, in_first, in_call, fp_frames;
+  std::size_t traps, samples, different, not_bottom, lost_in_landing, wrong_stack, in_switch, in_first, in_call, fp_frames;
   Result first_different, first_not_bottom;
 };
 Tally g_tally;
@@ -92,12 +92,49 @@ bool within(std::uintptr_t pc, const void* begin, std::size_t n) {
   return pc - reinterpret_cast<std::uintptr_t>(begin) < n;
 }
 
+// What the switch's rules say of the caller's registers: switch_with_pattern gives each register a value
+// that tells it and its side, and one step up from any instruction of the switch must find these.
+constexpr unsigned kKept[] = {3, 6, 12, 13, 14, 15};  // rbx rbp r12 ... r15
+constexpr std::uintptr_t kMainPattern = 0xaaaa0000, kTaskPattern = 0xbbbb0000;
+bool g_look_at_registers;
+
+[[gnu::noinline]] void switch_with_pattern(arch::Context* from, arch::Context* to, std::uintptr_t pattern) {
+  asm volatile(
+      "leaq -128(%%rsp), %%rsp\n\t"  // the compiler may keep locals in the red zone
+      "pushq %%rbp\n\t"
+      "leaq 3(%%rdx), %%rbx\n\t"
+      "leaq 6(%%rdx), %%rbp\n\t"
+      "leaq 12(%%rdx), %%r12\n\t"
+      "leaq 13(%%rdx), %%r13\n\t"
+      "leaq 14(%%rdx), %%r14\n\t"
+      "leaq 15(%%rdx), %%r15\n\t"
+      "call *%%rax\n\t"
+      "popq %%rbp\n\t"
+      "leaq 128(%%rsp), %%rsp"
+      : "+D"(from), "+S"(to), "+d"(pattern)
+      : "a"(arch::gort_v0_switch)
+      : "rbx", "rcx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory", "cc");
+}
+
+void look_at_registers(ucontext_t* uc) {
+  arch::Cursor c = arch::cursor_from_signal(uc);
+  if (!within(c.pc, reinterpret_cast<const void*>(arch::gort_v0_switch), 0x80)) return;
+  allow(c);
+  const bool on_task = within(c.sp() - 1, g_task_stack, kStack);
+  ++g_tally.in_switch;
+  if (!arch::step(c)) ++g_tally.not_bottom;
+  for (unsigned r : kKept) {
+    g_tally.different += c.regs.value[r] != (on_task ? kTaskPattern : kMainPattern) + r;
+  }
+}
+
 void on_trap(int, siginfo_t*, void* arg) {
   auto* uc = static_cast<ucontext_t*>(arg);
   if (g_stop) {
     uc->uc_mcontext.gregs[REG_EFL] &= ~0x100;
     return;
   }
+  if (g_look_at_registers) return look_at_registers(uc);
   if (g_tally.traps++ % g_stride != 0) return;
   static Result r;
   arch::Cursor c = arch::cursor_from_signal(uc);
@@ -117,6 +154,10 @@ void on_trap(int, siginfo_t*, void* arg) {
   t.in_switch += within(r.pc, reinterpret_cast<const void*>(arch::gort_v0_switch), 0x80);
   t.in_call += within(r.pc, reinterpret_cast<const void*>(arch::gort_v0_call_on_stack), 0x20);
   t.in_first += within(r.pc, gort_v0_context_first, 0x10);
+  // The oracle reads the same tables, so a fault in our assembly's would fool both. But a walk must end
+  // on the stack that it began on: in the context's first frame if, and only if, sp is on its stack.
+  const bool on_task = within(r.sp - 1, g_task_stack, kStack);
+  t.wrong_stack += on_task != within(r.ours.pc[r.ours.n - 1], gort_v0_context_first, 0x20);
   if (r.end != arch::WalkEnd::bottom) {
     // libgcc lands in a handler by restoring its registers first and the stack pointer last; its own
     // tables do not describe that, so for a few instructions of each catch nobody can walk.
@@ -183,6 +224,7 @@ void single_step(F program, std::size_t stride = 1) {
               t.different, t.not_bottom);
   EXPECT_EQ(t.different, 0u);
   EXPECT_EQ(t.not_bottom, 0u);
+  EXPECT_EQ(t.wrong_stack, 0u);
   EXPECT_LE(t.lost_in_landing, 60u);
   if (t.different) print("first difference", t.first_different);
   if (t.not_bottom) print("first lost walk", t.first_not_bottom);
@@ -212,6 +254,20 @@ TEST(UnwindEverywhere, SwitchesAndStackCalls) {
   EXPECT_GE(g_tally.in_switch, 6 * 20u);
   EXPECT_GE(g_tally.in_first, 3u);
   EXPECT_GE(g_tally.in_call, 3 * 8u);
+}
+
+TEST(UnwindEverywhere, TheSwitchsRulesFindTheCallersRegisters) {
+  static Pair p;
+  arch::make_context(&p.task, g_task_stack + kStack, [](void*) {
+    for (;;) switch_with_pattern(&p.task, &p.main, kTaskPattern);
+  }, nullptr);
+  arch::switch_context(&p.main, &p.task);  // so that the task has registers to come back to
+  g_look_at_registers = true;
+  single_step([] {
+    for (int i = 0; i < 3; ++i) switch_with_pattern(&p.main, &p.task, kMainPattern);
+  });
+  g_look_at_registers = false;
+  EXPECT_GE(g_tally.in_switch, 6 * 20u);
 }
 
 TEST(UnwindEverywhere, LibcAndTheLoader) {
