@@ -7,5 +7,6 @@
 #include "gort/goroutine_local.h"
 #include "gort/os_thread.h"
 #include "gort/run.h"
+#include "gort/semaphore.h"
 #include "gort/this_goroutine.h"
 #include "gort/waiter.h"

@@ -1,0 +1,28 @@
+#include "gort/semaphore.h"
+
+#include "base/print.h"
+#include "sched/entry.h"
+#include "sema/sema.h"
+
+namespace gort::inline v0 {
+
+void semaphore::acquire() {
+  rt::RuntimeEntry entry;
+  rt::sem_acquire(&count_);
+}
+
+// No entry: one compare-and-swap on the user's own word; legal in signal handlers.
+bool semaphore::try_acquire() noexcept { return rt::sem_try_acquire(&count_); }
+
+void semaphore::release(std::ptrdiff_t update) {
+  if (update < 0 || update > max()) detail::semaphore_misuse("release of less than 0 or more than max() units");
+  rt::RuntimeEntry entry;
+  rt::sem_release(&count_, {.handoff = true, .n = static_cast<std::uint32_t>(update), .yield = false});
+}
+
+void detail::semaphore_misuse(const char* what) noexcept {
+  rt::Printer(2) << "fatal error: gort::semaphore: " << what << "\n";
+  rt::fatal_after_print({"semaphore misused", false});
+}
+
+}  // namespace gort::inline v0
