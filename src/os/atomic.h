@@ -11,10 +11,6 @@
 #include <atomic>
 #include <cstdint>
 
-#if defined(GORT_SIM)
-#include "os/sim/op.h"
-#endif
-
 namespace gort::inline v0::os {
 
 using std::memory_order;
@@ -33,6 +29,30 @@ using atomic = std::atomic<T>;
 inline void fence(memory_order order) noexcept { std::atomic_thread_fence(order); }
 
 #else
+
+// What an atomic tells the simulator (src/os/sim) about an operation, in three calls: sim_access, a
+// scheduling point at which other simulated threads may run; the operation itself on a plain value;
+// sim_seen, which puts the values into the history. Between sim_access and sim_seen nothing else runs, so
+// the operation is atomic. Outside of a simulation all of them return at once.
+
+/// What a step of a simulation does.
+enum class SimOp : std::uint8_t {
+  point,  ///< a bare scheduling point
+  load, store, exchange, cas, add, sub, bit_or, bit_and, fence,               // atomics
+  futex_wait, futex_return, futex_wake,                                       // and what os.h does
+  create, create_failed, exit, reap, join, yield, relax, sleep, wake, clock,
+  memory, signal, handler, note, output,
+};
+
+/// A scheduling point: another simulated thread may run before this returns. The user code of a
+/// simulation calls it where a real program would compute.
+void sim_point() noexcept;
+
+/// A scheduling point before the operation `op` on the shared word at `addr`.
+void sim_access(SimOp op, const void* addr) noexcept;
+
+/// The word's value before and after that operation.
+void sim_seen(std::uint64_t before, std::uint64_t after) noexcept;
 
 /// A value's bits as the simulator's history shows them (the first eight bytes).
 template <class T>

@@ -5,7 +5,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "os/sim/switch.h"
+#if defined(GORT_SIM_ASAN)
+#include <sanitizer/asan_interface.h>
+#endif
 
 namespace gort::inline v0::os::sim {
 
@@ -36,12 +38,13 @@ void Machine::run(const SimOptions& options, void (*body)(void*), void* arg) noe
 
   create(body, arg, 0, false);
   current_ = &threads_[0];
-  gort_sim_switch(&driver_sp_, current_->sp);
+  switch_context(driver_, current_->context);
   // finish() comes back here.
   release_memory();
 }
 
 void Machine::thread_start() noexcept {
+  entered();
   Thread& t = machine.current();
   t.entry(t.arg);
   if (machine.index(t) == 0) machine.finish(SimVerdict::ok, "");
@@ -59,7 +62,7 @@ void Machine::thread_start() noexcept {
       machine.make_runnable(other, Wait::woken);
     }
   }
-  machine.go_on();
+  machine.go_on(true);
   __builtin_unreachable();
 }
 
@@ -94,9 +97,9 @@ void Machine::conclude(SimVerdict verdict, const char* message) noexcept {
 
 void Machine::finish(SimVerdict verdict, const char* message) noexcept {
   conclude(verdict, message);
+  Thread& last = *current_;
   current_ = nullptr;
-  void* nowhere;
-  gort_sim_switch(&nowhere, driver_sp_);
+  switch_context(last.context, driver_, true);
   __builtin_unreachable();
 }
 
@@ -157,20 +160,20 @@ int Machine::choose(int current, SimOp op) noexcept {
   return schedule_->pick({runnable_, runnable_count_, current, op, steps_});
 }
 
-void Machine::switch_to(Thread& next) noexcept {
+void Machine::switch_to(Thread& next, bool last) noexcept {
   Thread* me = current_;
   if (me == &next) return;
   current_ = &next;
-  gort_sim_switch(&me->sp, next.sp);
+  switch_context(me->context, next.context, last);
 }
 
 /// The current thread cannot run; somebody else does. Returns when it can, and was chosen.
-void Machine::go_on() noexcept {
+void Machine::go_on(bool last) noexcept {
   while (runnable_count_ == 0) {
     if (!jump_to_deadline()) finish(SimVerdict::deadlock, "nobody can run, no timeout is pending");
     expire();
   }
-  switch_to(threads_[choose(-1, SimOp::point)]);
+  switch_to(threads_[choose(-1, SimOp::point)], last);
 }
 
 void Machine::make_runnable(Thread& t, Wait result) noexcept {
@@ -305,7 +308,7 @@ int Machine::create(void (*entry)(void*), void* arg, std::size_t stack_bytes, bo
   t.arg = arg;
   t.stack_lo = reinterpret_cast<std::uintptr_t>(base) + page;
   t.stack_hi = t.stack_lo + bytes;
-  t.sp = prepare_stack(t.stack_hi, thread_start);
+  t.context.prepare(t.stack_lo, t.stack_hi, thread_start);
   ++live_;
   schedule_->created(index(t));
   make_runnable(t, Wait::woken);
@@ -377,7 +380,12 @@ void* Machine::map(std::size_t bytes, std::size_t align) noexcept {
   arena_ = at + bytes;
   void* p = ::mmap(reinterpret_cast<void*>(at), bytes, PROT_READ | PROT_WRITE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
-  return p == reinterpret_cast<void*>(at) ? p : nullptr;
+  if (p != reinterpret_cast<void*>(at)) return nullptr;
+#if defined(GORT_SIM_ASAN)
+  // An earlier run's frames may have stood here.
+  ASAN_UNPOISON_MEMORY_REGION(p, bytes);
+#endif
+  return p;
 }
 
 void Machine::release_memory() noexcept {

@@ -15,6 +15,7 @@
 #include "os/sim/random.h"
 #include "os/sim/schedule.h"
 #include "os/sim/sim.h"
+#include "os/sim/switch.h"
 
 namespace gort::inline v0::os::sim {
 
@@ -24,7 +25,7 @@ enum class State : std::uint8_t { free, runnable, blocked, ended, reaped };
 
 struct Thread {
   Tls tls;
-  void* sp = nullptr;                // while not current
+  Context context;                   // while not current
   State state = State::free;
   bool in_handler = false;
   Wait result = Wait::woken;         // of the last block()
@@ -92,8 +93,8 @@ class Machine {
   void make_runnable(Thread& t, Wait result) noexcept;
   void leave_runnable(Thread& t) noexcept;
   int choose(int current, SimOp op) noexcept;
-  void switch_to(Thread& next) noexcept;
-  void go_on() noexcept;
+  void switch_to(Thread& next, bool last = false) noexcept;
+  void go_on(bool last = false) noexcept;
   void deliver() noexcept;
   void print_threads(Text& out) noexcept;
   void release_memory() noexcept;
@@ -102,7 +103,7 @@ class Machine {
   History* history_ = nullptr;
   Schedule* schedule_ = nullptr;
   Thread* current_ = nullptr;
-  void* driver_sp_ = nullptr;
+  Context driver_;
   Random chance_;                        // the environment's dice; the strategy has its own
   std::uint64_t steps_ = 0;
   std::int64_t now_ = 0;

@@ -1,4 +1,4 @@
-// gort simulator: os.h, op.h and the bodies' part of sim.h, over the machine.
+// gort simulator: os.h, the scheduling points of atomic.h and the bodies' part of sim.h, over the machine.
 //
 // Outside of a simulation (static code before the first run, the driver between runs) scheduling points
 // do nothing and the rest forwards to the kernel where that makes sense, or ends the program.

@@ -40,7 +40,7 @@
 #include <span>
 #include <string_view>
 
-#include "os/sim/op.h"
+#include "os/atomic.h"
 
 namespace gort::inline v0::os {
 

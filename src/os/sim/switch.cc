@@ -1,5 +1,16 @@
 #include "os/sim/switch.h"
 
+#if defined(GORT_SIM_ASAN)
+#include <sanitizer/common_interface_defs.h>
+#endif
+
+extern "C" {
+/// Saves the callee-saved registers on the current stack, its pointer in *save, and goes on where `load`
+/// was saved.
+void gort_sim_switch(void** save, void* load) noexcept;
+void* __cxa_get_globals() noexcept;  // Itanium C++ ABI 2.2.2
+}
+
 #if defined(__x86_64__)
 
 asm(R"(
@@ -42,13 +53,15 @@ gort_sim_switch:
 
 namespace gort::inline v0::os::sim {
 
-void* prepare_stack(std::uintptr_t hi, void (*start)()) noexcept {
+namespace {
+void* first_frame(std::uintptr_t hi, void (*start)()) noexcept {
   auto* sp = reinterpret_cast<std::uintptr_t*>(hi);
   *--sp = 0;  // start's return address: backtraces end here; also aligns the stack as after a call
   *--sp = reinterpret_cast<std::uintptr_t>(start);
   for (int i = 0; i < 6; ++i) *--sp = 0;
   return sp;
 }
+}  // namespace
 
 }  // namespace gort::inline v0::os::sim
 
@@ -95,15 +108,67 @@ gort_sim_switch:
 
 namespace gort::inline v0::os::sim {
 
-void* prepare_stack(std::uintptr_t hi, void (*start)()) noexcept {
+namespace {
+void* first_frame(std::uintptr_t hi, void (*start)()) noexcept {
   auto* sp = reinterpret_cast<std::uintptr_t*>(hi - 160);
   for (int i = 0; i < 20; ++i) sp[i] = 0;
   sp[11] = reinterpret_cast<std::uintptr_t>(start);  // x30
   return sp;
 }
+}  // namespace
 
 }  // namespace gort::inline v0::os::sim
 
 #else
 #error "gort knows x86-64 and aarch64"
 #endif
+
+namespace gort::inline v0::os::sim {
+
+namespace {
+
+/// As the ABI lays it out.
+struct EhGlobals {
+  void* caught;
+  unsigned uncaught;
+};
+
+/// Who has just been left.
+constinit Context* left = nullptr;
+
+void finish(void* fake_stack) noexcept {
+#if defined(GORT_SIM_ASAN)
+  __sanitizer_finish_switch_fiber(fake_stack, &left->stack_lo, &left->stack_bytes);
+#else
+  (void)fake_stack;
+#endif
+}
+
+}  // namespace
+
+void Context::prepare(std::uintptr_t lo, std::uintptr_t hi, void (*start)()) noexcept {
+  *this = Context{};
+  stack_lo = reinterpret_cast<void*>(lo);
+  stack_bytes = hi - lo;
+  sp = first_frame(hi, start);
+}
+
+void switch_context(Context& from, Context& to, bool last) noexcept {
+  auto* eh = static_cast<EhGlobals*>(__cxa_get_globals());
+  from.eh_caught = eh->caught;
+  from.eh_uncaught = eh->uncaught;
+  eh->caught = to.eh_caught;
+  eh->uncaught = to.eh_uncaught;
+  left = &from;
+#if defined(GORT_SIM_ASAN)
+  __sanitizer_start_switch_fiber(last ? nullptr : &from.fake_stack, to.stack_lo, to.stack_bytes);
+#else
+  (void)last;
+#endif
+  gort_sim_switch(&from.sp, to.sp);
+  finish(from.fake_stack);
+}
+
+void entered() noexcept { finish(nullptr); }
+
+}  // namespace gort::inline v0::os::sim
