@@ -35,6 +35,7 @@ void Machine::run(const SimOptions& options, void (*body)(void*), void* arg) noe
   arena_ = kArenaLo;
   thread_count_ = live_ = runnable_count_ = 0;
   signal_handler = nullptr;
+  max_threads = options.max_threads;
 
   create(body, arg, 0, false);
   current_ = &threads_[0];
@@ -288,7 +289,7 @@ void Machine::futex_wake(const void* word, int n) noexcept {
 
 int Machine::create(void (*entry)(void*), void* arg, std::size_t stack_bytes, bool may_fail) noexcept {
   if (current_ != nullptr) point(SimOp::create, reinterpret_cast<const void*>(entry));
-  if (may_fail && (live_ >= options_->max_threads || chance_.permille(options_->thread_fail_permille))) {
+  if (may_fail && (live_ >= max_threads || chance_.permille(options_->thread_fail_permille))) {
     record(SimOp::create_failed, nullptr);
     return -EAGAIN;
   }

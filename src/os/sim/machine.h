@@ -83,6 +83,7 @@ class Machine {
   Random& chance() noexcept { return chance_; }
 
   void (*signal_handler)(int) = nullptr;
+  int max_threads = 0;
 
  private:
   static void thread_start() noexcept;

@@ -288,6 +288,8 @@ void sim_join(int thread) noexcept {
   machine.join(thread);
 }
 
+void sim_limit_threads(int max) noexcept { machine.max_threads = max; }
+
 int sim_self() noexcept { return machine.running() ? machine.index(machine.current()) : -1; }
 
 std::uint64_t sim_steps() noexcept { return machine.running() ? machine.steps() : 0; }

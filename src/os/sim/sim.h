@@ -126,6 +126,9 @@ int sim_spawn(void (*entry)(void*), void* arg) noexcept;
 /// Blocks until that thread has ended.
 void sim_join(int thread) noexcept;
 
+/// From now on thread_create fails while `max` threads live (SimOptions::max_threads until then).
+void sim_limit_threads(int max) noexcept;
+
 /// Index of the calling simulated thread; -1 outside of a simulation.
 int sim_self() noexcept;
 
