@@ -106,6 +106,7 @@ SimResult sim_run(const SimOptions& options, void (*body)(void*), void* arg) noe
 
 SimResult sim_explore(const SimOptions& options, std::uint64_t runs, void (*body)(void*), void* arg) noexcept {
   SimOptions one = options;
+  if (const char* n = ::getenv("GORT_SIM_RUNS"); n != nullptr) runs = ::strtoull(n, nullptr, 0);
   if (const char* seed = ::getenv("GORT_SIM_SEED"); seed != nullptr) {
     one.seed = ::strtoull(seed, nullptr, 0);
     runs = 1;

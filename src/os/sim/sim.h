@@ -105,7 +105,8 @@ struct SimResult {
 SimResult sim_run(const SimOptions& options, void (*body)(void*), void* arg) noexcept;
 
 /// `runs` schedules with the seeds options.seed, options.seed + 1, ... The result is the first that is not
-/// ok, or the last. The environment variable GORT_SIM_SEED (of the real process) replaces them all by one.
+/// ok, or the last. Two variables of the real environment: GORT_SIM_SEED=n tries that seed alone (replay),
+/// GORT_SIM_RUNS=n tries n schedules from options.seed on (soak).
 SimResult sim_explore(const SimOptions& options, std::uint64_t runs, void (*body)(void*), void* arg) noexcept;
 
 // ---- for bodies, on a simulated thread ------------------------------------------------------
