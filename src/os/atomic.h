@@ -30,12 +30,41 @@ inline void fence(memory_order order) noexcept { std::atomic_thread_fence(order)
 
 #else
 
-/// A scheduling point of the simulator: another simulated thread may run before this returns.
-/// Implemented in src/os/sim.
+// What an atomic tells the simulator (src/os/sim) about an operation, in three calls: sim_access, a
+// scheduling point at which other simulated threads may run; the operation itself on a plain value;
+// sim_seen, which puts the values into the history. Between sim_access and sim_seen nothing else runs, so
+// the operation is atomic. Outside of a simulation all of them return at once.
+
+/// What a step of a simulation does.
+enum class SimOp : std::uint8_t {
+  point,  ///< a bare scheduling point
+  load, store, exchange, cas, add, sub, bit_or, bit_and, fence,               // atomics
+  futex_wait, futex_return, futex_wake,                                       // and what os.h does
+  create, create_failed, exit, reap, join, yield, relax, sleep, wake, clock,
+  memory, signal, handler, note, output,
+};
+
+/// A scheduling point: another simulated thread may run before this returns. The user code of a
+/// simulation calls it where a real program would compute.
 void sim_point() noexcept;
 
+/// A scheduling point before the operation `op` on the shared word at `addr`.
+void sim_access(SimOp op, const void* addr) noexcept;
+
+/// The word's value before and after that operation.
+void sim_seen(std::uint64_t before, std::uint64_t after) noexcept;
+
+/// A value's bits as the simulator's history shows them (the first eight bytes).
+template <class T>
+std::uint64_t sim_bits(const T& v) noexcept {
+  std::uint64_t bits = 0;
+  __builtin_memcpy(&bits, &v, sizeof(T) < sizeof bits ? sizeof(T) : sizeof bits);
+  return bits;
+}
+
 /// The simulated twin of std::atomic: sequentially consistent by construction, since one real thread
-/// runs everything. Memory orders are accepted and ignored.
+/// runs everything. Memory orders are accepted and ignored. Its only member is the value, so that the
+/// simulated futex can look at the word without another scheduling point.
 template <class T>
 class atomic {
  public:
@@ -44,46 +73,56 @@ class atomic {
   atomic(const atomic&) = delete;
   atomic& operator=(const atomic&) = delete;
 
-  T load(memory_order = memory_order_seq_cst) const noexcept { return sim_point(), value_; }
-  void store(T v, memory_order = memory_order_seq_cst) noexcept { sim_point(), value_ = v; }
+  T load(memory_order = memory_order_seq_cst) const noexcept {
+    sim_access(SimOp::load, this);
+    sim_seen(sim_bits(value_), sim_bits(value_));
+    return value_;
+  }
+  void store(T v, memory_order = memory_order_seq_cst) noexcept {
+    rmw(SimOp::store, [v](T) { return v; });
+  }
   T exchange(T v, memory_order = memory_order_seq_cst) noexcept {
-    sim_point();
-    T old = value_;
-    value_ = v;
-    return old;
+    return rmw(SimOp::exchange, [v](T) { return v; });
   }
   bool compare_exchange_strong(T& expected, T desired, memory_order = memory_order_seq_cst,
                                memory_order = memory_order_seq_cst) noexcept {
-    sim_point();
-    if (value_ == expected) {
-      value_ = desired;
-      return true;
-    }
-    expected = value_;
+    const T wanted = expected;
+    const T old = rmw(SimOp::cas, [=](T v) { return v == wanted ? desired : v; });
+    if (old == wanted) return true;
+    expected = old;
     return false;
   }
   bool compare_exchange_weak(T& expected, T desired, memory_order a = memory_order_seq_cst,
                              memory_order b = memory_order_seq_cst) noexcept {
     return compare_exchange_strong(expected, desired, a, b);
   }
-  T fetch_add(T d, memory_order = memory_order_seq_cst) noexcept { return rmw([d](T v) { return T(v + d); }); }
-  T fetch_sub(T d, memory_order = memory_order_seq_cst) noexcept { return rmw([d](T v) { return T(v - d); }); }
-  T fetch_or(T d, memory_order = memory_order_seq_cst) noexcept { return rmw([d](T v) { return T(v | d); }); }
-  T fetch_and(T d, memory_order = memory_order_seq_cst) noexcept { return rmw([d](T v) { return T(v & d); }); }
+  T fetch_add(T d, memory_order = memory_order_seq_cst) noexcept {
+    return rmw(SimOp::add, [d](T v) { return T(v + d); });
+  }
+  T fetch_sub(T d, memory_order = memory_order_seq_cst) noexcept {
+    return rmw(SimOp::sub, [d](T v) { return T(v - d); });
+  }
+  T fetch_or(T d, memory_order = memory_order_seq_cst) noexcept {
+    return rmw(SimOp::bit_or, [d](T v) { return T(v | d); });
+  }
+  T fetch_and(T d, memory_order = memory_order_seq_cst) noexcept {
+    return rmw(SimOp::bit_and, [d](T v) { return T(v & d); });
+  }
   operator T() const noexcept { return load(); }  // NOLINT: as std::atomic
 
  private:
   template <class F>
-  T rmw(F f) noexcept {
-    sim_point();
-    T old = value_;
+  T rmw(SimOp op, F f) noexcept {
+    sim_access(op, this);
+    const T old = value_;
     value_ = f(old);
+    sim_seen(sim_bits(old), sim_bits(value_));
     return old;
   }
   T value_;
 };
 
-inline void fence(memory_order) noexcept { sim_point(); }
+inline void fence(memory_order) noexcept { sim_access(SimOp::fence, nullptr); }
 
 #endif
 

@@ -1,0 +1,122 @@
+// gort simulator: the machine: simulated threads, their sleeping and waking, and virtual time.
+//
+//   free -> runnable <-> blocked       runnable -> ended -> reaped
+//
+// Exactly one thread is `current`. It gives way in two places only: point(), before each step, where the
+// strategy chooses who goes on, and block(). Each switch goes straight from one thread's stack to the
+// next one's; the driver's stack is where the run began, and is returned to once, by finish().
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "os/os.h"
+#include "os/sim/history.h"
+#include "os/sim/random.h"
+#include "os/sim/schedule.h"
+#include "os/sim/sim.h"
+#include "os/sim/switch.h"
+
+namespace gort::inline v0::os::sim {
+
+inline constexpr std::int64_t kNever = INT64_MAX;
+
+enum class State : std::uint8_t { free, runnable, blocked, ended, reaped };
+
+struct Thread {
+  Tls tls;
+  Context context;                   // while not current
+  State state = State::free;
+  bool in_handler = false;
+  Wait result = Wait::woken;         // of the last block()
+  std::uint16_t runnable_at = 0;     // index in Machine::runnable_, while runnable
+  SimOp waits_in = SimOp::point;     // while blocked
+  const void* waits_on = nullptr;
+  std::int64_t deadline = kNever;    // while blocked: a promised timeout
+  std::int64_t spurious_at = kNever; // while blocked: an end that nobody may rely on
+  std::uint64_t steps = 0;
+  std::uint64_t pending = 0;         // signals, one bit each
+  void (*entry)(void*) = nullptr;
+  void* arg = nullptr;
+  std::uintptr_t stack_lo = 0;       // above the guard page
+  std::uintptr_t stack_hi = 0;
+  char name[16] = {};
+};
+
+class Machine {
+ public:
+  static constexpr std::size_t kStack = 256 * 1024;
+
+  bool running() const noexcept { return current_ != nullptr; }
+
+  /// Runs body as thread 0 until finish(); leaves the outcome in the history. On the driver's stack.
+  void run(const SimOptions& options, void (*body)(void*), void* arg) noexcept;
+
+  // The rest is called on simulated threads.
+
+  void point(SimOp op, const void* where) noexcept;
+  void seen(std::uint64_t before, std::uint64_t after) noexcept { history_->values(before, after); }
+  void record(SimOp op, const void* where) noexcept;
+
+  /// Index of the new thread; a negative errno.
+  int create(void (*entry)(void*), void* arg, std::size_t stack_bytes, bool may_fail) noexcept;
+  int reap(int thread) noexcept;
+  void join(int thread) noexcept;
+  Wait futex_wait(const std::uint32_t* word, std::uint32_t expected, std::int64_t timeout_ns) noexcept;
+  void futex_wake(const void* word, int n) noexcept;
+  void sleep(std::int64_t ns) noexcept;
+  int signal(int thread, int signo) noexcept;
+  void* map(std::size_t bytes, std::size_t align) noexcept;
+
+  [[noreturn]] void finish(SimVerdict verdict, const char* message) noexcept;
+  /// For the fault handler: as finish, but returns, on whatever stack it was called.
+  void conclude(SimVerdict verdict, const char* message) noexcept;
+
+  Thread& current() noexcept { return *current_; }
+  int index(const Thread& t) const noexcept { return static_cast<int>(&t - threads_); }
+  Thread* thread(int i) noexcept { return i >= 0 && i < thread_count_ ? &threads_[i] : nullptr; }
+  int live() const noexcept { return live_; }
+  std::int64_t now() const noexcept { return now_; }
+  std::uint64_t steps() const noexcept { return steps_; }
+  const SimOptions& options() const noexcept { return *options_; }
+  History& history() noexcept { return *history_; }
+  Random& chance() noexcept { return chance_; }
+
+  void (*signal_handler)(int) = nullptr;
+  int max_threads = 0;
+
+ private:
+  static void thread_start() noexcept;
+  void tick() noexcept;
+  void expire() noexcept;
+  bool jump_to_deadline() noexcept;
+  void block(SimOp op, const void* on, std::int64_t deadline, std::int64_t spurious_at) noexcept;
+  void make_runnable(Thread& t, Wait result) noexcept;
+  void leave_runnable(Thread& t) noexcept;
+  int choose(int current, SimOp op) noexcept;
+  void switch_to(Thread& next, bool last = false) noexcept;
+  void go_on(bool last = false) noexcept;
+  void deliver() noexcept;
+  void print_threads(Text& out) noexcept;
+  void release_memory() noexcept;
+
+  const SimOptions* options_ = nullptr;
+  History* history_ = nullptr;
+  Schedule* schedule_ = nullptr;
+  Thread* current_ = nullptr;
+  Context driver_;
+  Random chance_;                        // the environment's dice; the strategy has its own
+  std::uint64_t steps_ = 0;
+  std::int64_t now_ = 0;
+  std::int64_t next_event_ = kNever;     // the earliest deadline or spurious_at, or earlier
+  std::uintptr_t arena_ = kArenaLo;      // first address not yet given out
+  int thread_count_ = 0;
+  int live_ = 0;
+  int runnable_count_ = 0;
+  std::uint16_t runnable_[kMaxThreads] = {};
+  Thread threads_[kMaxThreads];
+};
+
+extern Machine machine;
+
+}  // namespace gort::inline v0::os::sim
