@@ -27,12 +27,14 @@ if action == "hang": time.sleep(60)
 if action == "check": sys.exit("check failed: the sum of the leaves")
 if action == "garbage": print("Segmentation"); sys.exit(0)
 if action == "environment": action = [float("GOGC" in os.environ or "GORT_MAXPROCS" in os.environ)]
+extra = {{}}
+if action == "starved": action, extra = [1.0], {{"cpu_per_wall": 0.5}}
 calls = state + "." + row + str(procs)
 turn = os.path.getsize(calls) if os.path.exists(calls) else 0
 open(calls, "a").write(".")
 value = action[turn % len(action)]
 if value == "crash": os.kill(os.getpid(), signal.SIGSEGV)
-print(json.dumps({{"row": row, "impl": name, "procs": procs, "value": value, "unit": "ns", "extra": {{}}}}))
+print(json.dumps({{"row": row, "impl": name, "procs": procs, "value": value, "unit": "ns", "extra": extra}}))
 """
 
 
@@ -118,6 +120,11 @@ class RunTest(unittest.TestCase):
         _, lines = self.run_bench("--row", "yield2", "--rounds", "1", environment={"GOGC": "off", "GORT_MAXPROCS": "7"})
         self.assertEqual(lines["yield2", 1]["figures"]["gort"]["median"], 0)
         self.assertEqual(lines["yield2", 1]["figures"]["go"]["median"], 0)
+
+    def test_a_busy_machine_is_named(self):
+        self.contender("gort", "gort_bench", {"switch": "starved", "pingpong_locked": "starved"})
+        done, _ = self.run_bench("--row", "switch", "--row", "pingpong_locked", "--rounds", "2")
+        self.assertIn("WARNING: 2 samples got less than 90 % of a core", done.stdout)
 
     def test_an_unknown_row_is_refused(self):
         done = subprocess.run([RUN, "--row", "fastest"], capture_output=True, text=True, timeout=60)
