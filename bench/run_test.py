@@ -11,8 +11,8 @@ from pathlib import Path
 
 RUN = Path(__file__).resolve().parent / "run"
 
-# A contender whose answers are given as {row: action}; an action is a list of values, one per call, or
-# one of the words below.
+# A contender whose answers are given as {row: action}; an action is a list of values, one per call,
+# or one of the words below.
 FAKE = """#!{python}
 import json, os, signal, sys, time
 name, answers, state = {name!r}, {answers!r}, {state!r}
@@ -34,7 +34,8 @@ turn = os.path.getsize(calls) if os.path.exists(calls) else 0
 open(calls, "a").write(".")
 value = action[turn % len(action)]
 if value == "crash": os.kill(os.getpid(), signal.SIGSEGV)
-print(json.dumps({{"row": row, "impl": name, "procs": procs, "value": value, "unit": "ns", "extra": extra}}))
+said = {{"row": row, "impl": name, "procs": procs, "value": value, "unit": "ns", "extra": extra}}
+print(json.dumps(said))
 """
 
 
@@ -47,15 +48,26 @@ class RunTest(unittest.TestCase):
 
     def contender(self, name, program, answers):
         path = self.build / "bench" / program
-        path.write_text(FAKE.format(python=sys.executable, name=name, answers=answers, state=str(path) + ".calls"))
+        path.write_text(
+            FAKE.format(
+                python=sys.executable, name=name, answers=answers, state=str(path) + ".calls"
+            )
+        )
         path.chmod(0o755)
 
     def run_bench(self, *arguments, environment=None):
         out = self.build / "out.json"
-        done = subprocess.run([RUN, "--build", self.build, "--json", out, *arguments], capture_output=True, text=True,
-                              timeout=120, env=os.environ | (environment or {}))
+        done = subprocess.run(
+            [RUN, "--build", self.build, "--json", out, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env=os.environ | (environment or {}),
+        )
         self.assertIn(done.returncode, (0, 1), done.stderr)
-        lines = {(line["row"], line["procs"]): line for line in json.loads(out.read_text())["lines"]}
+        lines = {
+            (line["row"], line["procs"]): line for line in json.loads(out.read_text())["lines"]
+        }
         return done, lines
 
     def table_line(self, done, row):
@@ -67,7 +79,10 @@ class RunTest(unittest.TestCase):
         self.contender("boost", "boost_peer", {"yield2": [40.0]})
         done, lines = self.run_bench("--row", "yield2", "--rounds", "3")
         self.assertEqual(done.returncode, 0, done.stdout)
-        self.assertEqual(lines["yield2", 1]["figures"]["gort"], {"median": 20.0, "min": 10.0, "max": 30.0, "samples": 3})
+        self.assertEqual(
+            lines["yield2", 1]["figures"]["gort"],
+            {"median": 20.0, "min": 10.0, "max": 30.0, "samples": 3},
+        )
         self.assertEqual(lines["yield2", 1]["ratios"], {"go": 0.2, "boost": 0.5})
         self.assertEqual(lines["yield2", 1]["verdict"], "ok")
         self.assertIn("20 [10-30]", self.table_line(done, "yield2"))
@@ -86,9 +101,22 @@ class RunTest(unittest.TestCase):
         self.contender("gort", "gort_bench", {"switch": "crash", "yield2": "hang", "skynet": [1.0]})
         self.contender("go", "go_peer", {"yield2": "check"})
         self.contender("boost", "boost_peer", {"yield2": "garbage"})
-        done, lines = self.run_bench("--row", "yield2", "--row", "switch", "--row", "skynet", "--rounds", "1", "--timeout", "1")
+        done, lines = self.run_bench(
+            "--row",
+            "yield2",
+            "--row",
+            "switch",
+            "--row",
+            "skynet",
+            "--rounds",
+            "1",
+            "--timeout",
+            "1",
+        )
         self.assertEqual(done.returncode, 1)
-        self.assertEqual(lines["yield2", 1]["cells"], {"gort": "TIMEOUT", "go": "FAILED", "boost": "FAILED"})
+        self.assertEqual(
+            lines["yield2", 1]["cells"], {"gort": "TIMEOUT", "go": "FAILED", "boost": "FAILED"}
+        )
         self.assertEqual(lines["switch", 1]["cells"], {"gort": "CRASHED", "go": "-", "boost": "-"})
         self.assertEqual(lines["yield2", 1]["verdict"], "FAILED")
         self.assertIn("the sum of the leaves", done.stdout)
@@ -117,7 +145,9 @@ class RunTest(unittest.TestCase):
     def test_settings_of_the_caller_do_not_reach_a_contender(self):
         self.contender("gort", "gort_bench", {"yield2": "environment"})
         self.contender("go", "go_peer", {"yield2": "environment"})
-        _, lines = self.run_bench("--row", "yield2", "--rounds", "1", environment={"GOGC": "off", "GORT_MAXPROCS": "7"})
+        _, lines = self.run_bench(
+            "--row", "yield2", "--rounds", "1", environment={"GOGC": "off", "GORT_MAXPROCS": "7"}
+        )
         self.assertEqual(lines["yield2", 1]["figures"]["gort"]["median"], 0)
         self.assertEqual(lines["yield2", 1]["figures"]["go"]["median"], 0)
 

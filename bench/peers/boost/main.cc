@@ -1,14 +1,15 @@
-// Boost.Fiber's side of `make bench`, each row in the best configuration that was found for it (kRows,
-// at the end; the line that is printed names it). --config tries another, in words with commas between:
-//   slab, pooled_stack, default_stack   bench::SlabStack; Boost's own pool (one thread only); its default
+// Boost.Fiber's side of `make bench`, each row in the best configuration that was found for it
+// (kRows, at the end; the line that is printed names it). --config tries another, in words with
+// commas between:
+//   slab, pooled_stack, default_stack   bench::SlabStack; its pool (one thread only); its default
 //   shared_work, work_stealing          the algorithm on several threads; on one it is round_robin
 //   suspend, spin                       what a scheduler does when nothing is ready
 //   post, dispatch                      a new fiber is queued, or runs at once
 // bench/README.md says what each row asks for.
+#include <atomic>
 #include <boost/context/detail/fcontext.hpp>
 #include <boost/fiber/all.hpp>
 #include <boost/version.hpp>
-#include <atomic>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -36,7 +37,8 @@ void with_schedulers(const Options& o, F&& f) {
   const bool suspend = o.has("suspend");
   const auto use_algorithm = [&] {
     if (o.has("work_stealing")) {
-      fibers::use_scheduling_algorithm<fibers::algo::work_stealing>(static_cast<std::uint32_t>(o.procs), suspend);
+      fibers::use_scheduling_algorithm<fibers::algo::work_stealing>(
+          static_cast<std::uint32_t>(o.procs), suspend);
     } else {
       fibers::use_scheduling_algorithm<fibers::algo::shared_work>(suspend);
     }
@@ -106,7 +108,8 @@ Result raw_switch(const Options& o) {
     std::uint64_t count = 0;
     const std::uint64_t trips = (n + 1) / 2;
     const double start = bench::now();
-    for (std::uint64_t i = 0; i < trips; ++i) peer = boost::context::detail::jump_fcontext(peer, &count).fctx;
+    for (std::uint64_t i = 0; i < trips; ++i)
+      peer = boost::context::detail::jump_fcontext(peer, &count).fctx;
     const double took = bench::now() - start;
     check(count == trips, "every switch arrived");
     return Timed{2 * trips, took};
@@ -152,7 +155,8 @@ Result spawn_join_one(const Options& o) {
   return measured(o, 100, [how](auto stacks, std::uint64_t n) {
     std::uint64_t ran = 0;
     const double start = bench::now();
-    for (std::uint64_t i = 0; i < n; ++i) fibers::fiber(how, std::allocator_arg, stacks, [&] { ++ran; }).join();
+    for (std::uint64_t i = 0; i < n; ++i)
+      fibers::fiber(how, std::allocator_arg, stacks, [&] { ++ran; }).join();
     const double took = bench::now() - start;
     check(ran == n, "every fiber ran once");
     return Timed{n, took};
@@ -169,7 +173,8 @@ Result spawn_batch1000(const Options& o) {
     const double start = bench::now();
     for (std::uint64_t b = 0; b < batches; ++b) {
       for (fibers::fiber& f : batch) {
-        f = fibers::fiber(how, std::allocator_arg, stacks, [&] { ran.fetch_add(1, std::memory_order_relaxed); });
+        f = fibers::fiber(how, std::allocator_arg, stacks,
+                          [&] { ran.fetch_add(1, std::memory_order_relaxed); });
       }
       for (fibers::fiber& f : batch) f.join();
     }
@@ -255,7 +260,8 @@ Result parked(const Options& o, std::uint64_t count) {
         fibers::fiber(launch::post, std::allocator_arg, stacks, [&] {
           waiting.fetch_add(1, std::memory_order_relaxed);
           int nothing;
-          if (gate.pop(nothing) == fibers::channel_op_status::closed) passed.fetch_add(1, std::memory_order_relaxed);
+          if (gate.pop(nothing) == fibers::channel_op_status::closed)
+            passed.fetch_add(1, std::memory_order_relaxed);
         }).detach();
       }
       while (waiting != n) boost::this_fiber::yield();
@@ -279,12 +285,15 @@ Result idle_cpu(const Options& o) {
   Result r;
   with_schedulers(o, [&] {
     std::vector<fibers::fiber> burst;
-    for (int i = 0; i < 10000; ++i) burst.emplace_back(std::allocator_arg, SlabStack(true), [] { boost::this_fiber::yield(); });
+    for (int i = 0; i < 10000; ++i)
+      burst.emplace_back(std::allocator_arg, SlabStack(true), [] { boost::this_fiber::yield(); });
     for (fibers::fiber& f : burst) f.join();
     // The main fiber waits in the scheduler, as the rest of the program does; a thread looks on.
     fibers::promise<Result> measured_idle;
     auto result = measured_idle.get_future();
-    std::thread observer([&] { measured_idle.set_value(bench::idle_result(0.2, o.n != 0 ? static_cast<double>(o.n) : 3)); });
+    std::thread observer([&] {
+      measured_idle.set_value(bench::idle_result(0.2, o.n != 0 ? static_cast<double>(o.n) : 3));
+    });
     r = result.get();
     observer.join();
   });
@@ -322,8 +331,9 @@ Result pingpong_sema(const Options& o) {
   });
 }
 
-/// A fiber cannot be locked to a thread; a thread of its own, with its own scheduler, is the same thing.
-/// Both schedulers sleep when they have nothing to do, as the others' threads do here. `spin`: they do not.
+/// A fiber cannot be locked to a thread; a thread of its own, with its own scheduler, is the same
+/// thing. Both schedulers sleep when they have nothing to do, as the others' threads do here.
+/// `spin`: they do not.
 Result pingpong_locked(const Options& o) {
   const bool spin = o.has("spin");
   if (spin) fibers::use_scheduling_algorithm<fibers::algo::shared_work>(false);
@@ -352,21 +362,31 @@ Result best(const Options& asked, const char* config) {
 constexpr bench::Row kRows[] = {
     {"switch", [](const Options& o) { return best<raw_switch>(o, "jump_fcontext"); }},
     {"yield2", [](const Options& o) { return best<yield2>(o, "slab,shared_work,suspend"); }},
-    {"yield1000", [](const Options& o) { return best<yield1000>(o, "slab,work_stealing,suspend"); }},
-    {"spawn_join_one", [](const Options& o) { return best<spawn_join_one>(o, "slab,shared_work,suspend,dispatch"); }},
-    {"spawn_batch1000", [](const Options& o) { return best<spawn_batch1000>(o, "slab,shared_work,suspend,post"); }},
-    {"spawn10000", [](const Options& o) { return best<spawn10000>(o, "slab,shared_work,suspend,post"); }},
+    {"yield1000",
+     [](const Options& o) { return best<yield1000>(o, "slab,work_stealing,suspend"); }},
+    {"spawn_join_one",
+     [](const Options& o) { return best<spawn_join_one>(o, "slab,shared_work,suspend,dispatch"); }},
+    {"spawn_batch1000",
+     [](const Options& o) { return best<spawn_batch1000>(o, "slab,shared_work,suspend,post"); }},
+    {"spawn10000",
+     [](const Options& o) { return best<spawn10000>(o, "slab,shared_work,suspend,post"); }},
     {"skynet", [](const Options& o) { return best<skynet_row>(o, "slab,shared_work,spin,post"); }},
-    {"parked100k", [](const Options& o) { return best<parked100k>(o, "slab,shared_work,suspend,post"); }},
-    {"parked1m", [](const Options& o) { return best<parked1m>(o, "slab,shared_work,suspend,post"); }},
-    {"idle_cpu", [](const Options& o) { return best<idle_cpu>(o, "slab,shared_work,suspend,post"); }},
-    {"pingpong_sema", [](const Options& o) { return best<pingpong_sema>(o, "slab,shared_work,suspend,post"); }},
-    {"pingpong_locked", [](const Options& o) { return best<pingpong_locked>(o, "round_robin,suspend"); }},
+    {"parked100k",
+     [](const Options& o) { return best<parked100k>(o, "slab,shared_work,suspend,post"); }},
+    {"parked1m",
+     [](const Options& o) { return best<parked1m>(o, "slab,shared_work,suspend,post"); }},
+    {"idle_cpu",
+     [](const Options& o) { return best<idle_cpu>(o, "slab,shared_work,suspend,post"); }},
+    {"pingpong_sema",
+     [](const Options& o) { return best<pingpong_sema>(o, "slab,shared_work,suspend,post"); }},
+    {"pingpong_locked",
+     [](const Options& o) { return best<pingpong_locked>(o, "round_robin,suspend"); }},
 };
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  return bench::contender_main(argc, argv, "boost",
-                               R"("version":")" BOOST_LIB_VERSION R"(","compiler":"C++ )" __VERSION__ R"(")", kRows);
+  return bench::contender_main(
+      argc, argv, "boost",
+      R"("version":")" BOOST_LIB_VERSION R"(","compiler":"C++ )" __VERSION__ R"(")", kRows);
 }

@@ -1,11 +1,11 @@
-// Fiber stacks cut from large mappings and kept in one free list: Boost.Fiber's documented extension
-// point (StackAllocator), used here so that its spawn rows measure fibers and not mmap and munmap, and
-// so that a million stacks fit under vm.max_map_count.
+// Fiber stacks cut from large mappings and kept in one free list: Boost.Fiber's documented
+// extension point (StackAllocator), used here so that its spawn rows measure fibers and not mmap
+// and munmap, and so that a million stacks fit under vm.max_map_count.
 //
-// Boost's own pooled_fixedsize_stack does the same with two drawbacks: it may not be shared by threads,
-// and it threads its free list through the low end of each stack, which makes a second page resident.
-// Here the link lies in the high end, which the fiber has touched anyway. No guard pages, as in
-// Boost's default stacks.
+// Boost's own pooled_fixedsize_stack does the same with two drawbacks: it may not be shared by
+// threads, and it threads its free list through the low end of each stack, which makes a second
+// page resident. Here the link lies in the high end, which the fiber has touched anyway. No guard
+// pages, as in Boost's default stacks.
 #pragma once
 
 #include <sys/mman.h>
@@ -24,7 +24,8 @@ class SlabStack {
   using traits_type = boost::context::stack_traits;
 
   /// `shared`: several threads allocate and free.
-  explicit SlabStack(bool shared, std::size_t bytes = traits_type::default_size()) : bytes_(bytes), shared_(shared) {}
+  explicit SlabStack(bool shared, std::size_t bytes = traits_type::default_size())
+      : bytes_(bytes), shared_(shared) {}
 
   boost::context::stack_context allocate() {
     const Lock lock(shared_);
@@ -63,10 +64,12 @@ class SlabStack {
 
   static char** link(char* top) noexcept { return reinterpret_cast<char**>(top - sizeof(char*)); }
 
-  /// Hands out fresh stacks one by one from a slab, so that no page is touched before its fiber runs.
+  /// Hands out fresh stacks one by one from a slab, so that no page is touched before its fiber
+  /// runs.
   void carve() {
     if (static_cast<std::size_t>(slab_end_ - slab_) < bytes_) {
-      void* p = mmap(nullptr, kSlab, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+      void* p = mmap(nullptr, kSlab, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
       if (p == MAP_FAILED) throw std::bad_alloc();
       madvise(p, kSlab, MADV_NOHUGEPAGE);
       slab_ = static_cast<char*>(p);

@@ -1,5 +1,5 @@
 // Go's side of `make bench`. The command line and the one JSON line per run are those of
-// bench/harness.h, and so is the way of measuring: the first run only warms up, then the count grows
+// bench/harness/harness.h, and so is the way of measuring: the first run only warms up, then the count grows
 // until one run takes --min-ms. Default collector settings; no dependency outside the standard library.
 package main
 
@@ -78,7 +78,8 @@ func measure(o options, first uint64, body func(n uint64) timed) result {
 }
 
 func usage() {
-	fmt.Fprintf(os.Stderr, "usage: %s ROW [--procs N] [--n COUNT] [--min-ms MS] [--config WORDS] | --list | --version\n", os.Args[0])
+	fmt.Fprintf(os.Stderr, "usage: %s ROW [--procs N] [--n COUNT] [--min-ms MS] [--config WORDS]"+
+		" | --list | --version\n", os.Args[0])
 	os.Exit(2)
 }
 

@@ -1,5 +1,5 @@
-// gort's own side of `make bench`, through the public API only (the raw switch excepted, which has none).
-// harness.h says what a contender is; README.md says what each row asks for.
+// gort's own side of `make bench`, through the public API only (the raw switch excepted, which has
+// none). harness.h says what a contender is; README.md says what each row asks for.
 #include <gort/gort.h>
 
 #include <atomic>
@@ -161,7 +161,8 @@ std::uint64_t skynet(std::uint64_t number, std::uint64_t leaves) {
   if (leaves == 1) return number;
   std::optional<gort::task<std::uint64_t>> children[10];
   for (std::uint64_t i = 0; i < 10; ++i) {
-    children[i].emplace(gort::spawn([=] { return skynet(number + i * (leaves / 10), leaves / 10); }));
+    children[i].emplace(
+        gort::spawn([=] { return skynet(number + i * (leaves / 10), leaves / 10); }));
   }
   std::uint64_t sum = 0;
   for (auto& child : children) sum += child->get();
@@ -171,7 +172,8 @@ std::uint64_t skynet(std::uint64_t number, std::uint64_t leaves) {
 Result skynet_row(const Options& o) {
   Result r = measured(o, 1, [](std::uint64_t n) {
     const double start = bench::now();
-    for (std::uint64_t i = 0; i < n; ++i) check(skynet(0, 1'000'000) == 499'999'500'000, "the sum of the leaves");
+    for (std::uint64_t i = 0; i < n; ++i)
+      check(skynet(0, 1'000'000) == 499'999'500'000, "the sum of the leaves");
     return Timed{n, bench::now() - start};
   });
   r.value /= 1e6;
@@ -216,7 +218,8 @@ Result idle_cpu(const Options& o) {
   return in_runtime(o, [&] {
     std::vector<gort::task<void>> burst;
     burst.reserve(10000);
-    for (int i = 0; i < 10000; ++i) burst.push_back(gort::spawn([] { gort::this_goroutine::yield(); }));
+    for (int i = 0; i < 10000; ++i)
+      burst.push_back(gort::spawn([] { gort::this_goroutine::yield(); }));
     for (gort::task<void>& t : burst) t.join();
     // The main goroutine is parked, as all others are; a foreign thread looks on and then wakes it.
     Result r;

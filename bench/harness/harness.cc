@@ -15,7 +15,9 @@
 namespace bench {
 namespace {
 
-double seconds(const timeval& t) noexcept { return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6; }
+double seconds(const timeval& t) noexcept {
+  return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6;
+}
 
 /// Reads a whole file in pieces and hands each to `piece(data, size)`.
 template <class F>
@@ -38,8 +40,8 @@ void sleep_seconds(double s) noexcept {
 
 void print_json(const char* impl, const Options& o, const Result& r) {
   if (!std::isfinite(r.value)) fail("the value is not a number");
-  std::printf(R"({"row":"%s","impl":"%s","procs":%d,"value":%.6g,"unit":"%s","extra":{)", o.row.c_str(), impl, o.procs,
-              r.value, r.unit.c_str());
+  std::printf(R"({"row":"%s","impl":"%s","procs":%d,"value":%.6g,"unit":"%s","extra":{)",
+              o.row.c_str(), impl, o.procs, r.value, r.unit.c_str());
   const char* comma = "";
   for (const auto& [name, value] : r.numbers) {
     std::printf(R"(%s"%s":%.9g)", comma, name.c_str(), value);
@@ -54,7 +56,10 @@ void print_json(const char* impl, const Options& o, const Result& r) {
 }
 
 [[noreturn]] void usage(const char* program) {
-  std::fprintf(stderr, "usage: %s ROW [--procs N] [--n COUNT] [--min-ms MS] [--config WORDS] | --list | --version\n", program);
+  std::fprintf(
+      stderr,
+      "usage: %s ROW [--procs N] [--n COUNT] [--min-ms MS] [--config WORDS] | --list | --version\n",
+      program);
   std::exit(2);
 }
 
@@ -105,17 +110,19 @@ Memory memory() noexcept {
   return m;
 }
 
-Result parked_result(std::uint64_t n, const Memory& before, const Memory& after, double create_s, double wake_s) {
+Result parked_result(std::uint64_t n, const Memory& before, const Memory& after, double create_s,
+                     double wake_s) {
   const double count = static_cast<double>(n);
-  return {static_cast<double>(after.resident - before.resident) / count,
-          "B",
-          {{"n", count},
-           {"create_ns", create_s / count * 1e9},
-           {"wake_ns", wake_s / count * 1e9},
-           {"page_table_bytes", static_cast<double>(after.page_tables - before.page_tables) / count},
-           {"mappings", static_cast<double>(after.mappings)},
-           {"mappings_before", static_cast<double>(before.mappings)},
-           {"reserved_mib", static_cast<double>(after.reserved - before.reserved) / (1 << 20)}}};
+  return {
+      static_cast<double>(after.resident - before.resident) / count,
+      "B",
+      {{"n", count},
+       {"create_ns", create_s / count * 1e9},
+       {"wake_ns", wake_s / count * 1e9},
+       {"page_table_bytes", static_cast<double>(after.page_tables - before.page_tables) / count},
+       {"mappings", static_cast<double>(after.mappings)},
+       {"mappings_before", static_cast<double>(before.mappings)},
+       {"reserved_mib", static_cast<double>(after.reserved - before.reserved) / (1 << 20)}}};
 }
 
 Result idle_result(double settle_seconds, double idle_seconds) noexcept {
@@ -136,10 +143,13 @@ std::uint64_t next_count(const Timed& seen, double goal_seconds) noexcept {
 
 Result per_operation(const Timed& t, double cpu_seconds, double wall_seconds) {
   const double ops = static_cast<double>(t.ops);
-  return {t.seconds / ops * 1e9, "ns", {{"n", ops}, {"seconds", t.seconds}, {"cpu_per_wall", cpu_seconds / wall_seconds}}};
+  return {t.seconds / ops * 1e9,
+          "ns",
+          {{"n", ops}, {"seconds", t.seconds}, {"cpu_per_wall", cpu_seconds / wall_seconds}}};
 }
 
-int contender_main(int argc, char** argv, const char* impl, const char* version_json, std::span<const Row> rows) {
+int contender_main(int argc, char** argv, const char* impl, const char* version_json,
+                   std::span<const Row> rows) {
   if (argc < 2) usage(argv[0]);
   Options o;
   o.row = argv[1];
