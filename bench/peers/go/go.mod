@@ -1,0 +1,3 @@
+module gort.invalid/bench/go_peer
+
+go 1.22
