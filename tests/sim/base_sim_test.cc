@@ -1,6 +1,6 @@
-// The runtime's lock and note, as they ship, on simulated threads: nothing is lost and nobody meets in any
-// of thousands of schedules. Beside each stands a mutant that the same body must find, so that its silence
-// about the original means something.
+// The runtime's lock and note, as they ship, on simulated threads: nothing is lost and nobody meets
+// in any of thousands of schedules. Beside each stands a mutant that the same body must find, so
+// that its silence about the original means something.
 #include <gtest/gtest.h>
 
 #include <string>
@@ -22,14 +22,17 @@ using os::SimStrategy;
 using os::SimVerdict;
 
 std::string tell(const SimResult& r) {
-  return std::string(os::sim_verdict_name(r.verdict)) + " seed " + std::to_string(r.seed) + " after " +
-         std::to_string(r.runs) + " runs: " + std::string(r.message) + "\n" + std::string(r.history);
+  return std::string(os::sim_verdict_name(r.verdict)) + " seed " + std::to_string(r.seed) +
+         " after " + std::to_string(r.runs) + " runs: " + std::string(r.message) + "\n" +
+         std::string(r.history);
 }
 
 class SimBase : public testing::TestWithParam<SimStrategy> {
  protected:
   // Nothing here leaves static state behind.
-  SimOptions options() const { return {.strategy = GetParam(), .pct_steps = 150, .isolate = false}; }
+  SimOptions options() const {
+    return {.strategy = GetParam(), .pct_steps = 150, .isolate = false};
+  }
 
   void expect_ok(void (*body)(void*), std::uint64_t runs = 5000) {
     const SimResult r = os::sim_explore(options(), runs, body, nullptr);
@@ -40,8 +43,11 @@ class SimBase : public testing::TestWithParam<SimStrategy> {
     EXPECT_EQ(r.verdict, verdict) << tell(r);
   }
 };
-INSTANTIATE_TEST_SUITE_P(Strategies, SimBase, testing::Values(SimStrategy::uniform, SimStrategy::pct),
-                         [](const auto& i) { return i.param == SimStrategy::pct ? "pct" : "uniform"; });
+INSTANTIATE_TEST_SUITE_P(Strategies, SimBase,
+                         testing::Values(SimStrategy::uniform, SimStrategy::pct),
+                         [](const auto& i) {
+                           return i.param == SimStrategy::pct ? "pct" : "uniform";
+                         });
 
 // ---- the lock -------------------------------------------------------------------------------
 
@@ -49,7 +55,8 @@ struct RankedMutex : Mutex {
   RankedMutex() : Mutex(LockRank::leaf) {}
 };
 
-/// Wakes a sleeper only if the word said so *before* the release: two operations where Mutex has one.
+/// Wakes a sleeper only if the word said so *before* the release: two operations where Mutex has
+/// one.
 class LateLookMutex {
  public:
   void lock() {
@@ -180,18 +187,25 @@ struct PingPong {
 };
 
 TEST_P(SimBase, NoteLosesNoWakeup) { expect_ok(PingPong<Note>::body); }
-TEST_P(SimBase, NoteThatWakesFirstIsFound) { expect_found(PingPong<WakeFirstNote>::body, SimVerdict::deadlock); }
-TEST_P(SimBase, NoteThatForgetsIsFound) { expect_found(PingPong<ForgetfulNote>::body, SimVerdict::deadlock); }
+TEST_P(SimBase, NoteThatWakesFirstIsFound) {
+  expect_found(PingPong<WakeFirstNote>::body, SimVerdict::deadlock);
+}
+TEST_P(SimBase, NoteThatForgetsIsFound) {
+  expect_found(PingPong<ForgetfulNote>::body, SimVerdict::deadlock);
+}
 
 TEST_P(SimBase, SecondWakeupOfANoteIsNamed) {
   // Isolated: the CHECK's static state (who reports) stays behind.
   SimOptions o = options();
   o.isolate = true;
-  const SimResult r = os::sim_run(o, [](void*) {
-    Note n;
-    n.wakeup();
-    n.wakeup();
-  }, nullptr);
+  const SimResult r = os::sim_run(
+      o,
+      [](void*) {
+        Note n;
+        n.wakeup();
+        n.wakeup();
+      },
+      nullptr);
   EXPECT_EQ(r.verdict, SimVerdict::crash);
   EXPECT_NE(r.message.find("double wakeup of a note"), r.message.npos) << r.message;
 }
@@ -224,10 +238,12 @@ TEST_P(SimBase, SleepForIsNeitherShortNorForgetful) {
     constexpr std::int64_t kShort = 10'000;  // virtual: 500 steps
     Note n;
     const std::int64_t begin = os::nanotime();
-    const int t = sim_spawn([](void* p) {
-      for (int i = 0; i < 200; ++i) os::sim_point();
-      static_cast<Note*>(p)->wakeup();
-    }, &n);
+    const int t = sim_spawn(
+        [](void* p) {
+          for (int i = 0; i < 200; ++i) os::sim_point();
+          static_cast<Note*>(p)->wakeup();
+        },
+        &n);
     const bool woken = n.sleep_for(kShort);
     sim_assert(woken || os::nanotime() - begin >= kShort, "a timeout is never early");
     if (!woken) n.sleep();  // the wakeup that was late is kept
@@ -242,31 +258,34 @@ TEST_P(SimBase, SleepForIsNeitherShortNorForgetful) {
 TEST_P(SimBase, FixAllocGivesEachObjectToOne) {
   SimOptions o = options();
   o.isolate = true;  // persistent_alloc's chunk is static
-  const SimResult r = os::sim_explore(o, 500, [](void*) {
-    struct Object {
-      os::atomic<int> owner{0};
-      void* pad = nullptr;
-    };
-    static constinit FixAlloc<Object> pool;
-    constexpr auto worker = [](void* p) {
-      const int me = static_cast<int>(reinterpret_cast<std::intptr_t>(p));
-      for (int i = 0; i < 3; ++i) {
-        auto* a = ::new (pool.alloc()) Object;
-        auto* b = ::new (pool.alloc()) Object;
-        a->owner.store(me);
-        b->owner.store(me);
-        sim_assert(a != b && a->owner.load() == me && b->owner.load() == me, "mine alone");
-        pool.free(a);
-        pool.free(b);
-      }
-    };
-    const int x = sim_spawn(worker, reinterpret_cast<void*>(1));
-    const int y = sim_spawn(worker, reinterpret_cast<void*>(2));
-    worker(reinterpret_cast<void*>(3));
-    sim_join(x);
-    sim_join(y);
-    sim_assert(pool.in_use() == 0, "all are back");
-  }, nullptr);
+  const SimResult r = os::sim_explore(
+      o, 500,
+      [](void*) {
+        struct Object {
+          os::atomic<int> owner{0};
+          void* pad = nullptr;
+        };
+        static constinit FixAlloc<Object> pool;
+        constexpr auto worker = [](void* p) {
+          const int me = static_cast<int>(reinterpret_cast<std::intptr_t>(p));
+          for (int i = 0; i < 3; ++i) {
+            auto* a = ::new (pool.alloc()) Object;
+            auto* b = ::new (pool.alloc()) Object;
+            a->owner.store(me);
+            b->owner.store(me);
+            sim_assert(a != b && a->owner.load() == me && b->owner.load() == me, "mine alone");
+            pool.free(a);
+            pool.free(b);
+          }
+        };
+        const int x = sim_spawn(worker, reinterpret_cast<void*>(1));
+        const int y = sim_spawn(worker, reinterpret_cast<void*>(2));
+        worker(reinterpret_cast<void*>(3));
+        sim_join(x);
+        sim_join(y);
+        sim_assert(pool.in_use() == 0, "all are back");
+      },
+      nullptr);
   EXPECT_EQ(r.verdict, SimVerdict::ok) << tell(r);
 }
 

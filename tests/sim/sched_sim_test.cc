@@ -1,10 +1,12 @@
-// The scheduler as it ships, on simulated threads: start_m, stop_m, wake_p, parking and readying, stealing,
-// orders for threads. Thread 0 of each run is a foreign thread that starts the runtime, makes goroutines
-// and sleeps on a note until they are done; so a wake-up lost anywhere shows as a deadlock, a P lost
-// anywhere as a missing one at the end, and a goroutine that runs twice as an assertion.
+// The scheduler as it ships, on simulated threads: start_m, stop_m, wake_p, parking and readying,
+// stealing, orders for threads. Thread 0 of each run is a foreign thread that starts the runtime,
+// makes goroutines and sleeps on a note until they are done; so a wake-up lost anywhere shows as a
+// deadlock, a P lost anywhere as a missing one at the end, and a goroutine that runs twice as an
+// assertion.
 //
-// Mutants stand in the bodies, not in the scheduler: what a caller must do to be woken (publish, then
-// wake_p; queue, then park with the lock) is left out, to show that the same bodies would tell.
+// Mutants stand in the bodies, not in the scheduler: what a caller must do to be woken (publish,
+// then wake_p; queue, then park with the lock) is left out, to show that the same bodies would
+// tell.
 //
 // test: timeout=120
 #include <gtest/gtest.h>
@@ -34,8 +36,9 @@ std::string tell(const SimResult& r) {
   std::string_view history = r.history;
   constexpr std::size_t kTail = 20'000;
   if (history.size() > kTail) history.remove_prefix(history.size() - kTail);
-  return std::string(os::sim_verdict_name(r.verdict)) + " seed " + std::to_string(r.seed) + " after " +
-         std::to_string(r.runs) + " runs: " + std::string(r.message) + "\n" + std::string(history);
+  return std::string(os::sim_verdict_name(r.verdict)) + " seed " + std::to_string(r.seed) +
+         " after " + std::to_string(r.runs) + " runs: " + std::string(r.message) + "\n" +
+         std::string(history);
 }
 
 // ---- what bodies are made of ----------------------------------------------------------------
@@ -68,7 +71,8 @@ void go_silently(void (*fn)(void*), void* arg) {
   sched.nmspinning.fetch_sub(1);
 }
 
-/// A semaphore with direct handoff, over park and ready. Broken: it lets the lock go before it parks.
+/// A semaphore with direct handoff, over park and ready. Broken: it lets the lock go before it
+/// parks.
 template <bool Broken = false>
 struct Gate {
   Mutex lock{LockRank::sema_root};
@@ -112,11 +116,12 @@ struct Done {
   void wait() { note.sleep(); }
 };
 
-/// Every P comes to rest on the idle list; none is lost. Virtual seconds: longer than anything sleeps
-/// that keeps one.
+/// Every P comes to rest on the idle list; none is lost. Virtual seconds: longer than anything
+/// sleeps that keeps one.
 void expect_all_ps_idle() {
   for (int i = 0; i < 100; ++i) {
-    if (sched.npidle.load() == sched.nprocs && sched.nmspinning.load() == sched.orders_spinning) return;
+    if (sched.npidle.load() == sched.nprocs && sched.nmspinning.load() == sched.orders_spinning)
+      return;
     os::sleep_ns(100'000'000);
   }
   os::sim_fail("a P, or a count of spinning Ms, is lost");
@@ -140,14 +145,18 @@ class SimSched : public testing::TestWithParam<SimStrategy> {
     RecordProperty("steps", static_cast<int>(r.steps));
   }
 };
-INSTANTIATE_TEST_SUITE_P(Strategies, SimSched, testing::Values(SimStrategy::uniform, SimStrategy::pct),
-                         [](const auto& i) { return i.param == SimStrategy::pct ? "pct" : "uniform"; });
+INSTANTIATE_TEST_SUITE_P(Strategies, SimSched,
+                         testing::Values(SimStrategy::uniform, SimStrategy::pct),
+                         [](const auto& i) {
+                           return i.param == SimStrategy::pct ? "pct" : "uniform";
+                         });
 
 TEST_P(SimSched, SameSeedSameHistory) {
   static constexpr auto body = [](void*) {
     start({});
     Done done(3);
-    for (int i = 0; i < 3; ++i) go([](void* p) { yield_now(), static_cast<Done*>(p)->one(); }, &done);
+    for (int i = 0; i < 3; ++i)
+      go([](void* p) { yield_now(), static_cast<Done*>(p)->one(); }, &done);
     done.wait();
   };
   SimOptions o = options();
@@ -175,15 +184,19 @@ TEST_P(SimSched, EachGoroutineRunsOnceAndToItsEnd) {
     Done done(kMany);
     all = &done;
     for (int i = 0; i < kMany; ++i) {
-      go([](void* p) {
-        sim_assert(static_cast<os::atomic<int>*>(p)->fetch_add(1) == 0, "a goroutine runs once");
-        const G* me = current_g();
-        for (int k = 0; k < 3; ++k) {
-          yield_now();
-          sim_assert(current_g() == me && me->status.load() == GStatus::running, "it stays itself");
-        }
-        all->one();
-      }, &runs[i]);
+      go(
+          [](void* p) {
+            sim_assert(static_cast<os::atomic<int>*>(p)->fetch_add(1) == 0,
+                       "a goroutine runs once");
+            const G* me = current_g();
+            for (int k = 0; k < 3; ++k) {
+              yield_now();
+              sim_assert(current_g() == me && me->status.load() == GStatus::running,
+                         "it stays itself");
+            }
+            all->one();
+          },
+          &runs[i]);
     }
     done.wait();
     expect_all_ps_idle();
@@ -199,10 +212,12 @@ TEST_P(SimSched, GoroutinesMakeGoroutines) {
     Done done(2 * 4);
     all = &done;
     for (int i = 0; i < 2; ++i) {
-      go([](void*) {
-        for (int k = 0; k < 3; ++k) go(child, nullptr);
-        all->one();
-      }, nullptr);
+      go(
+          [](void*) {
+            for (int k = 0; k < 3; ++k) go(child, nullptr);
+            all->one();
+          },
+          nullptr);
     }
     done.wait();
     expect_all_ps_idle();
@@ -248,24 +263,28 @@ void ping_pong(void*) {
   };
   start({});
   Table table;
-  go([](void* p) {
-    auto* t = static_cast<Table*>(p);
-    for (int i = 0; i < 4; ++i) {
-      t->there.acquire();
-      sim_assert(t->ball++ == 2 * i, "my turn");
-      t->back.release();
-    }
-    t->done.one();
-  }, &table);
-  go([](void* p) {
-    auto* t = static_cast<Table*>(p);
-    for (int i = 0; i < 4; ++i) {
-      t->there.release();
-      t->back.acquire();
-      sim_assert(t->ball++ == 2 * i + 1, "my turn");
-    }
-    t->done.one();
-  }, &table);
+  go(
+      [](void* p) {
+        auto* t = static_cast<Table*>(p);
+        for (int i = 0; i < 4; ++i) {
+          t->there.acquire();
+          sim_assert(t->ball++ == 2 * i, "my turn");
+          t->back.release();
+        }
+        t->done.one();
+      },
+      &table);
+  go(
+      [](void* p) {
+        auto* t = static_cast<Table*>(p);
+        for (int i = 0; i < 4; ++i) {
+          t->there.release();
+          t->back.acquire();
+          sim_assert(t->ball++ == 2 * i + 1, "my turn");
+        }
+        t->done.one();
+      },
+      &table);
   table.done.wait();
   expect_all_ps_idle();
 }
@@ -274,7 +293,8 @@ TEST_P(SimSched, ParkAndReady) {
   for (int procs : {1, 2, 3}) expect_ok(options(procs), 300, ping_pong<false>);
 }
 
-// Whoever readies it meets a goroutine that has not left its stack: a CHECK, a fault, or both run at once.
+// Whoever readies it meets a goroutine that has not left its stack: a CHECK, a fault, or both run
+// at once.
 TEST_P(SimSched, UnlockingBeforeTheParkIsFound) {
   const SimResult r = os::sim_explore(options(2), 2000, ping_pong<true>, nullptr);
   EXPECT_EQ(r.verdict, SimVerdict::crash) << tell(r);
@@ -288,15 +308,19 @@ TEST_P(SimSched, ReadyFromForeignThreads) {
     } table;
     start({});
     for (int i = 0; i < 4; ++i) {
-      go([](void* p) {
-        auto* t = static_cast<Table*>(p);
-        t->gate.acquire();
-        t->done.one();
-      }, &table);
+      go(
+          [](void* p) {
+            auto* t = static_cast<Table*>(p);
+            t->gate.acquire();
+            t->done.one();
+          },
+          &table);
     }
-    const int other = os::sim_spawn([](void* p) {
-      for (int i = 0; i < 2; ++i) static_cast<Table*>(p)->gate.release();
-    }, &table);
+    const int other = os::sim_spawn(
+        [](void* p) {
+          for (int i = 0; i < 2; ++i) static_cast<Table*>(p)->gate.release();
+        },
+        &table);
     for (int i = 0; i < 2; ++i) table.gate.release();
     table.done.wait();
     os::sim_join(other);
@@ -314,24 +338,28 @@ TEST_P(SimSched, BlockingCallsLetTheirPGo) {
     } table;
     start({});
     for (int i = 0; i < 2; ++i) {
-      go([](void* p) {
-        auto* t = static_cast<Table*>(p);
-        const G* me = current_g();
-        for (std::int64_t ns : {1'000, 100'000'000}) {
-          enter_blocking();
-          os::sleep_ns(ns);
-          exit_blocking();
-          sim_assert(current_g() == me, "it stays itself");
-        }
-        t->gate.release();
-        t->done.one();
-      }, &table);
+      go(
+          [](void* p) {
+            auto* t = static_cast<Table*>(p);
+            const G* me = current_g();
+            for (std::int64_t ns : {1'000, 100'000'000}) {
+              enter_blocking();
+              os::sleep_ns(ns);
+              exit_blocking();
+              sim_assert(current_g() == me, "it stays itself");
+            }
+            t->gate.release();
+            t->done.one();
+          },
+          &table);
     }
-    go([](void* p) {
-      auto* t = static_cast<Table*>(p);
-      for (int i = 0; i < 2; ++i) t->gate.acquire();
-      t->done.one();
-    }, &table);
+    go(
+        [](void* p) {
+          auto* t = static_cast<Table*>(p);
+          for (int i = 0; i < 2; ++i) t->gate.acquire();
+          t->done.one();
+        },
+        &table);
     table.done.wait();
     expect_all_ps_idle();
   };
@@ -346,27 +374,31 @@ TEST_P(SimSched, LockedGoroutinesKeepTheirThread) {
       Done done{2};
     } table;
     start({});
-    go([](void* p) {
-      auto* t = static_cast<Table*>(p);
-      lock_os_thread();
-      const int me = os::sim_self();
-      for (int i = 0; i < 3; ++i) {
-        t->there.acquire();
-        sim_assert(os::sim_self() == me, "always on its thread");
-        yield_now();
-        sim_assert(os::sim_self() == me, "always on its thread");
-        t->back.release();
-      }
-      t->done.one();
-    }, &table);
-    go([](void* p) {
-      auto* t = static_cast<Table*>(p);
-      for (int i = 0; i < 3; ++i) {
-        t->there.release();
-        t->back.acquire();
-      }
-      t->done.one();
-    }, &table);
+    go(
+        [](void* p) {
+          auto* t = static_cast<Table*>(p);
+          lock_os_thread();
+          const int me = os::sim_self();
+          for (int i = 0; i < 3; ++i) {
+            t->there.acquire();
+            sim_assert(os::sim_self() == me, "always on its thread");
+            yield_now();
+            sim_assert(os::sim_self() == me, "always on its thread");
+            t->back.release();
+          }
+          t->done.one();
+        },
+        &table);
+    go(
+        [](void* p) {
+          auto* t = static_cast<Table*>(p);
+          for (int i = 0; i < 3; ++i) {
+            t->there.release();
+            t->back.acquire();
+          }
+          t->done.one();
+        },
+        &table);
     table.done.wait();
     expect_all_ps_idle();
   };

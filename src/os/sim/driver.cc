@@ -18,8 +18,8 @@ namespace {
 
 constinit char fault_stack[64 * 1024];
 
-/// In an isolated run: a fault of the code under test, or its real time is over. The run cannot go on;
-/// what it has recorded is made readable and the child ends.
+/// In an isolated run: a fault of the code under test, or its real time is over. The run cannot go
+/// on; what it has recorded is made readable and the child ends.
 void on_fault(int signo, siginfo_t* info, void*) {
   if (!machine.running()) ::_exit(100);
   char what[160];
@@ -30,7 +30,8 @@ void on_fault(int signo, siginfo_t* info, void*) {
     text << ::sigabbrev_np(signo);
     if (signo == SIGSEGV || signo == SIGBUS) {
       text << " at ";
-      machine.history().print_place(text, History::translate(reinterpret_cast<std::uintptr_t>(info->si_addr)));
+      machine.history().print_place(
+          text, History::translate(reinterpret_cast<std::uintptr_t>(info->si_addr)));
     }
     text << " in T" << sim_self();
   }
@@ -77,19 +78,26 @@ void run_in_child(const SimOptions& options, void (*body)(void*), void* arg) noe
   int status = 0;
   while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
-  if (WIFSIGNALED(status)) return blame_driver(h, options, "the run ended by signal", WTERMSIG(status));
-  if (WEXITSTATUS(status) != 0) blame_driver(h, options, "the run ended the process, status", WEXITSTATUS(status));
+  if (WIFSIGNALED(status))
+    return blame_driver(h, options, "the run ended by signal", WTERMSIG(status));
+  if (WEXITSTATUS(status) != 0)
+    blame_driver(h, options, "the run ended the process, status", WEXITSTATUS(status));
 }
 
 }  // namespace
 
 const char* sim_verdict_name(SimVerdict v) noexcept {
   switch (v) {
-    case SimVerdict::ok: return "ok";
-    case SimVerdict::deadlock: return "deadlock";
-    case SimVerdict::livelock: return "livelock";
-    case SimVerdict::crash: return "crash";
-    case SimVerdict::assert: return "assert";
+    case SimVerdict::ok:
+      return "ok";
+    case SimVerdict::deadlock:
+      return "deadlock";
+    case SimVerdict::livelock:
+      return "livelock";
+    case SimVerdict::crash:
+      return "crash";
+    case SimVerdict::assert:
+      return "assert";
   }
   return "?";
 }
@@ -104,7 +112,8 @@ SimResult sim_run(const SimOptions& options, void (*body)(void*), void* arg) noe
   return History::instance().result;
 }
 
-SimResult sim_explore(const SimOptions& options, std::uint64_t runs, void (*body)(void*), void* arg) noexcept {
+SimResult sim_explore(const SimOptions& options, std::uint64_t runs, void (*body)(void*),
+                      void* arg) noexcept {
   SimOptions one = options;
   if (const char* n = ::getenv("GORT_SIM_RUNS"); n != nullptr) runs = ::strtoull(n, nullptr, 0);
   if (const char* seed = ::getenv("GORT_SIM_SEED"); seed != nullptr) {

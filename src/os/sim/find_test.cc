@@ -1,5 +1,5 @@
-// The simulator against classical bugs, written by hand: each is found, and its repaired twin is not
-// accused. The twin has the same body, so that a body that cannot fail would be noticed.
+// The simulator against classical bugs, written by hand: each is found, and its repaired twin is
+// not accused. The twin has the same body, so that a body that cannot fail would be noticed.
 #include <gtest/gtest.h>
 
 #include <string>
@@ -14,10 +14,12 @@ using Word = atomic<std::uint32_t>;
 
 std::string tell(const SimResult& r) {
   return std::string(sim_verdict_name(r.verdict)) + " seed " + std::to_string(r.seed) + " after " +
-         std::to_string(r.runs) + " runs: " + std::string(r.message) + "\n" + std::string(r.history);
+         std::to_string(r.runs) + " runs: " + std::string(r.message) + "\n" +
+         std::string(r.history);
 }
 
-/// Runs `right` (must be ok) and `wrong` (must end with `verdict` within `runs`, and again in a replay).
+/// Runs `right` (must be ok) and `wrong` (must end with `verdict` within `runs`, and again in a
+/// replay).
 void expect_found(SimOptions o, std::uint64_t runs, void (*right)(void*), void (*wrong)(void*),
                   SimVerdict verdict) {
   o.isolate = false;
@@ -39,8 +41,8 @@ void expect_found(SimOptions o, std::uint64_t runs, void (*right)(void*), void (
 
 // ---- locks ----------------------------------------------------------------------------------
 
-/// A futex lock with three states. Broken: it sleeps on what it saw, leaving 1 behind, so the holder
-/// does not know that it must wake somebody.
+/// A futex lock with three states. Broken: it sleeps on what it saw, leaving 1 behind, so the
+/// holder does not know that it must wake somebody.
 template <bool Broken>
 struct Lock {
   Word word{0};
@@ -101,18 +103,20 @@ struct Exclusion {
 };
 
 TEST(SimFinds, LockThatForgetsItsSleepers) {
-  expect_found({}, 2000, Exclusion<Lock<false>>::body, Exclusion<Lock<true>>::body, SimVerdict::deadlock);
+  expect_found({}, 2000, Exclusion<Lock<false>>::body, Exclusion<Lock<true>>::body,
+               SimVerdict::deadlock);
 }
 
 TEST(SimFinds, LockThatChecksAndThenTakes) {
-  expect_found({}, 2000, Exclusion<Ticket>::body, Exclusion<CheckThenTake>::body, SimVerdict::assert);
+  expect_found({}, 2000, Exclusion<Ticket>::body, Exclusion<CheckThenTake>::body,
+               SimVerdict::assert);
 }
 
 // ---- lost wake-ups --------------------------------------------------------------------------
 
-/// A queue of one bit between a producer and a consumer. Right: the consumer announces its sleep, then
-/// looks again; the producer publishes, then looks for sleepers. Broken: the consumer looks, then
-/// announces (store before check is missing), so that both can miss each other.
+/// A queue of one bit between a producer and a consumer. Right: the consumer announces its sleep,
+/// then looks again; the producer publishes, then looks for sleepers. Broken: the consumer looks,
+/// then announces (store before check is missing), so that both can miss each other.
 template <bool Broken>
 struct Doorbell {
   Word work{0}, sleeping{0};
@@ -145,7 +149,8 @@ TEST(SimFinds, StoreAfterTheLastCheck) {
   expect_found({}, 2000, Doorbell<false>::body, Doorbell<true>::body, SimVerdict::deadlock);
 }
 
-/// A condition variable by sequence number. Broken: it reads the number after it has let the lock go.
+/// A condition variable by sequence number. Broken: it reads the number after it has let the lock
+/// go.
 template <bool Broken>
 struct Condition {
   Lock<false> lock;
@@ -188,15 +193,17 @@ struct Event {
   Word word{0};
   static void body(void*) {
     Event e;
-    const int t = sim_spawn([](void* p) {
-      auto* self = static_cast<Event*>(p);
-      if constexpr (Broken) {
-        if (self->word.load() == 0) futex_wait(&self->word, 0, -1);
-      } else {
-        while (self->word.load() == 0) futex_wait(&self->word, 0, -1);
-      }
-      sim_assert(self->word.load() == 1, "the event has happened");
-    }, &e);
+    const int t = sim_spawn(
+        [](void* p) {
+          auto* self = static_cast<Event*>(p);
+          if constexpr (Broken) {
+            if (self->word.load() == 0) futex_wait(&self->word, 0, -1);
+          } else {
+            while (self->word.load() == 0) futex_wait(&self->word, 0, -1);
+          }
+          sim_assert(self->word.load() == 1, "the event has happened");
+        },
+        &e);
     for (int i = 0; i < 100; ++i) sim_point();
     e.word.store(1);
     futex_wake(&e.word, 1);
@@ -205,14 +212,15 @@ struct Event {
 };
 
 TEST(SimFinds, WaiterThatTrustsAWakeUp) {
-  expect_found({.spurious_permille = 50}, 2000, Event<false>::body, Event<true>::body, SimVerdict::assert);
+  expect_found({.spurious_permille = 50}, 2000, Event<false>::body, Event<true>::body,
+               SimVerdict::assert);
 }
 
 // ---- what needs one thread to stand still ---------------------------------------------------
 
-/// A stack by compare-and-swap whose pop is open to ABA: it needs a thread that stands still between
-/// reading the second node and the swap while another pops two and pushes the first again. Repaired by a
-/// tag in the upper half of the word.
+/// A stack by compare-and-swap whose pop is open to ABA: it needs a thread that stands still
+/// between reading the second node and the swap while another pops two and pushes the first again.
+/// Repaired by a tag in the upper half of the word.
 template <bool Broken>
 struct Stack {
   static constexpr std::uint32_t kNone = 0xffff;

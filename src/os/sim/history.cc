@@ -20,39 +20,16 @@ constexpr std::uint64_t kArena = 0xfff2'0000'0000'0000;
 constexpr std::uint64_t kHost = 0xfff3'0000'0000'0000;
 constexpr std::uint64_t kKindMask = 0xffff'0000'0000'0000;
 
-const char* op_name(SimOp op) noexcept {
-  switch (op) {
-    case SimOp::point: return "point";
-    case SimOp::load: return "load";
-    case SimOp::store: return "store";
-    case SimOp::exchange: return "exchange";
-    case SimOp::cas: return "cas";
-    case SimOp::add: return "add";
-    case SimOp::sub: return "sub";
-    case SimOp::bit_or: return "or";
-    case SimOp::bit_and: return "and";
-    case SimOp::fence: return "fence";
-    case SimOp::futex_wait: return "futex_wait";
-    case SimOp::futex_return: return "futex_return";
-    case SimOp::futex_wake: return "futex_wake";
-    case SimOp::create: return "create";
-    case SimOp::create_failed: return "create_failed";
-    case SimOp::exit: return "exit";
-    case SimOp::reap: return "reap";
-    case SimOp::join: return "join";
-    case SimOp::yield: return "yield";
-    case SimOp::relax: return "relax";
-    case SimOp::sleep: return "sleep";
-    case SimOp::wake: return "wake";
-    case SimOp::clock: return "clock";
-    case SimOp::memory: return "memory";
-    case SimOp::signal: return "signal";
-    case SimOp::handler: return "handler";
-    case SimOp::note: return "note";
-    case SimOp::output: return "output";
-  }
-  return "?";
-}
+// In the order of SimOp.
+constexpr const char* kOpNames[] = {
+    "point",      "load",    "store",         "exchange", "cas",        "add",
+    "sub",        "or",      "and",           "fence",    "futex_wait", "futex_return",
+    "futex_wake", "create",  "create_failed", "exit",     "reap",       "join",
+    "yield",      "relax",   "sleep",         "wake",     "clock",      "memory",
+    "signal",     "handler", "note",          "output"};
+static_assert(sizeof kOpNames / sizeof kOpNames[0] == static_cast<std::size_t>(SimOp::output) + 1);
+
+const char* op_name(SimOp op) noexcept { return kOpNames[static_cast<std::size_t>(op)]; }
 
 }  // namespace
 
@@ -137,20 +114,26 @@ std::uint64_t History::translate(std::uint64_t word) noexcept {
 }
 
 void History::fold(const Record& r) noexcept {
-  const std::uint64_t words[] = {r.step, static_cast<std::uint64_t>(r.time),
-                                 r.op == SimOp::note ? 0 : r.where, r.before, r.after,
-                                 (std::uint64_t{r.thread} << 16) | static_cast<std::uint64_t>(r.op)};
+  const std::uint64_t words[] = {
+      r.step,
+      static_cast<std::uint64_t>(r.time),
+      r.op == SimOp::note ? 0 : r.where,
+      r.before,
+      r.after,
+      (std::uint64_t{r.thread} << 16) | static_cast<std::uint64_t>(r.op)};
   for (std::uint64_t w : words) {
     result.digest = (result.digest ^ w) * 0x100000001b3ULL;
     result.digest ^= result.digest >> 29;
   }
 }
 
-void History::add(std::uint64_t step, std::int64_t time, int thread, SimOp op, const void* where) noexcept {
+void History::add(std::uint64_t step, std::int64_t time, int thread, SimOp op,
+                  const void* where) noexcept {
   close();
   const auto word = reinterpret_cast<std::uintptr_t>(where);
-  records_[count_++ % keep_] = {step, time, op == SimOp::note ? word : translate(word), 0, 0,
-                                static_cast<std::uint16_t>(thread), op, false};
+  records_[count_++ % keep_] = {step, time, op == SimOp::note ? word : translate(word),
+                                0,    0,    static_cast<std::uint16_t>(thread),
+                                op,   false};
   open_ = true;
 }
 
@@ -190,9 +173,15 @@ void History::print_place(Text& out, std::uint64_t place) const noexcept {
   }
   const std::uint64_t offset = place & ~kKindMask;
   switch (place & kKindMask) {
-    case kStatic: out << "static+"; break;
-    case kArena: out << "arena+"; break;
-    case kHost: out << "host"; return;
+    case kStatic:
+      out << "static+";
+      break;
+    case kArena:
+      out << "arena+";
+      break;
+    case kHost:
+      out << "host";
+      return;
     default:
       if (place < 1'000'000) {
         out << place;

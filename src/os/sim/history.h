@@ -1,9 +1,10 @@
 // gort simulator: what a run leaves behind: records of its steps, captured output, verdict, text.
 //
-// All of it lies in one mapping shared between the driver and the forked children, so that it outlives a
-// run that ends by a fault. Steps are binary records in a ring; text is made of them only when somebody
-// will read it. No addresses of this process' life appear in records: they are translated to places (an
-// offset into the arena or the program's static data), so that histories of two processes can be compared.
+// All of it lies in one mapping shared between the driver and the forked children, so that it
+// outlives a run that ends by a fault. Steps are binary records in a ring; text is made of them
+// only when somebody will read it. No addresses of this process' life appear in records: they are
+// translated to places (an offset into the arena or the program's static data), so that histories
+// of two processes can be compared.
 #pragma once
 
 #include <cstddef>
@@ -14,8 +15,8 @@
 
 namespace gort::inline v0::os::sim {
 
-/// Where simulated stacks and mappings lie: far from where the kernel puts anything by itself, inside what
-/// AddressSanitizer lets programs use.
+/// Where simulated stacks and mappings lie: far from where the kernel puts anything by itself,
+/// inside what AddressSanitizer lets programs use.
 inline constexpr std::uintptr_t kArenaLo = 0x2000'0000'0000;
 inline constexpr std::uintptr_t kArenaHi = 0x3000'0000'0000;
 
@@ -27,7 +28,7 @@ struct Record {
   std::uint64_t after;
   std::uint16_t thread;
   SimOp op;
-  bool values;           // before and after are set
+  bool values;  // before and after are set
 };
 
 struct Label {

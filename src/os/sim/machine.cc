@@ -17,7 +17,9 @@ namespace {
 constexpr std::uint64_t kChanceStream = 2;
 constexpr std::uint32_t kSpuriousWithin = 200;  // steps
 
-std::uintptr_t round_up(std::uintptr_t v, std::uintptr_t to) noexcept { return (v + to - 1) / to * to; }
+std::uintptr_t round_up(std::uintptr_t v, std::uintptr_t to) noexcept {
+  return (v + to - 1) / to * to;
+}
 }  // namespace
 
 // ---- a run ----------------------------------------------------------------------------------
@@ -49,8 +51,8 @@ void Machine::thread_start() noexcept {
   Thread& t = machine.current();
   t.entry(t.arg);
   if (machine.index(t) == 0) machine.finish(SimVerdict::ok, "");
-  // Between the entry's return and the end, a real thread still runs its TLS destructors: try_reap must
-  // be able to see it so.
+  // Between the entry's return and the end, a real thread still runs its TLS destructors: try_reap
+  // must be able to see it so.
   machine.point(SimOp::exit, nullptr);
   if (t.tls.locks != 0) machine.finish(SimVerdict::crash, "a thread ended with Tls::locks > 0");
   if (t.tls.m != nullptr) machine.finish(SimVerdict::crash, "a thread ended with Tls::m set");
@@ -86,8 +88,9 @@ void Machine::conclude(SimVerdict verdict, const char* message) noexcept {
   r.message = {h.message, text.size()};
   if (verdict == SimVerdict::ok && !options_->keep_history) return;
   Text history(h.text, sizeof h.text);
-  history << "seed " << r.seed << ", strategy " << (options_->strategy == SimStrategy::pct ? "pct" : "uniform")
-          << ", " << r.steps << " steps\n";
+  history << "seed " << r.seed << ", strategy "
+          << (options_->strategy == SimStrategy::pct ? "pct" : "uniform") << ", " << r.steps
+          << " steps\n";
   h.print_records(history);
   print_threads(history);
   history << "verdict: " << sim_verdict_name(verdict);
@@ -118,12 +121,15 @@ void Machine::print_threads(Text& out) noexcept {
       switch (t.waits_in) {
         case SimOp::futex_wait:
           out << " sleeps on ";
-          history_->print_place(out, History::translate(reinterpret_cast<std::uintptr_t>(t.waits_on)));
+          history_->print_place(out,
+                                History::translate(reinterpret_cast<std::uintptr_t>(t.waits_on)));
           break;
         case SimOp::join:
           out << " joins T" << index(*static_cast<const Thread*>(t.waits_on));
           break;
-        default: out << " sleeps"; break;
+        default:
+          out << " sleeps";
+          break;
       }
       if (t.deadline != kNever) out << " until " << t.deadline;
       out << '\n';
@@ -190,7 +196,8 @@ void Machine::leave_runnable(Thread& t) noexcept {
   threads_[last].runnable_at = t.runnable_at;
 }
 
-void Machine::block(SimOp op, const void* on, std::int64_t deadline, std::int64_t spurious_at) noexcept {
+void Machine::block(SimOp op, const void* on, std::int64_t deadline,
+                    std::int64_t spurious_at) noexcept {
   Thread& me = *current_;
   leave_runnable(me);
   me.state = State::blocked;
@@ -247,7 +254,8 @@ void Machine::sleep(std::int64_t ns) noexcept {
 
 // ---- futex ----------------------------------------------------------------------------------
 
-Wait Machine::futex_wait(const std::uint32_t* word, std::uint32_t expected, std::int64_t timeout_ns) noexcept {
+Wait Machine::futex_wait(const std::uint32_t* word, std::uint32_t expected,
+                         std::int64_t timeout_ns) noexcept {
   point(SimOp::futex_wait, word);
   const std::uint32_t value = *word;
   seen(value, expected);
@@ -275,7 +283,8 @@ void Machine::futex_wake(const void* word, int n) noexcept {
     std::uint32_t sleepers = 0;
     for (int i = 0; i < thread_count_; ++i) {
       Thread& t = threads_[i];
-      if (t.state != State::blocked || t.waits_in != SimOp::futex_wait || t.waits_on != word) continue;
+      if (t.state != State::blocked || t.waits_in != SimOp::futex_wait || t.waits_on != word)
+        continue;
       if (++sleepers == 1 || chance_.below(sleepers) == 0) chosen = &t;
     }
     if (chosen == nullptr) break;
@@ -287,13 +296,15 @@ void Machine::futex_wake(const void* word, int n) noexcept {
 
 // ---- threads --------------------------------------------------------------------------------
 
-int Machine::create(void (*entry)(void*), void* arg, std::size_t stack_bytes, bool may_fail) noexcept {
+int Machine::create(void (*entry)(void*), void* arg, std::size_t stack_bytes,
+                    bool may_fail) noexcept {
   if (current_ != nullptr) point(SimOp::create, reinterpret_cast<const void*>(entry));
   if (may_fail && (live_ >= max_threads || chance_.permille(options_->thread_fail_permille))) {
     record(SimOp::create_failed, nullptr);
     return -EAGAIN;
   }
-  if (thread_count_ == kMaxThreads) finish(SimVerdict::crash, "more threads in one run than the simulator knows");
+  if (thread_count_ == kMaxThreads)
+    finish(SimVerdict::crash, "more threads in one run than the simulator knows");
   const std::size_t page = page_size();
   const std::size_t bytes = round_up(stack_bytes > kStack ? stack_bytes : kStack, page);
   auto* base = static_cast<std::byte*>(map(bytes + page, page));
@@ -313,7 +324,8 @@ int Machine::create(void (*entry)(void*), void* arg, std::size_t stack_bytes, bo
   ++live_;
   schedule_->created(index(t));
   make_runnable(t, Wait::woken);
-  if (current_ != nullptr) seen(static_cast<std::uint64_t>(index(t)), static_cast<std::uint64_t>(index(t)));
+  if (current_ != nullptr)
+    seen(static_cast<std::uint64_t>(index(t)), static_cast<std::uint64_t>(index(t)));
   return index(t);
 }
 
@@ -321,7 +333,8 @@ int Machine::reap(int i) noexcept {
   point(SimOp::reap, nullptr);
   seen(static_cast<std::uint64_t>(i), static_cast<std::uint64_t>(i));
   Thread* t = thread(i);
-  if (t == nullptr || t->state == State::reaped) finish(SimVerdict::crash, "thread_try_reap of no thread");
+  if (t == nullptr || t->state == State::reaped)
+    finish(SimVerdict::crash, "thread_try_reap of no thread");
   if (t->state != State::ended) return EBUSY;
   t->state = State::reaped;
   const std::size_t page = page_size();
@@ -355,8 +368,8 @@ int Machine::signal(int i, int signo) noexcept {
   return 0;
 }
 
-/// Runs the handler for what is pending. Called where a thread goes on: before its step, and at the end
-/// of each sleep.
+/// Runs the handler for what is pending. Called where a thread goes on: before its step, and at the
+/// end of each sleep.
 void Machine::deliver() noexcept {
   Thread& t = *current_;
   if (t.pending == 0 || t.in_handler || signal_handler == nullptr) return;

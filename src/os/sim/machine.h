@@ -2,9 +2,10 @@
 //
 //   free -> runnable <-> blocked       runnable -> ended -> reaped
 //
-// Exactly one thread is `current`. It gives way in two places only: point(), before each step, where the
-// strategy chooses who goes on, and block(). Each switch goes straight from one thread's stack to the
-// next one's; the driver's stack is where the run began, and is returned to once, by finish().
+// Exactly one thread is `current`. It gives way in two places only: point(), before each step,
+// where the strategy chooses who goes on, and block(). Each switch goes straight from one thread's
+// stack to the next one's; the driver's stack is where the run began, and is returned to once, by
+// finish().
 #pragma once
 
 #include <cstddef>
@@ -25,20 +26,20 @@ enum class State : std::uint8_t { free, runnable, blocked, ended, reaped };
 
 struct Thread {
   Tls tls;
-  Context context;                   // while not current
+  Context context;  // while not current
   State state = State::free;
   bool in_handler = false;
-  Wait result = Wait::woken;         // of the last block()
-  std::uint16_t runnable_at = 0;     // index in Machine::runnable_, while runnable
-  SimOp waits_in = SimOp::point;     // while blocked
+  Wait result = Wait::woken;      // of the last block()
+  std::uint16_t runnable_at = 0;  // index in Machine::runnable_, while runnable
+  SimOp waits_in = SimOp::point;  // while blocked
   const void* waits_on = nullptr;
-  std::int64_t deadline = kNever;    // while blocked: a promised timeout
-  std::int64_t spurious_at = kNever; // while blocked: an end that nobody may rely on
+  std::int64_t deadline = kNever;     // while blocked: a promised timeout
+  std::int64_t spurious_at = kNever;  // while blocked: an end that nobody may rely on
   std::uint64_t steps = 0;
-  std::uint64_t pending = 0;         // signals, one bit each
+  std::uint64_t pending = 0;  // signals, one bit each
   void (*entry)(void*) = nullptr;
   void* arg = nullptr;
-  std::uintptr_t stack_lo = 0;       // above the guard page
+  std::uintptr_t stack_lo = 0;  // above the guard page
   std::uintptr_t stack_hi = 0;
   char name[16] = {};
 };
@@ -49,7 +50,8 @@ class Machine {
 
   bool running() const noexcept { return current_ != nullptr; }
 
-  /// Runs body as thread 0 until finish(); leaves the outcome in the history. On the driver's stack.
+  /// Runs body as thread 0 until finish(); leaves the outcome in the history. On the driver's
+  /// stack.
   void run(const SimOptions& options, void (*body)(void*), void* arg) noexcept;
 
   // The rest is called on simulated threads.
@@ -62,7 +64,8 @@ class Machine {
   int create(void (*entry)(void*), void* arg, std::size_t stack_bytes, bool may_fail) noexcept;
   int reap(int thread) noexcept;
   void join(int thread) noexcept;
-  Wait futex_wait(const std::uint32_t* word, std::uint32_t expected, std::int64_t timeout_ns) noexcept;
+  Wait futex_wait(const std::uint32_t* word, std::uint32_t expected,
+                  std::int64_t timeout_ns) noexcept;
   void futex_wake(const void* word, int n) noexcept;
   void sleep(std::int64_t ns) noexcept;
   int signal(int thread, int signo) noexcept;
@@ -105,11 +108,11 @@ class Machine {
   Schedule* schedule_ = nullptr;
   Thread* current_ = nullptr;
   Context driver_;
-  Random chance_;                        // the environment's dice; the strategy has its own
+  Random chance_;  // the environment's dice; the strategy has its own
   std::uint64_t steps_ = 0;
   std::int64_t now_ = 0;
-  std::int64_t next_event_ = kNever;     // the earliest deadline or spurious_at, or earlier
-  std::uintptr_t arena_ = kArenaLo;      // first address not yet given out
+  std::int64_t next_event_ = kNever;  // the earliest deadline or spurious_at, or earlier
+  std::uintptr_t arena_ = kArenaLo;   // first address not yet given out
   int thread_count_ = 0;
   int live_ = 0;
   int runnable_count_ = 0;

@@ -1,7 +1,9 @@
-// gort simulator: os.h, the scheduling points of atomic.h and the bodies' part of sim.h, over the machine.
+// gort simulator: os.h, the scheduling points of atomic.h and the bodies' part of sim.h, over the
+// machine.
 //
-// Outside of a simulation (static code before the first run, the driver between runs) scheduling points
-// do nothing and the rest forwards to the kernel where that makes sense, or ends the program.
+// Outside of a simulation (static code before the first run, the driver between runs) scheduling
+// points do nothing and the rest forwards to the kernel where that makes sense, or ends the
+// program.
 #include "os/os.h"
 
 #include <errno.h>
@@ -126,7 +128,8 @@ void abort_process() noexcept {
 
 // ---- futex, signals, clocks -----------------------------------------------------------------
 
-Wait futex_wait(atomic<std::uint32_t>* addr, std::uint32_t expected, std::int64_t timeout_ns) noexcept {
+Wait futex_wait(atomic<std::uint32_t>* addr, std::uint32_t expected,
+                std::int64_t timeout_ns) noexcept {
   if (!machine.running()) outside("futex_wait");
   static_assert(sizeof(*addr) == sizeof expected, "the word is the atomic's only member");
   return machine.futex_wait(reinterpret_cast<const std::uint32_t*>(addr), expected, timeout_ns);
@@ -155,7 +158,8 @@ std::int64_t thread_cputime() noexcept {
 }
 
 std::uint64_t cputicks() noexcept {
-  return machine.running() ? machine.chance().next() : static_cast<std::uint64_t>(real_clock(CLOCK_MONOTONIC));
+  return machine.running() ? machine.chance().next()
+                           : static_cast<std::uint64_t>(real_clock(CLOCK_MONOTONIC));
 }
 
 // ---- memory ---------------------------------------------------------------------------------
@@ -171,7 +175,8 @@ void* mem_map(std::size_t bytes, std::size_t align) noexcept {
     void* p = ::mmap(nullptr, bytes + align, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED) return nullptr;
-    return reinterpret_cast<void*>((reinterpret_cast<std::uintptr_t>(p) + align - 1) & ~(align - 1));
+    return reinterpret_cast<void*>((reinterpret_cast<std::uintptr_t>(p) + align - 1) &
+                                   ~(align - 1));
   }
   machine.point(SimOp::memory, nullptr);
   void* p = machine.map(bytes, align);
@@ -189,7 +194,9 @@ void mem_discard(void* p, std::size_t bytes) noexcept {
   ::madvise(p, bytes, MADV_DONTNEED);
 }
 
-void mem_no_huge_pages(void* p, std::size_t bytes) noexcept { ::madvise(p, bytes, MADV_NOHUGEPAGE); }
+void mem_no_huge_pages(void* p, std::size_t bytes) noexcept {
+  ::madvise(p, bytes, MADV_NOHUGEPAGE);
+}
 
 // Never `cheap`: the answer must not depend on the kernel that the simulation happens to run on.
 Guard mem_guard(void* p, std::size_t bytes, bool may_split) noexcept {
@@ -207,7 +214,8 @@ std::size_t mem_resident_from_top(const void* lo, const void* hi) noexcept {
   auto at = reinterpret_cast<std::uintptr_t>(hi);
   while (at > from) {
     unsigned char resident = 0;
-    if (::mincore(reinterpret_cast<void*>(at - page), page, &resident) != 0 || (resident & 1) == 0) break;
+    if (::mincore(reinterpret_cast<void*>(at - page), page, &resident) != 0 || (resident & 1) == 0)
+      break;
     at -= page;
   }
   return reinterpret_cast<std::uintptr_t>(hi) - at;
@@ -219,8 +227,8 @@ void write_all(int fd, const char* data, std::size_t n) noexcept {
   if (machine.running() && (fd == 1 || fd == 2)) {
     const std::string_view kept = machine.history().capture(data, n);
     machine.record(SimOp::output, nullptr);
-    machine.history().values(static_cast<std::uint64_t>(kept.data() - machine.history().output().data()),
-                             kept.size());
+    machine.history().values(
+        static_cast<std::uint64_t>(kept.data() - machine.history().output().data()), kept.size());
     return;
   }
   while (n > 0) {

@@ -1,5 +1,5 @@
-// gort simulator: the random numbers of a run. splitmix64 (Steele, Lea, Flood 2014): any seed is good, and
-// independent streams are independent seeds. base/random.h stands above this floor.
+// gort simulator: the random numbers of a run. splitmix64 (Steele, Lea, Flood 2014): any seed is
+// good, and independent streams are independent seeds. base/random.h stands above this floor.
 #pragma once
 
 #include <cstdint>

@@ -8,7 +8,9 @@ constexpr std::uint64_t kScheduleStream = 1;
 
 class Uniform final : public Schedule {
  public:
-  void begin(const SimOptions& options) noexcept override { random_ = Random(options.seed, kScheduleStream); }
+  void begin(const SimOptions& options) noexcept override {
+    random_ = Random(options.seed, kScheduleStream);
+  }
   void created(int) noexcept override {}
 
   int pick(const Choice& c) noexcept override {
@@ -22,7 +24,8 @@ class Uniform final : public Schedule {
   Random random_;
 };
 
-/// Priorities: a new thread's is random and not negative; a fallen thread's is below all others so far.
+/// Priorities: a new thread's is random and not negative; a fallen thread's is below all others so
+/// far.
 class Pct final : public Schedule {
  public:
   void begin(const SimOptions& options) noexcept override {
@@ -42,8 +45,8 @@ class Pct final : public Schedule {
 
   int pick(const Choice& c) noexcept override {
     if (c.current >= 0) {
-      // Fairness, which the algorithm as published lacks: without it a spinning thread of high priority
-      // would spin for ever and every spin lock would be called a livelock.
+      // Fairness, which the algorithm as published lacks: without it a spinning thread of high
+      // priority would spin for ever and every spin lock would be called a livelock.
       if (c.yields() || ++streak_ > kStreak) fall(c.current);
       for (int i = 0; i < changes_; ++i) {
         if (change_at_[i] == c.step) fall(c.current);

@@ -1,7 +1,7 @@
 // gort simulator: strategies, the part that decides which thread makes the next step.
 //
-// A strategy is a pure function of the run's options and of what it has been told so far; it never looks
-// at addresses or real time. A new one implements Schedule and gets a name in SimStrategy.
+// A strategy is a pure function of the run's options and of what it has been told so far; it never
+// looks at addresses or real time. A new one implements Schedule and gets a name in SimStrategy.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,9 @@ struct Choice {
   std::uint64_t step;             ///< number of this step, from 1
 
   /// The current thread says that it only waits for others.
-  bool yields() const noexcept { return op == SimOp::yield || op == SimOp::relax || op == SimOp::sleep; }
+  bool yields() const noexcept {
+    return op == SimOp::yield || op == SimOp::relax || op == SimOp::sleep;
+  }
 };
 
 class Schedule {

@@ -21,7 +21,8 @@ std::string tell(const SimResult& r) {
 
 bool says(std::string_view text, std::string_view part) { return text.find(part) != text.npos; }
 
-/// Three threads that add to one counter in two operations each: which sums come out is up to the schedule.
+/// Three threads that add to one counter in two operations each: which sums come out is up to the
+/// schedule.
 struct Counter {
   atomic<std::uint32_t> n{0};
   static void add(void* p) {
@@ -42,14 +43,20 @@ struct Counter {
 
 class EachStrategy : public testing::TestWithParam<SimStrategy> {};
 INSTANTIATE_TEST_SUITE_P(Sim, EachStrategy, testing::Values(SimStrategy::uniform, SimStrategy::pct),
-                         [](const auto& i) { return i.param == SimStrategy::pct ? "pct" : "uniform"; });
+                         [](const auto& i) {
+                           return i.param == SimStrategy::pct ? "pct" : "uniform";
+                         });
 
 TEST_P(EachStrategy, SameSeedSameHistory) {
   for (bool isolate : {true, false}) {
     std::vector<std::string> histories;
     for (std::uint64_t seed : {1, 2, 3, 1, 2, 3}) {
-      const SimResult r = sim_run({.seed = seed, .strategy = GetParam(), .pct_steps = 60, .isolate = isolate,
-                                   .keep_history = true}, Counter::body, nullptr);
+      const SimResult r = sim_run({.seed = seed,
+                                   .strategy = GetParam(),
+                                   .pct_steps = 60,
+                                   .isolate = isolate,
+                                   .keep_history = true},
+                                  Counter::body, nullptr);
       ASSERT_EQ(r.verdict, SimVerdict::ok) << tell(r);
       histories.emplace_back(r.history);
       EXPECT_TRUE(says(r.history, "counter")) << r.history;
@@ -78,7 +85,8 @@ TEST_P(EachStrategy, LosesUpdatesOfATornIncrement) {
     sim_join(a);
     sim_assert(c.n.load() == 20, "every increment counts");
   };
-  const SimResult r = sim_explore({.strategy = GetParam(), .pct_steps = 50, .isolate = false}, 1000, body, nullptr);
+  const SimResult r =
+      sim_explore({.strategy = GetParam(), .pct_steps = 50, .isolate = false}, 1000, body, nullptr);
   ASSERT_EQ(r.verdict, SimVerdict::assert) << tell(r);
   EXPECT_EQ(r.message, "every increment counts");
 }
@@ -87,13 +95,23 @@ TEST_P(EachStrategy, SpinningForAnotherThreadIsNotALivelock) {
   static constexpr auto body = [](void*) {
     atomic<bool> go{false};
     // Both ways of spinning: with and without a hint that it is one.
-    const int a = sim_spawn([](void* p) { while (!static_cast<atomic<bool>*>(p)->load()) cpu_relax(10); }, &go);
-    const int b = sim_spawn([](void* p) { while (!static_cast<atomic<bool>*>(p)->load()) {} }, &go);
+    const int a = sim_spawn(
+        [](void* p) {
+          while (!static_cast<atomic<bool>*>(p)->load()) cpu_relax(10);
+        },
+        &go);
+    const int b = sim_spawn(
+        [](void* p) {
+          while (!static_cast<atomic<bool>*>(p)->load()) {
+          }
+        },
+        &go);
     go.store(true);
     sim_join(a);
     sim_join(b);
   };
-  const SimResult r = sim_explore({.strategy = GetParam(), .max_steps = 20'000, .isolate = false}, 300, body, nullptr);
+  const SimResult r = sim_explore({.strategy = GetParam(), .max_steps = 20'000, .isolate = false},
+                                  300, body, nullptr);
   EXPECT_EQ(r.verdict, SimVerdict::ok) << tell(r);
 }
 
@@ -103,11 +121,13 @@ TEST(SimVerdicts, DeadlockNamesWhoWaitsForWhat) {
   static constexpr auto body = [](void*) {
     atomic<std::uint32_t> word{0};
     sim_label(&word, sizeof word, "the word");
-    const int t = sim_spawn([](void* p) {
-      auto* w = static_cast<atomic<std::uint32_t>*>(p);
-      thread_set_name("sleeper");
-      while (w->load() == 0) futex_wait(w, 0, -1);
-    }, &word);
+    const int t = sim_spawn(
+        [](void* p) {
+          auto* w = static_cast<atomic<std::uint32_t>*>(p);
+          thread_set_name("sleeper");
+          while (w->load() == 0) futex_wait(w, 0, -1);
+        },
+        &word);
     sim_join(t);
   };
   // Also with nothing but spurious wake-ups: they must not hide it, nor keep it alive for ever.
@@ -120,7 +140,9 @@ TEST(SimVerdicts, DeadlockNamesWhoWaitsForWhat) {
 }
 
 TEST(SimVerdicts, Livelock) {
-  static constexpr auto body = [](void*) { for (;;) thread_yield(); };
+  static constexpr auto body = [](void*) {
+    for (;;) thread_yield();
+  };
   const SimResult r = sim_run({.max_steps = 5000, .history_steps = 100}, body, nullptr);
   EXPECT_EQ(r.verdict, SimVerdict::livelock);
   EXPECT_EQ(r.steps, 5000u);
@@ -128,7 +150,9 @@ TEST(SimVerdicts, Livelock) {
 }
 
 TEST(SimVerdicts, LivelockWithoutSchedulingPoints) {
-  static constexpr auto body = [](void*) { for (;;) asm volatile(""); };
+  static constexpr auto body = [](void*) {
+    for (;;) asm volatile("");
+  };
   const SimResult r = sim_run({.real_seconds = 1}, body, nullptr);
   EXPECT_EQ(r.verdict, SimVerdict::livelock) << tell(r);
 }
@@ -222,7 +246,8 @@ TEST(SimTime, SleepersRunInTheOrderOfTheirDeadlines) {
     const std::int64_t begin = nanotime();
     int ids[5];
     for (int i = 0; i < 5; ++i) {
-      ids[i] = sim_spawn(sleeper, reinterpret_cast<void*>((7 * i % 5 + 1) * std::intptr_t{1'000'000'000}));
+      ids[i] = sim_spawn(sleeper,
+                         reinterpret_cast<void*>((7 * i % 5 + 1) * std::intptr_t{1'000'000'000}));
     }
     for (int id : ids) sim_join(id);
     const std::int64_t took = nanotime() - begin;
@@ -250,11 +275,16 @@ TEST(SimTime, FutexTimeouts) {
 TEST(SimTime, SpuriousWakeUpsHappen) {
   static constexpr auto body = [](void*) {
     atomic<std::uint32_t> word{0};
-    const int busy = sim_spawn([](void*) { for (int i = 0; i < 1000; ++i) sim_point(); }, nullptr);
+    const int busy = sim_spawn(
+        [](void*) {
+          for (int i = 0; i < 1000; ++i) sim_point();
+        },
+        nullptr);
     sim_assert(futex_wait(&word, 0, 1'000'000'000) == Wait::timed_out, "nobody wakes");
     sim_join(busy);
   };
-  EXPECT_EQ(sim_explore({.spurious_permille = 0, .isolate = false}, 300, body, nullptr).verdict, SimVerdict::ok);
+  EXPECT_EQ(sim_explore({.spurious_permille = 0, .isolate = false}, 300, body, nullptr).verdict,
+            SimVerdict::ok);
   EXPECT_EQ(sim_explore({.spurious_permille = 50, .isolate = false}, 300, body, nullptr).verdict,
             SimVerdict::assert);
 }
@@ -264,13 +294,20 @@ TEST(SimTime, TimeoutsComeWhileOthersCouldRun) {
   static constexpr auto body = [](void*) {
     static constinit bool expired;
     expired = false;
-    const int t = sim_spawn([](void*) { sleep_ns(1'000'000'000); expired = true; }, nullptr);
+    const int t = sim_spawn(
+        [](void*) {
+          sleep_ns(1'000'000'000);
+          expired = true;
+        },
+        nullptr);
     for (int i = 0; i < 100; ++i) sim_point();
     sim_assert(!expired, "a hundred steps are shorter than a second");
     sim_join(t);
   };
-  EXPECT_EQ(sim_explore({.late_permille = 0, .isolate = false}, 300, body, nullptr).verdict, SimVerdict::ok);
-  EXPECT_EQ(sim_explore({.late_permille = 2, .isolate = false}, 300, body, nullptr).verdict, SimVerdict::assert);
+  EXPECT_EQ(sim_explore({.late_permille = 0, .isolate = false}, 300, body, nullptr).verdict,
+            SimVerdict::ok);
+  EXPECT_EQ(sim_explore({.late_permille = 2, .isolate = false}, 300, body, nullptr).verdict,
+            SimVerdict::assert);
 }
 
 // ---- threads, signals, memory, exceptions ---------------------------------------------------
@@ -278,13 +315,18 @@ TEST(SimTime, TimeoutsComeWhileOthersCouldRun) {
 TEST(SimThreads, CreateAndReap) {
   static constexpr auto body = [](void*) {
     Thread t;
-    sim_assert(thread_create(&t, [](void*) {
-      tls().window = 1;
-      sim_assert(thread_id() == 2 && process_thread_count() == 2, "the second thread");
-      std::uintptr_t lo, hi;
-      const auto here = reinterpret_cast<std::uintptr_t>(&lo);
-      sim_assert(thread_stack(&lo, &hi) && lo < here && here < hi, "on its own stack");
-    }, nullptr, 0) == 0, "created");
+    sim_assert(
+        thread_create(
+            &t,
+            [](void*) {
+              tls().window = 1;
+              sim_assert(thread_id() == 2 && process_thread_count() == 2, "the second thread");
+              std::uintptr_t lo, hi;
+              const auto here = reinterpret_cast<std::uintptr_t>(&lo);
+              sim_assert(thread_stack(&lo, &hi) && lo < here && here < hi, "on its own stack");
+            },
+            nullptr, 0) == 0,
+        "created");
     bool busy = false;
     while (thread_try_reap(t) == EBUSY) {
       busy = true;
@@ -322,7 +364,9 @@ TEST(SimThreads, CreationFailsOnDemand) {
 }
 
 TEST(SimThreads, EndingWithALockHeldIsACrash) {
-  static constexpr auto body = [](void*) { sim_join(sim_spawn([](void*) { ++tls().locks; }, nullptr)); };
+  static constexpr auto body = [](void*) {
+    sim_join(sim_spawn([](void*) { ++tls().locks; }, nullptr));
+  };
   EXPECT_EQ(sim_run({}, body, nullptr).message, "a thread ended with Tls::locks > 0");
 }
 
@@ -333,11 +377,17 @@ TEST(SimThreads, SignalsInterruptStepsAndSleeps) {
       sim_assert(signo == 23, "the number that was sent");
       handled[sim_self() - 1].fetch_add(1);  // a handler is made of steps, too
     });
-    const int spinner = sim_spawn([](void*) { while (handled[0].load() == 0) sim_point(); }, nullptr);
+    const int spinner = sim_spawn(
+        [](void*) {
+          while (handled[0].load() == 0) sim_point();
+        },
+        nullptr);
     // Nobody calls futex_wake: only the signal's interruption brings the sleeper back.
-    const int sleeper = sim_spawn([](void*) {
-      while (handled[1].load() == 0) futex_wait(&handled[1], 0, -1);
-    }, nullptr);
+    const int sleeper = sim_spawn(
+        [](void*) {
+          while (handled[1].load() == 0) futex_wait(&handled[1], 0, -1);
+        },
+        nullptr);
     sim_assert(signal_thread(spinner + 1, 23) == 0, "alive");
     sim_assert(signal_thread(sleeper + 1, 23) == 0, "alive");
     sim_join(spinner);
@@ -364,12 +414,17 @@ TEST(SimMemory, MappingsAreAlignedZeroAndAtTheSamePlaceInEachRun) {
   const SimResult r = sim_run({.isolate = false}, body, nullptr);
   EXPECT_EQ(r.verdict, SimVerdict::ok) << tell(r);
   EXPECT_EQ(r.digest, first);
-  EXPECT_EQ(sim_run({}, [](void*) {
-    auto* p = static_cast<char*>(mem_map(8192, 4096));
-    sim_assert(mem_guard(p, 4096, true) == Guard::mapping, "guarded");
-    p[4096] = 1;
-    p[0] = 1;
-  }, nullptr).verdict, SimVerdict::crash);
+  EXPECT_EQ(sim_run(
+                {},
+                [](void*) {
+                  auto* p = static_cast<char*>(mem_map(8192, 4096));
+                  sim_assert(mem_guard(p, 4096, true) == Guard::mapping, "guarded");
+                  p[4096] = 1;
+                  p[0] = 1;
+                },
+                nullptr)
+                .verdict,
+            SimVerdict::crash);
 }
 
 // The C++ ABI keeps the caught exceptions per real thread; here several threads share one.
@@ -404,14 +459,17 @@ TEST(SimMachine, AnswersWithTheOptions) {
   static constexpr auto body = [](void*) {
     char buf[8];
     sim_assert(cpu_count() == 64 && cgroup_cpu_limit_milli() == 1500, "machine");
-    sim_assert(std::string_view(getenv("GORT_MAXPROCS")) == "3" && getenv("HOME") == nullptr, "environment");
-    sim_assert(read_file("/proc/x", buf, sizeof buf) == 5 && std::string_view(buf) == "hello", "file");
+    sim_assert(std::string_view(getenv("GORT_MAXPROCS")) == "3" && getenv("HOME") == nullptr,
+               "environment");
+    sim_assert(read_file("/proc/x", buf, sizeof buf) == 5 && std::string_view(buf) == "hello",
+               "file");
     sim_assert(read_file("/proc/y", buf, sizeof buf) == -ENOENT, "no file");
   };
   const SimText environment[] = {{"GORT_MAXPROCS", "3"}};
   const SimText files[] = {{"/proc/x", "hello"}};
-  const SimResult r = sim_run({.cpus = 64, .cgroup_limit_milli = 1500, .environment = environment, .files = files},
-                              body, nullptr);
+  const SimResult r =
+      sim_run({.cpus = 64, .cgroup_limit_milli = 1500, .environment = environment, .files = files},
+              body, nullptr);
   EXPECT_EQ(r.verdict, SimVerdict::ok) << tell(r);
 }
 

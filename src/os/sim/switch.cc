@@ -5,8 +5,8 @@
 #endif
 
 extern "C" {
-/// Saves the callee-saved registers on the current stack, its pointer in *save, and goes on where `load`
-/// was saved.
+/// Saves the callee-saved registers on the current stack, its pointer in *save, and goes on where
+/// `load` was saved.
 void gort_sim_switch(void** save, void* load) noexcept;
 void* __cxa_get_globals() noexcept;  // Itanium C++ ABI 2.2.2
 }
