@@ -78,7 +78,8 @@ StackSlab* stack_slab_of(std::uintptr_t addr) noexcept {
   Entry* table = chunk_table.load(os::memory_order_acquire);
   if (table == nullptr) return nullptr;
   StackSlab* slab = table[addr >> kChunkShift].load(os::memory_order_acquire);
-  if (slab == nullptr || addr - reinterpret_cast<std::uintptr_t>(slab) >= slab->bytes) return nullptr;
+  if (slab == nullptr || addr - reinterpret_cast<std::uintptr_t>(slab) >= slab->bytes)
+    return nullptr;
   return slab;
 }
 

@@ -1,12 +1,12 @@
 // gort: the address space under the stacks. Used by stack.cc alone.
 //
-// A slab is one mapping: this header, one StackSlot per slot, then the slots. What the pool must know
-// about a slot (the free list's link, the guard's kind) is kept here and not in the slot, whose pages
-// can then all go back while it is free. 16 bytes per stack.
+// A slab is one mapping: this header, one StackSlot per slot, then the slots. What the pool must
+// know about a slot (the free list's link, the guard's kind) is kept here and not in the slot,
+// whose pages can then all go back while it is free. 16 bytes per stack.
 //
-// Slabs begin at multiples of 64 MiB and share no such chunk, so one table indexed by address / 64 MiB
-// finds any address's slab in two loads. The table covers 48 bits in 32 MiB of reserved space, of which
-// one page serves 32 GiB of stacks. A sorted list would need a lock or a copy per slab.
+// Slabs begin at multiples of 64 MiB and share no such chunk, so one table indexed by address / 64
+// MiB finds any address's slab in two loads. The table covers 48 bits in 32 MiB of reserved space,
+// of which one page serves 32 GiB of stacks. A sorted list would need a lock or a copy per slab.
 #pragma once
 
 #include <cstddef>

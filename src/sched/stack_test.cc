@@ -155,15 +155,15 @@ TEST(Stack, ClassifiesWhatIsNoStack) {
   int local = 0;
   auto heap = std::make_unique<int>(0);
   ASSERT_TRUE(stack_alloc(std::size_t{2} << 20, &s));
-  for (std::uintptr_t p : {std::uintptr_t{0}, std::uintptr_t{1} << 26, ~std::uintptr_t{0},
-                           std::uintptr_t{1} << 48, std::uintptr_t{1} << 63,
-                           reinterpret_cast<std::uintptr_t>(&local),
-                           reinterpret_cast<std::uintptr_t>(heap.get())}) {
+  for (std::uintptr_t p :
+       {std::uintptr_t{0}, std::uintptr_t{1} << 26, ~std::uintptr_t{0}, std::uintptr_t{1} << 48,
+        std::uintptr_t{1} << 63, reinterpret_cast<std::uintptr_t>(&local),
+        reinterpret_cast<std::uintptr_t>(heap.get())}) {
     EXPECT_EQ(stack_classify(p, &which), StackAddr::not_a_stack) << p;
   }
   EXPECT_EQ(which.hi, 0u);
-  // The slab begins at a multiple of 64 MiB with data about its slots; behind the last stack that was
-  // handed out come slots that never were.
+  // The slab begins at a multiple of 64 MiB with data about its slots; behind the last stack that
+  // was handed out come slots that never were.
   const std::uintptr_t slab = s.lo & ~((std::uintptr_t{64} << 20) - 1);
   EXPECT_EQ(stack_classify(slab, &which), StackAddr::not_a_stack);
   EXPECT_EQ(stack_classify(s.hi, &which), StackAddr::not_a_stack);
@@ -290,7 +290,8 @@ TEST(Stack, StatsAddUp) {
   const StackStats c = stack_stats();
   EXPECT_EQ(c.in_use, a.in_use);
   EXPECT_EQ(slots_known(c), slots_known(b));
-  EXPECT_EQ(c.in_use + c.free_warm + c.free_cold, c.guards_cheap + c.guards_mapping + c.guards_none);
+  EXPECT_EQ(c.in_use + c.free_warm + c.free_cold,
+            c.guards_cheap + c.guards_mapping + c.guards_none);
   EXPECT_LE(slots_known(c) * kStackMin, c.reserved_bytes);
   stack_free(first);
 }
@@ -336,7 +337,8 @@ TEST(Stack, ManyThreadsLoseNoneAndShareNone) {
         Stack some[40];
         const std::size_t n = random >> 16 & 31;
         if ((random >> 8 & 3) < 2 && mine.size() < 300) {
-          const std::size_t got = stack_alloc_batch((random & 4) != 0 ? kStackMin : kStackDefault, some, n);
+          const std::size_t got =
+              stack_alloc_batch((random & 4) != 0 ? kStackMin : kStackDefault, some, n);
           if (got != n) wrong.fetch_add(1);
           for (std::size_t k = 0; k < got; ++k) {
             mark(some[k]) = static_cast<std::uint64_t>(t + 1) << 32 | some[k].lo >> 16;
@@ -347,7 +349,8 @@ TEST(Stack, ManyThreadsLoseNoneAndShareNone) {
           for (std::size_t k = 0; k < m; ++k) {
             std::swap(mine[(random >> 4) % mine.size()], mine.back());
             const Stack& s = mine.back();
-            if (mark(s) != (static_cast<std::uint64_t>(t + 1) << 32 | s.lo >> 16)) wrong.fetch_add(1);
+            if (mark(s) != (static_cast<std::uint64_t>(t + 1) << 32 | s.lo >> 16))
+              wrong.fetch_add(1);
             some[k] = s;
             mine.pop_back();
           }
@@ -374,9 +377,6 @@ TEST(Stack, ManyThreadsLoseNoneAndShareNone) {
 }
 
 TEST(Stack, ExhaustedAddressSpaceIsFalseNotDeath) {
-#if defined(GORT_TEST_SANITIZED)
-  GTEST_SKIP() << "sanitizers reserve terabytes";
-#endif
   EXPECT_EQ(in_child([] {
               // Other tests' slabs count too: begin from what there is.
               const rlim_t room = static_cast<rlim_t>(status_kib("VmSize")) * 1024 + (512 << 20);
@@ -385,8 +385,8 @@ TEST(Stack, ExhaustedAddressSpaceIsFalseNotDeath) {
               const std::size_t size = std::size_t{8} << 20;
               static Stack stacks[1000];
               const std::size_t got = stack_alloc_batch(size, stacks, 1000);
-              // 64 MiB slabs first, then ever smaller ones: nearly all of the 512 MiB gets used. One slab's
-              // alignment, at most, stays out of reach.
+              // 64 MiB slabs first, then ever smaller ones: nearly all of the 512 MiB gets used.
+              // One slab's alignment, at most, stays out of reach.
               if (got < 40 || got > 80) return 2;
               Stack one;
               one.lo = 77;
@@ -433,7 +433,8 @@ TEST(Stack, WithoutCheapGuardsThereAreSomeAndThenCanaries) {
               if (!stack_canary_ok(bare)) return 9;
               *ptr(bare.lo - 1) = 1;
               if (stack_canary_ok(bare)) return 10;
-              if (stack_classify(bare.lo - 1, &which) != StackAddr::guard || !same(which, bare)) return 11;
+              if (stack_classify(bare.lo - 1, &which) != StackAddr::guard || !same(which, bare))
+                return 11;
               stack_free(bare);
               Stack again;
               if (!stack_alloc(size, &again) || again.lo != bare.lo) return 12;

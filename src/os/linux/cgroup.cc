@@ -1,9 +1,10 @@
 // gort: the CPU limit of the process's control groups.
 //
-// /proc/self/cgroup names the group, per hierarchy; /proc/self/mountinfo says where the hierarchy is
-// mounted and which group is the mount's root (in a container often not "/"). The limit may be set in
-// any ancestor, and each binds, so all of them up to the mount point are read and the tightest counts.
-// Version 2 (one hierarchy, cpu.max) and version 1 (cpu.cfs_quota_us) may be in use side by side.
+// /proc/self/cgroup names the group, per hierarchy; /proc/self/mountinfo says where the hierarchy
+// is mounted and which group is the mount's root (in a container often not "/"). The limit may be
+// set in any ancestor, and each binds, so all of them up to the mount point are read and the
+// tightest counts. Version 2 (one hierarchy, cpu.max) and version 1 (cpu.cfs_quota_us) may be in
+// use side by side.
 #include <cstddef>
 #include <cstdint>
 
@@ -55,7 +56,8 @@ bool list_has(const char* p, char end, const char* word) noexcept {
   for (;;) {
     const char* item = p;
     while (*p != ',' && *p != end && *p != '\0') ++p;
-    if (static_cast<std::size_t>(p - item) == n && __builtin_memcmp(item, word, n) == 0) return true;
+    if (static_cast<std::size_t>(p - item) == n && __builtin_memcmp(item, word, n) == 0)
+      return true;
     if (*p != ',') return false;
     ++p;
   }
@@ -74,8 +76,8 @@ bool find_group(const char* root, Version version, Path* group) noexcept {
     const char* controllers = p;
     while (*p != ':' && *p != '\0') ++p;
     if (*p++ == '\0') continue;
-    const bool match = version == Version::v2 ? zero && controllers[0] == ':'
-                                              : list_has(controllers, ':', "cpu");
+    const bool match =
+        version == Version::v2 ? zero && controllers[0] == ':' : list_has(controllers, ':', "cpu");
     if (match) {
       group->append(p);
       return !group->overflow;

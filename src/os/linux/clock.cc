@@ -38,7 +38,8 @@ std::uint64_t cputicks() noexcept {
 void sleep_ns(std::int64_t ns) noexcept {
   if (ns <= 0) return;
   std::int64_t until;
-  if (__builtin_add_overflow(nanotime(), ns, &until)) until = std::numeric_limits<std::int64_t>::max();
+  if (__builtin_add_overflow(nanotime(), ns, &until))
+    until = std::numeric_limits<std::int64_t>::max();
   // An absolute time, so that a stream of signals cannot prolong the sleep by its rounding.
   timespec t{.tv_sec = until / kNanosPerSecond, .tv_nsec = until % kNanosPerSecond};
   while (kernel::call(SYS_clock_nanosleep, CLOCK_MONOTONIC, TIMER_ABSTIME, &t, nullptr) == -EINTR) {

@@ -6,6 +6,7 @@
 #include <limits>
 #include <thread>
 
+#include "os/linux/test_support.h"
 #include "os/os.h"
 
 namespace {
@@ -48,7 +49,9 @@ TEST(OsClock, SleepsNotTooShortUnderSignals) {
   setitimer(ITIMER_REAL, &off, nullptr);
   sigaction(SIGALRM, &before, nullptr);
   EXPECT_GE(took, 20 * kMillisecond);
+#if !defined(GORT_TEST_SANITIZED)  // ThreadSanitizer delivers signals later, and so merges them
   EXPECT_GE(ticks, 3);
+#endif
 }
 
 TEST(OsClock, SleepOfNothingReturns) {

@@ -14,8 +14,8 @@ namespace gort::inline v0::os {
 
 namespace {
 
-// Waits until a full non-blocking descriptor takes data again, at most a second: a report that goes to
-// a pipe which somebody made non-blocking must not lose its middle, and must not hang either.
+// Waits until a full non-blocking descriptor takes data again, at most a second: a report that goes
+// to a pipe which somebody made non-blocking must not lose its middle, and must not hang either.
 bool wait_writable(int fd) noexcept {
   pollfd one{.fd = fd, .events = POLLOUT, .revents = 0};
   timespec limit{.tv_sec = 1, .tv_nsec = 0};

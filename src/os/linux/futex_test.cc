@@ -40,11 +40,12 @@ TEST(OsFutex, TimesOutNotEarly) {
 
 /// A thread asleep on a word; the test may go on once the kernel says that it sleeps.
 struct Sleeper {
-  explicit Sleeper(std::int64_t timeout) : thread([this, timeout] {
-    tid.store(thread_id());
-    result = futex_wait(&word, 0, timeout);
-    returned.store(1);
-  }) {}
+  explicit Sleeper(std::int64_t timeout)
+      : thread([this, timeout] {
+          tid.store(thread_id());
+          result = futex_wait(&word, 0, timeout);
+          returned.store(1);
+        }) {}
   void until_asleep() {
     while (tid.load() == 0) thread_yield();
     char path[64], stat[512];

@@ -26,7 +26,8 @@ class LineReader {
   LineReader(const LineReader&) = delete;
   LineReader& operator=(const LineReader&) = delete;
 
-  /// The next line without its end, zero terminated, valid until the following call; null at the end.
+  /// The next line without its end, zero terminated, valid until the following call; null at the
+  /// end.
   const char* next() noexcept;
 
  private:

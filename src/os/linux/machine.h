@@ -6,7 +6,8 @@
 
 namespace gort::inline v0::os {
 
-/// Asks for the affinity mask into a buffer of `bytes`: the bytes filled, or -errno (EINVAL: too small).
+/// Asks for the affinity mask into a buffer of `bytes`: the bytes filled, or -errno (EINVAL: too
+/// small).
 using AffinityFn = long (*)(unsigned long* mask, std::size_t bytes);
 
 /// Processors in the mask; the buffer grows until the kernel is content. 1 if it cannot be read.

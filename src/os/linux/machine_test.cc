@@ -66,7 +66,8 @@ class CgroupTest : public testing::Test {
     file("/proc/self/cgroup", "0::" + group + "\n");
     file("/proc/self/mountinfo",
          "22 28 0:20 / /proc rw,nosuid - proc proc rw\n"
-         "30 22 0:26 " + mount_root + " /sys/fs/cgroup rw,nosuid shared:4 master:1 - cgroup2 cgroup2 rw\n");
+         "30 22 0:26 " +
+             mount_root + " /sys/fs/cgroup rw,nosuid shared:4 master:1 - cgroup2 cgroup2 rw\n");
   }
   std::int64_t limit() { return cgroup_cpu_limit_milli(root_.c_str()); }
   std::string root_;
@@ -78,11 +79,22 @@ TEST_F(CgroupTest, V2Values) {
   v2("/app");
   const std::string max = "/sys/fs/cgroup/app/cpu.max";
   EXPECT_EQ(limit(), 0);
-  struct { const char* text; std::int64_t milli; } cases[] = {
-      {"max 100000\n", 0},      {"150000 100000\n", 1500}, {"50000 100000\n", 500},
-      {"200000 50000\n", 4000}, {"1000 1000000\n", 1},     {"1 1000000\n", 1},
-      {"", 0},                  {"junk\n", 0},             {"100000\n", 0},
-      {"100000 0\n", 0},        {"-1 100000\n", 0},        {"9223372036854775807 100000\n", 0},
+  struct {
+    const char* text;
+    std::int64_t milli;
+  } cases[] = {
+      {"max 100000\n", 0},
+      {"150000 100000\n", 1500},
+      {"50000 100000\n", 500},
+      {"200000 50000\n", 4000},
+      {"1000 1000000\n", 1},
+      {"1 1000000\n", 1},
+      {"", 0},
+      {"junk\n", 0},
+      {"100000\n", 0},
+      {"100000 0\n", 0},
+      {"-1 100000\n", 0},
+      {"9223372036854775807 100000\n", 0},
   };
   for (auto& c : cases) {
     file(max, c.text);

@@ -98,8 +98,8 @@ void* mem_map(std::size_t bytes, std::size_t align) noexcept {
 }
 
 void mem_unmap(void* p, std::size_t bytes) noexcept {
-  // Unmapping the middle of a mapping makes two of it, and can fail for their number. The memory, at
-  // least, must then go back.
+  // Unmapping the middle of a mapping makes two of it, and can fail for their number. The memory,
+  // at least, must then go back.
   if (kernel::call(SYS_munmap, p, bytes) == -ENOMEM) mem_discard(p, bytes);
 }
 

@@ -81,7 +81,8 @@ TEST(OsMemory, ResidentFromTopFindsTheLowestTouchedPage) {
   EXPECT_EQ(mem_resident_from_top(p, hi), 500 * kPage);
   p[0] = 1;
   EXPECT_EQ(mem_resident_from_top(p, hi), pages * kPage);
-  EXPECT_EQ(mem_resident_from_top(p + 8, hi - 8), pages * kPage - 16);  // never more than asked about
+  EXPECT_EQ(mem_resident_from_top(p + 8, hi - 8),
+            pages * kPage - 16);  // never more than asked about
   EXPECT_EQ(mem_resident_from_top(hi, hi), 0u);
   mem_discard(p, (pages - 1) * kPage);
   EXPECT_EQ(mem_resident_from_top(p, hi), kPage);
@@ -162,7 +163,8 @@ TEST(OsGuard, OldKernelSplitsMappingsWithinABound) {
               const int before = mapping_count();
               int split = 0;
               for (; split < kSlots; ++split) {
-                if (mem_guard(p + std::size_t(split) * 2 * kPage, kPage, true) != Guard::mapping) break;
+                if (mem_guard(p + std::size_t(split) * 2 * kPage, kPage, true) != Guard::mapping)
+                  break;
               }
               char text[32];
               read_file("/proc/sys/vm/max_map_count", text, sizeof text);
@@ -175,7 +177,8 @@ TEST(OsGuard, OldKernelSplitsMappingsWithinABound) {
               mem_unguard(p, kPage, Guard::mapping);
               if (touch_faults_at(p, true) != 0) return 6;
               if (mem_guard(p, kPage, true) != Guard::mapping) return 7;
-              if (mem_guard(p + std::size_t(split) * 2 * kPage, kPage, true) != Guard::none) return 8;
+              if (mem_guard(p + std::size_t(split) * 2 * kPage, kPage, true) != Guard::none)
+                return 8;
               return 0;
             }),
             0);
@@ -198,7 +201,8 @@ TEST(OsMemory, NoHugePagesIsSetInTheKernel) {
   bool flagged = false;
   for (std::string line; std::getline(smaps, line);) {
     std::uintptr_t lo, hi;
-    if (std::sscanf(line.c_str(), "%lx-%lx ", &lo, &hi) == 2) inside = lo <= address(p) && address(p) < hi;
+    if (std::sscanf(line.c_str(), "%lx-%lx ", &lo, &hi) == 2)
+      inside = lo <= address(p) && address(p) < hi;
     if (inside && line.rfind("VmFlags:", 0) == 0) flagged = line.find(" nh") != std::string::npos;
   }
   EXPECT_TRUE(flagged);
@@ -207,7 +211,8 @@ TEST(OsMemory, NoHugePagesIsSetInTheKernel) {
 
 TEST(OsMemory, NoAddressSpaceIsNull) {
   EXPECT_EQ(in_child([] {
-              rlimit small = {std::size_t{1} << 30, std::size_t{1} << 30};
+              const rlim_t room = static_cast<rlim_t>(status_kib("VmSize")) * 1024 + (1 << 30);
+              rlimit small = {room, room};
               if (setrlimit(RLIMIT_AS, &small) != 0) return 1;
               if (mem_map(std::size_t{1} << 31, 1) != nullptr) return 2;
               void* p = mem_map(kPage, 1);

@@ -7,8 +7,8 @@
 
 namespace gort::inline v0::os {
 
-/// Reads a decimal number with an optional minus sign at *text and moves *text behind it. False, with
-/// nothing changed, if there is none or it does not fit.
+/// Reads a decimal number with an optional minus sign at *text and moves *text behind it. False,
+/// with nothing changed, if there is none or it does not fit.
 inline bool parse_int(const char** text, std::int64_t* out) noexcept {
   const char* p = *text;
   const bool negative = *p == '-';

@@ -1,10 +1,11 @@
 // gort: system calls without libc's wrapper.
 //
-// kernel::call(nr, args...) returns what the kernel returns: a value, or -errno. It touches no errno.
-// Why not syscall(3): it stores to errno, which would have to be saved for the goroutine that is
-// called away from its own code; and __errno_location() is declared `const`, so that with link-time
-// optimisation a compiler may keep its result over a context switch and store to another thread's
-// errno. What never touches errno needs neither care. Safe in signal handlers and after fork.
+// kernel::call(nr, args...) returns what the kernel returns: a value, or -errno. It touches no
+// errno. Why not syscall(3): it stores to errno, which would have to be saved for the goroutine
+// that is called away from its own code; and __errno_location() is declared `const`, so that with
+// link-time optimisation a compiler may keep its result over a context switch and store to another
+// thread's errno. What never touches errno needs neither care. Safe in signal handlers and after
+// fork.
 #pragma once
 
 #include <sys/syscall.h>

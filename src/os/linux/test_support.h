@@ -30,8 +30,9 @@
 
 namespace gort::test {
 
-/// Runs `body` in a forked child and returns how that ended: its return value (0..127), or 1000 plus
-/// the signal that killed it. For what would spoil this process: limits, filters, faults, ends.
+/// Runs `body` in a forked child and returns how that ended: its return value (0..127), or 1000
+/// plus the signal that killed it. For what would spoil this process: limits, filters, faults,
+/// ends.
 template <class F>
 int in_child(F body) {
   std::cout.flush();
@@ -48,7 +49,8 @@ int in_child(F body) {
 inline thread_local sigjmp_buf fault_jump;
 inline thread_local volatile std::uintptr_t fault_address;
 
-/// Touches the byte at p. 0 if that went well, else the address that the kernel reported with SIGSEGV.
+/// Touches the byte at p. 0 if that went well, else the address that the kernel reported with
+/// SIGSEGV.
 inline std::uintptr_t touch_faults_at(const volatile void* p, bool write) {
   struct sigaction catch_it = {};
   struct sigaction before;

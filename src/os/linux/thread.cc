@@ -17,9 +17,9 @@
 namespace gort::inline v0::os {
 namespace {
 
-// What a new thread is to run travels in one of these, which the thread copies and gives back as its
-// first act. A table and not malloc; not on the creator's stack either, or it would have to wait for
-// the new thread's first time slice.
+// What a new thread is to run travels in one of these, which the thread copies and gives back as
+// its first act. A table and not malloc; not on the creator's stack either, or it would have to
+// wait for the new thread's first time slice.
 struct Start {
   atomic<bool> taken{false};
   void (*entry)(void*) = nullptr;
