@@ -84,7 +84,7 @@ class [[nodiscard]] task {
   ~task() {
     if (state_ == nullptr) return;
     detail::task_wait(state_);
-    delete state_;
+    state_->destroy(state_);
   }
   void swap(task& other) noexcept { std::swap(state_, other.state_); }
 
@@ -102,8 +102,11 @@ class [[nodiscard]] task {
   T get() {
     if (state_ == nullptr) detail::task_misuse("get");
     detail::task_wait(state_);
-    std::unique_ptr<detail::task_state<T>> state(std::exchange(state_, nullptr));
-    return state->take();
+    struct last {
+      detail::task_state<T>* state;
+      ~last() { state->destroy(state); }
+    } owner{std::exchange(state_, nullptr)};
+    return owner.state->take();
   }
 
   /// As get(), without the value.
@@ -116,7 +119,7 @@ class [[nodiscard]] task {
   void detach() && noexcept {
     if (state_ == nullptr) detail::task_misuse("detach");
     auto* s = std::exchange(state_, nullptr);
-    if (detail::task_detach(s)) delete s;
+    if (detail::task_detach(s)) s->destroy(s);
   }
 
  private:

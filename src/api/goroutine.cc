@@ -43,7 +43,7 @@ new_goroutine::~new_goroutine() {
 }
 
 void* new_goroutine::closure_space(std::size_t bytes, std::size_t align) noexcept {
-  return rt::g_closure_space(static_cast<rt::G*>(g_), bytes, align, &top_);
+  return rt::g_closure_space(static_cast<rt::G*>(g_), bytes, align);
 }
 
 void new_goroutine::start(void (*fn)(void*), void* arg, std::string_view name, const void* created_by,
@@ -51,7 +51,6 @@ void new_goroutine::start(void (*fn)(void*), void* arg, std::string_view name, c
   rt::StartArgs args;
   args.fn = fn;
   args.arg = arg;
-  args.top = top_;
   args.created_by_pc = reinterpret_cast<std::uintptr_t>(created_by);
   args.name = name.data();
   args.name_bytes = name.size();

@@ -41,7 +41,7 @@ struct EhGlobals {
 
 struct alignas(64) G {
   // ---- first line: what a switch touches
-  arch::Context ctx;                      ///< saved by the switch; valid unless running
+  arch::Context ctx;                      ///< saved by the switch; null: has never run, has no frame yet
   os::atomic<GStatus> status{GStatus::idle};
   std::uint32_t run_epoch = 0;            ///< Sched::run_epoch when it was started
   G* link = nullptr;                      ///< next on a run queue or free list; belongs to the list
@@ -64,16 +64,18 @@ struct alignas(64) G {
   os::atomic<std::int64_t> waiting_since{0};  ///< nanotime of a park, written lazily by sysmon
   Stack stack;
   void (*fn)(void*) = nullptr;            ///< the API's wrapper; runs in user context
-  void* arg = nullptr;                    ///< its closure, usually at the top of the stack
+  void* arg = nullptr;                    ///< its closure, in `closure` or on the heap
   void* locals = nullptr;                 ///< goroutine_local storage, owned by the API
   void* context = nullptr;                ///< the current context, owned by the API
   GSanitizer san;
   G* all_next = nullptr;                  ///< registry of all Gs, newest first, append-only
   char name[24] = {};                     ///< options' name, zero-terminated, may be cut
+  bool own_stack = false;                 ///< of an unusual size, from birth to death
+  alignas(16) std::byte closure[64];      ///< small closures; on the stack there is none before the first run
 };
 
 static_assert(offsetof(G, wait) == 64, "a switch touches one cache line of a G");
-static_assert(sizeof(G) <= 320, "1,000,000 parked goroutines: G and stack page within 5 KiB");
+static_assert(sizeof(G) <= 448, "1,000,000 parked goroutines: G and stack page within 5 KiB");
 
 /// The G that owns a waiter embedded in it.
 inline G* g_of(waiter* w) noexcept {

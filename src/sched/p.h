@@ -28,12 +28,13 @@
 #include "os/os.h"
 #include "sched/g.h"
 #include "sched/runq.h"
+#include "sched/stack_cache.h"
 
 namespace gort::inline v0::rt {
 
 enum class PStatus : std::uint32_t { idle, running, handed, syscall, stopped, dead };
 
-/// A list of dead goroutines that keep their stack, for reuse.
+/// A list of dead goroutines, for reuse. They have no stack.
 struct GList {
   G* head = nullptr;
   std::uint32_t n = 0;
@@ -73,6 +74,8 @@ struct alignas(128) P {
   RunQueue runq;
 
   GList g_free;                    ///< owner
+  StackList stacks;                ///< owner
+  std::uint32_t claims = 0;        ///< owner: stacks claimed, not given to a goroutine yet
   Random random;                   ///< owner
   std::uint64_t goid_next = 0;     ///< owner: private batch of goroutine ids
   std::uint64_t goid_end = 0;

@@ -7,9 +7,9 @@ namespace gort::inline v0::rt {
 
 namespace {
 
-/// The fast path of every departure: the next goroutine of this P, or null if the M's own loop has to
-/// look (nothing local, a request is pending, the global queue's turn, a locked or left-over goroutine).
-[[gnu::always_inline]] inline G* pick_local(M* m) noexcept {
+/// The next goroutine of this P, perhaps one that has never run, or null if the M's own loop has to look
+/// (nothing local, a request is pending, the global queue's turn, a locked or left-over goroutine).
+[[gnu::always_inline]] inline G* pick_any(M* m) noexcept {
   P* p = m->p;
   if (m->pending.load(os::memory_order_relaxed) != 0 || m->locked_g != nullptr) return nullptr;
   const std::uint32_t tick = p->schedtick.load(os::memory_order_relaxed);
@@ -30,6 +30,13 @@ namespace {
     m->picked = g;
     return nullptr;
   }
+  return g;
+}
+
+/// The fast path of every departure: as pick_any, ready to be switched to.
+[[gnu::always_inline]] inline G* pick_local(M* m) noexcept {
+  G* g = pick_any(m);
+  if (g != nullptr && __builtin_expect(g->ctx.sp == nullptr, 0)) g_prepare(m->p, g);
   return g;
 }
 
@@ -115,7 +122,7 @@ void yield_global() noexcept {
   switch_from_g(m, m->curg, nullptr, after_yield_global);
 }
 
-void end_goroutine() noexcept {
+G* end_goroutine() noexcept {
   os::tls().in_runtime = 1;
   M* m = self_m();
   G* g = m->curg;
@@ -128,7 +135,21 @@ void end_goroutine() noexcept {
     m->ending = true;
     leave_for_good(m, g, nullptr, after_end);
   }
-  leave_for_good(m, g, pick_local(m), after_end);
+  G* next = pick_any(m);
+  if (next != nullptr && next->ctx.sp == nullptr) {
+    // Sanitizers and Valgrind tell goroutines apart by their switches.
+    if (!next->own_stack && !g->own_stack && !san::active) {
+      next->stack = g->stack;
+      g->stack = {};
+      g_free(m->p, g);
+      m->curg = next;
+      next->m = m;
+      next->status.store(GStatus::running, os::memory_order_relaxed);
+      return next;
+    }
+    g_prepare(m->p, next);
+  }
+  leave_for_good(m, g, next, after_end);
 }
 
 }  // namespace gort::inline v0::rt

@@ -37,7 +37,9 @@ void yield() noexcept;
 /// As yield, but steps behind everybody: to the global queue. What a used-up time slice costs.
 void yield_global() noexcept;
 
-/// Ends the current goroutine. The API has destroyed its closure and locals.
-[[noreturn]] void end_goroutine() noexcept;
+/// Ends the current goroutine; the API has destroyed its closure and locals. Usually does not return. If the
+/// next goroutine of this P has never run, it takes over this very stack without a switch: then that one is
+/// returned, current already, and the caller (g_main) runs it.
+G* end_goroutine() noexcept;
 
 }  // namespace gort::inline v0::rt

@@ -67,8 +67,9 @@ struct Sched {
   os::atomic<std::uint32_t> global_size{0};  ///< written under lock, read without
   os::atomic<std::int32_t> nmspinning{0};    ///< Ms with m->spinning, plus those being started as such
   os::atomic<std::uint32_t> need_spinning{0};  ///< a wake was skipped for want of an idle P
-  GList g_free;                            ///< with a default stack; guarded by g_free_lock
-  GList g_bare;                            ///< without stack; likewise
+  GList g_free;                            ///< guarded by g_free_lock
+  StackList stacks;                        ///< likewise
+  std::uint32_t stacks_low = 0;            ///< likewise: fewest since sysmon looked last
   Mutex g_free_lock{LockRank::g_free};
 
   // ---- goroutines

@@ -5,6 +5,7 @@
 // between the two steps on both sides, at least one of them sees the other, so work is never left lying
 // with every M asleep. The partners: wake_p's fence, and the fence in stop_spinning below.
 #include "sched/sched.h"
+#include "sched/spawn.h"
 #include "sched/switch.h"
 
 namespace gort::inline v0::rt {
@@ -261,6 +262,7 @@ G* schedule(M* m) noexcept {
       start_locked_m(m, g);
       continue;
     }
+    if (g->ctx.sp == nullptr) g_prepare(m->p, g);
     return g;
   }
 }

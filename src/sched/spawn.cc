@@ -15,14 +15,16 @@ constexpr std::uint64_t kGoidBatch = 16;
 constinit FixAlloc<G> g_memory;
 constinit os::atomic<std::size_t> default_stack{std::size_t{256} << 10};
 
-/// The first code on a goroutine's stack.
+/// The first code on a goroutine's stack. It loops because a goroutine that ends may leave its stack to the
+/// next one without a switch (end_goroutine).
 void g_main(void* arg) noexcept {
   finish_switch();
-  G* g = static_cast<G*>(arg);
-  san::acquire(g);
-  os::tls().in_runtime = 0;
-  g->fn(g->arg);
-  end_goroutine();
+  for (G* g = static_cast<G*>(arg);;) {
+    san::acquire(g);
+    os::tls().in_runtime = 0;
+    g->fn(g->arg);
+    g = end_goroutine();
+  }
 }
 
 std::uint64_t next_goid(P* p) noexcept {
@@ -39,7 +41,7 @@ P* current_p() noexcept {
   return m != nullptr ? m->p : nullptr;
 }
 
-/// A G with a default stack from the caches, or null.
+/// A dead G from the caches, or null.
 G* take_cached(P* p) noexcept {
   if (p == nullptr) {
     LockGuard guard(sched.g_free_lock);
@@ -52,18 +54,8 @@ G* take_cached(P* p) noexcept {
   return p->g_free.pop();
 }
 
-G* make_g(std::size_t stack_bytes) noexcept {
-  Stack stack;
-  if (!stack_alloc(stack_bytes, &stack)) return nullptr;
-  {
-    LockGuard guard(sched.g_free_lock);
-    if (G* g = sched.g_bare.pop(); g != nullptr) {
-      g->stack = stack;
-      return g;
-    }
-  }
+G* make_g() noexcept {
   G* g = ::new (g_memory.alloc()) G;
-  g->stack = stack;
   g->wait.ready = ready_waiter;
   g->status.store(GStatus::dead, os::memory_order_relaxed);
   G* head = sched.all_g.load(os::memory_order_relaxed);
@@ -101,16 +93,21 @@ void set_default_stack_bytes(std::size_t bytes) noexcept {
 }
 
 G* g_alloc(std::size_t stack_bytes) noexcept {
-  const std::size_t bytes = stack_bytes != 0 ? stack_bytes : default_stack_bytes();
-  G* g = stack_class_of(bytes) == stack_class_of(default_stack_bytes()) ? take_cached(current_p()) : nullptr;
-  return g != nullptr ? g : make_g(bytes);
+  P* p = current_p();
+  const bool own = stack_bytes != 0 && stack_class_of(stack_bytes) != stack_class_of(default_stack_bytes());
+  Stack stack;
+  if (own ? !stack_alloc(stack_bytes, &stack) : !stack_claim_one(p)) return nullptr;
+  G* g = take_cached(p);
+  if (g == nullptr) g = make_g();
+  g->own_stack = own;
+  if (own) g->stack = stack;
+  return g;
 }
 
-void* g_closure_space(const G* g, std::size_t bytes, std::size_t align, std::uintptr_t* top) noexcept {
-  const std::uintptr_t start = stack_top(g->stack);
-  if (bytes > (g->stack.hi - g->stack.lo) / 4) return nullptr;
-  *top = (start - bytes) & ~(std::uintptr_t{align} - 1) & ~std::uintptr_t{15};
-  return reinterpret_cast<void*>(*top);
+void g_prepare(P* p, G* g) noexcept {
+  if (!g->own_stack) g->stack = stack_take(p);
+  san::stack_born(g->san, g->stack.lo, g->stack.hi);
+  arch::make_context(&g->ctx, reinterpret_cast<void*>(stack_top(g->stack)), g_main, g);
 }
 
 void g_start(G* g, const StartArgs& args) noexcept {
@@ -131,9 +128,8 @@ void g_start(G* g, const StartArgs& args) noexcept {
   const std::size_t name_bytes = args.name_bytes < sizeof g->name ? args.name_bytes : sizeof g->name - 1;
   for (std::size_t i = 0; i < name_bytes; ++i) g->name[i] = args.name[i];
   g->name[name_bytes] = '\0';
-  san::stack_born(g->san, g->stack.lo, g->stack.hi);
+  g->ctx = {};
   san::release(g);
-  arch::make_context(&g->ctx, reinterpret_cast<void*>(args.top != 0 ? args.top : stack_top(g->stack)), g_main, g);
   g->status.store(GStatus::runnable, os::memory_order_relaxed);
   if (!args.system) count(p, &P::g_started, sched.g_started);
   if (p != nullptr) {
@@ -150,18 +146,17 @@ void g_discard(G* g) noexcept { g_free(current_p(), g); }
 void g_free(P* p, G* g) noexcept {
   const bool was_started = g->status.load(os::memory_order_relaxed) != GStatus::dead;
   if (was_started) {
-    san::stack_gone(g->san, g->stack.lo, g->stack.hi);
+    if (g->stack) san::stack_gone(g->san, g->stack.lo, g->stack.hi);
     if (!g->system) count(p, &P::g_ended, sched.g_ended);
     g->status.store(GStatus::dead, os::memory_order_release);
   }
-  if (stack_class_of(g->stack.hi - g->stack.lo) != stack_class_of(default_stack_bytes())) {
-    // An unusual stack goes back at once; its G waits for another one.
+  if (g->own_stack) {
     stack_free(g->stack);
-    g->stack = {};
-    LockGuard guard(sched.g_free_lock);
-    sched.g_bare.push(g);
-    return;
+  } else {
+    stack_unclaim_one(p);
+    if (g->stack) stack_put(p, g->stack);
   }
+  g->stack = {};
   if (p == nullptr) {
     LockGuard guard(sched.g_free_lock);
     sched.g_free.push(g);

@@ -2,10 +2,11 @@
 //
 // `go f` is three steps, because f's move constructor is user code and must not run inside the runtime:
 //
-//   1. g_alloc          a dead G with a stack, in nobody's list                    in the runtime
-//   2. g_closure_space  room at the top of its stack; the API constructs f there   user context
-//   3. g_start          makes it runnable                                          in the runtime
+//   1. g_alloc          a dead G, a claim on a stack                                in the runtime
+//   2. g_closure_space  room for the closure in the G; the API constructs it there  user context
+//   3. g_start          makes it runnable                                           in the runtime
 //
+// The stack itself comes with the first dispatch (g_prepare), see stack_cache.h.
 // If step 2 throws, g_discard takes the G back.
 #pragma once
 
@@ -19,18 +20,21 @@ namespace gort::inline v0::rt {
 std::size_t default_stack_bytes() noexcept;
 void set_default_stack_bytes(std::size_t bytes) noexcept;
 
-/// A dead G with a stack of at least `stack_bytes` (0: the default), or null if there is no memory for
-/// the stack. O(1); takes no lock while the P's own cache lasts.
+/// A dead G that will run on a stack of at least `stack_bytes` (0: the default), or null if there is no
+/// address space for it. O(1); takes no lock while the P's own caches last.
 G* g_alloc(std::size_t stack_bytes) noexcept;
 
-/// Room for a closure at the top of the goroutine's stack, or null if it would take more than a quarter of
-/// it (then the API allocates). Moves *top down.
-void* g_closure_space(const G* g, std::size_t bytes, std::size_t align, std::uintptr_t* top) noexcept;
+/// Room for a closure in the G, or null if it is too large for that (then the API allocates).
+inline void* g_closure_space(G* g, std::size_t bytes, std::size_t align) noexcept {
+  return bytes <= sizeof g->closure && align <= 16 ? g->closure : nullptr;
+}
+
+/// Gives a goroutine that has never run its stack and its first frame. On the M that is about to run it.
+void g_prepare(P* p, G* g) noexcept;
 
 struct StartArgs {
   void (*fn)(void*) = nullptr;      ///< runs in user context on the new stack
   void* arg = nullptr;
-  std::uintptr_t top = 0;           ///< stack top below the closure; 0: the stack's own
   std::uintptr_t created_by_pc = 0;
   const char* name = nullptr;       ///< copied, at most 23 bytes
   std::size_t name_bytes = 0;

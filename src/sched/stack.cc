@@ -55,9 +55,11 @@ struct FreeList {
 struct SizeClass {
   FreeList warm;
   FreeList cold;
-  StackSlab* fresh = nullptr;  // the slab with slots never used; the others have none
+  StackSlab* fresh = nullptr;  // list of the slabs with slots never used: usually one
   std::size_t in_use = 0;
   std::size_t reserved = 0;
+  std::size_t slots = 0;       // in all its slabs
+  std::size_t claimed = 0;     // stack_claim: at most `slots`
 };
 
 struct Pool {
@@ -105,7 +107,7 @@ std::size_t take(SizeClass& c, StackSlot** out, std::size_t n) noexcept {
       s = slab->slots() + index;
       // Release, for stack_classify: whoever sees the slot in use sees the slab's fields.
       slab->used.store(index + 1, os::memory_order_release);
-      if (index + 1 == slab->count) c.fresh = nullptr;
+      if (index + 1 == slab->count) c.fresh = slab->next_fresh;
     }
     if (s == nullptr) break;
     s->in_use = true;
@@ -116,8 +118,9 @@ std::size_t take(SizeClass& c, StackSlot** out, std::size_t n) noexcept {
 }
 
 /// Adds a slab; false if there is no address space. The kernel is asked without the lock, so two
-/// threads may both map one: the second to return gives its own back.
-bool grow(SizeClass& c, unsigned shift, std::size_t reserved) noexcept {
+/// threads may both map one: the second to return gives its own back, unless it claims slots (`more`)
+/// beyond those that are free.
+bool grow(SizeClass& c, unsigned shift, std::size_t reserved, bool more) noexcept {
   std::size_t want = reserved < kSlabLeast ? kSlabLeast : reserved;
   if (want > kSlabMost) want = kSlabMost;
   if (std::size_t{1} << shift >= kSlabLeast) want = 0;  // a mapping of its own for each large stack
@@ -126,14 +129,16 @@ bool grow(SizeClass& c, unsigned shift, std::size_t reserved) noexcept {
   {
     LockGuard guard(pool.lock);
     // Without a slab of our own there may still be the other thread's, or a stack freed meanwhile.
-    if (c.fresh != nullptr) {
+    if (c.fresh != nullptr && !more) {
       lost = true;
     } else if (slab == nullptr) {
-      return c.warm.head != nullptr || c.cold.head != nullptr;
+      return !more && (c.warm.head != nullptr || c.cold.head != nullptr);
     } else {
       stack_slab_publish(slab);
+      slab->next_fresh = c.fresh;
       c.fresh = slab;
       c.reserved += slab->bytes;
+      c.slots += slab->count;
       ++pool.slabs;
     }
   }
@@ -212,13 +217,38 @@ std::size_t stack_alloc_batch(std::size_t bytes, Stack* out, std::size_t n) noex
       prepare(slab, slots[i]);
       out[got++] = stack_of(slab, slots[i]);
     }
-    if (now == 0 && !grow(c, kMinShift + static_cast<unsigned>(index), reserved)) break;
+    if (now == 0 && !grow(c, kMinShift + static_cast<unsigned>(index), reserved, false)) break;
   }
   return got;
 }
 
 bool stack_alloc(std::size_t bytes, Stack* out) noexcept {
   return stack_alloc_batch(bytes, out, 1) == 1;
+}
+
+bool stack_claim(std::size_t bytes, std::size_t n) noexcept {
+  const int index = stack_class_of(bytes);
+  if (index < 0) return false;
+  SizeClass& c = pool.classes[index];
+  for (;;) {
+    std::size_t reserved = 0;
+    {
+      LockGuard guard(pool.lock);
+      if (c.claimed + n <= c.slots) {
+        c.claimed += n;
+        return true;
+      }
+      reserved = c.reserved;
+    }
+    if (!grow(c, kMinShift + static_cast<unsigned>(index), reserved, true)) return false;
+  }
+}
+
+void stack_unclaim(std::size_t bytes, std::size_t n) noexcept {
+  SizeClass& c = pool.classes[stack_class_of(bytes)];
+  LockGuard guard(pool.lock);
+  GORT_CHECK(c.claimed >= n, "more stack claims given back than taken");
+  c.claimed -= n;
 }
 
 void stack_free_batch(const Stack* s, std::size_t n) noexcept {
@@ -285,8 +315,9 @@ StackStats stack_stats() noexcept {
     t.in_use_bytes += c.in_use * slot;
     t.free_warm += c.warm.count.load(os::memory_order_relaxed);
     t.free_cold += c.cold.count.load(os::memory_order_relaxed);
-    if (c.fresh != nullptr)
-      t.untouched += c.fresh->count - c.fresh->used.load(os::memory_order_relaxed);
+    for (StackSlab* f = c.fresh; f != nullptr; f = f->next_fresh) {
+      t.untouched += f->count - f->used.load(os::memory_order_relaxed);
+    }
     slot *= 2;
   }
   t.guards_cheap = pool.guards[static_cast<int>(os::Guard::cheap)].load(os::memory_order_relaxed);

@@ -77,6 +77,13 @@ bool stack_alloc(std::size_t bytes, Stack* out) noexcept;
 /// Up to n stacks of one size at out[0...]; how many there are.
 std::size_t stack_alloc_batch(std::size_t bytes, Stack* out, std::size_t n) noexcept;
 
+/// Sets address space aside for n stacks of this size, so that as many stack_allocs cannot fail later; false
+/// if there is none. A goroutine claims its stack when it is made and gets it when it first runs.
+bool stack_claim(std::size_t bytes, std::size_t n) noexcept;
+
+/// Gives n claims back.
+void stack_unclaim(std::size_t bytes, std::size_t n) noexcept;
+
 /// Gives a stack back. Nothing may run on it. A stack that is not in use is a failed CHECK.
 void stack_free(const Stack& s) noexcept;
 

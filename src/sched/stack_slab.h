@@ -28,6 +28,7 @@ struct StackSlab {
   std::size_t bytes;               ///< of the whole mapping
   std::uint32_t count;             ///< slots
   std::uint8_t shift;              ///< a slot is 1 << shift bytes
+  StackSlab* next_fresh;           ///< of the slabs with slots never used; the pool's lock guards it
   os::atomic<std::uint32_t> used;  ///< slots ever handed out: 0 .. used-1
 
   StackSlot* slots() noexcept { return reinterpret_cast<StackSlot*>(this + 1); }

@@ -15,6 +15,7 @@ constexpr int kIdleRounds = 50;                    // rounds without work before
 constexpr std::int64_t kLongCall = 10'000'000;     // a P without use for anybody stays in its call so long
 constexpr std::int64_t kDeadRecheck = 1'000'000'000;
 constexpr std::int64_t kModulesEvery = 1'000'000'000;
+constexpr std::int64_t kTrimEvery = 1'000'000'000;
 
 /// A P in a blocking call: taken when it has been there for a whole tick and somebody could use it.
 bool retake_from_call(P* p, std::int64_t now) noexcept {
@@ -89,9 +90,9 @@ void trace_if_due(SchedTrace& trace, std::int64_t now) noexcept {
 }
 
 /// Sleeps until rung, or until something that needs no ring is due.
-void deep_sleep(const SchedTrace& trace, std::int64_t now) noexcept {
-  std::int64_t limit = -1;
-  if (sched.dead_suspected.load(os::memory_order_relaxed)) limit = kDeadRecheck;
+void deep_sleep(const SchedTrace& trace, bool trim_more, std::int64_t now) noexcept {
+  std::int64_t limit = trim_more ? kTrimEvery : -1;
+  if (sched.dead_suspected.load(os::memory_order_relaxed)) limit = kDeadRecheck;  // no longer than kTrimEvery
   if (trace.every != 0) {
     const std::int64_t left = trace.last + trace.every - now;
     if (limit < 0 || left < limit) limit = left;
@@ -113,6 +114,8 @@ void sysmon_thread(void*) noexcept {
   SchedTrace trace{debug_settings.schedtrace_ns, os::nanotime()};
   std::int64_t delay = kFirstDelay;
   std::int64_t modules_when = 0;
+  std::int64_t trim_when = os::nanotime();
+  bool trim_more = false;
   int idle_rounds = 0;
   for (;;) {
     sched.sysmon_wait.store(true, os::memory_order_seq_cst);
@@ -120,7 +123,8 @@ void sysmon_thread(void*) noexcept {
     // the state.
     os::fence(os::memory_order_seq_cst);
     if (all_idle()) {
-      deep_sleep(trace, os::nanotime());
+      trim_more = stack_cache_trimmable();
+      deep_sleep(trace, trim_more, os::nanotime());
       delay = any_p_in_call() ? kFirstDelay : kWakeDelay;
       idle_rounds = 0;
     } else {
@@ -138,6 +142,10 @@ void sysmon_thread(void*) noexcept {
     }
     if (sched.dead_suspected.load(os::memory_order_relaxed)) confirm_dead();
     trace_if_due(trace, now);
+    if (now - trim_when >= kTrimEvery) {
+      trim_when = now;
+      stack_cache_trim();
+    }
     idle_rounds = retake(now) > 0 ? 0 : idle_rounds + 1;
     if (idle_rounds == 0) {
       delay = kFirstDelay;

@@ -38,13 +38,12 @@ class new_goroutine {
   new_goroutine(const new_goroutine&) = delete;
   new_goroutine& operator=(const new_goroutine&) = delete;
   ~new_goroutine();
-  /// Room for a closure on the new stack, or null if it is too large for that.
+  /// Room for a closure in the goroutine's own record, or null if it is too large for that (64 bytes).
   void* closure_space(std::size_t bytes, std::size_t align) noexcept;
   void start(void (*fn)(void*), void* arg, std::string_view name, const void* created_by, bool main) noexcept;
 
  private:
   void* g_;
-  std::uintptr_t top_ = 0;
 };
 
 /// Last thing in user context: destroys goroutine_locals.
@@ -95,9 +94,11 @@ void start_goroutine(std::string_view name, std::size_t stack, const void* creat
   }
 }
 
-/// The join word of a task: running (0), done (1), detached (2), or the address of the one waiter.
+/// What a task and its goroutine share. The word: running (0), done (1), detached (2), or the address of the
+/// one waiter. Freed by whoever of the two lets go last, through `destroy`; null on a run's frame.
 struct task_core {
   std::atomic<std::uintptr_t> word{0};
+  void (*destroy)(task_core*) noexcept = nullptr;
 };
 /// Blocks until the task's goroutine has finished.
 void task_wait(task_core* t);
@@ -145,31 +146,49 @@ struct task_state<void> : task_core {
   }
 };
 
+/// One allocation for all of a spawned goroutine: the callable and its arguments until it has run, the result
+/// after that.
+template <class T, class F, class... Args>
+struct task_frame final : task_state<T> {
+  template <class G, class... A>
+  explicit task_frame(G&& g, A&&... a) : call(std::in_place, std::forward<G>(g), std::forward<A>(a)...) {
+    this->destroy = [](task_core* t) noexcept { delete static_cast<task_frame*>(t); };
+  }
+
+  struct callable {
+    template <class G, class... A>
+    explicit callable(G&& g, A&&... a) : fn(std::forward<G>(g)), args(std::forward<A>(a)...) {}
+    T operator()() {
+      return std::apply([this](auto&... a) -> T { return std::invoke(std::move(fn), std::move(a)...); }, args);
+    }
+    F fn;
+    std::tuple<Args...> args;
+  };
+  std::optional<callable> call;
+
+  static void entry(void* p) {
+    auto* self = static_cast<task_frame*>(p);
+    try {
+      self->run(*self->call);
+    } catch (const goexit_signal&) {
+      self->error = std::make_exception_ptr(goroutine_exit_error());
+    } catch (...) {
+      self->error = std::current_exception();
+    }
+    // The callable dies before the task is done: a joiner may rely on its destructors having run.
+    self->call.reset();
+    goroutine_ends();
+    if (task_finish(self)) delete self;
+  }
+};
+
 template <class T, class F, class... Args>
 task_state<T>* start_task(std::string_view name, std::size_t stack, const void* created_by, F&& f,
                           Args&&... args) {
-  auto state = std::make_unique<task_state<T>>();
-  auto body = [s = state.get(), fn = std::decay_t<F>(std::forward<F>(f)),
-               tup = std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)]() mutable {
-    {
-      // The callable dies before the task is done: a joiner may rely on its destructors having run.
-      auto own_fn = std::move(fn);
-      auto own_args = std::move(tup);
-      auto call = [&]() -> T {
-        return std::apply(
-            [&own_fn](auto&... a) -> T { return std::invoke(std::move(own_fn), std::move(a)...); }, own_args);
-      };
-      try {
-        s->run(call);
-      } catch (const goexit_signal&) {
-        s->error = std::make_exception_ptr(goroutine_exit_error());
-      } catch (...) {
-        s->error = std::current_exception();
-      }
-    }
-    if (task_finish(s)) delete s;
-  };
-  start_goroutine(name, stack, created_by, std::move(body));
+  using frame = task_frame<T, std::decay_t<F>, std::decay_t<Args>...>;
+  auto state = std::make_unique<frame>(std::forward<F>(f), std::forward<Args>(args)...);
+  new_goroutine g(stack);
+  g.start(frame::entry, state.get(), name, created_by, false);
   return state.release();
 }
 

@@ -1,0 +1,110 @@
+#include "sched/stack_cache.h"
+
+#include <new>
+
+#include "sched/sched.h"
+#include "sched/spawn.h"
+
+namespace gort::inline v0::rt {
+
+namespace {
+
+constexpr std::uint32_t kOwn = 64;         // stacks that a P keeps for itself
+constexpr std::uint32_t kBatch = 32;       // moved between caches at once
+constexpr std::uint32_t kFresh = 8;        // taken from the pool at once: their links touch a page each
+constexpr std::uint32_t kClaims = 64;      // claimed at once
+constexpr std::uint32_t kTrimBatch = 512;  // given to the pool per look, at most
+constexpr std::uint32_t kKeep = 64;        // left in the shared cache for good
+
+}  // namespace
+
+void StackList::push(const Stack& s) noexcept {
+  auto* f = ::new (reinterpret_cast<void*>(s.hi - sizeof(FreeStack))) FreeStack{s, head_};
+  head_ = f;
+  ++size_;
+}
+
+Stack stack_take(P* p) noexcept {
+  Stack s;
+  if (p->stacks.pop(&s)) return s;
+  {
+    LockGuard guard(sched.g_free_lock);
+    while (p->stacks.size() < kBatch && sched.stacks.pop(&s)) p->stacks.push(s);
+    if (sched.stacks.size() < sched.stacks_low) sched.stacks_low = sched.stacks.size();
+  }
+  if (p->stacks.pop(&s)) return s;
+  Stack got[kFresh];
+  const std::size_t n = stack_alloc_batch(default_stack_bytes(), got, kFresh);
+  // The goroutine's claim stands for a slot, but another P's cache may sit on it.
+  if (n == 0) fatal("no goroutine stack to be had although one was claimed");
+  for (std::size_t i = 1; i < n; ++i) p->stacks.push(got[i]);
+  return got[0];
+}
+
+void stack_put(P* p, const Stack& s) noexcept {
+  if (p == nullptr) {
+    LockGuard guard(sched.g_free_lock);
+    sched.stacks.push(s);
+    return;
+  }
+  p->stacks.push(s);
+  if (p->stacks.size() <= kOwn) return;
+  LockGuard guard(sched.g_free_lock);
+  Stack t;
+  for (std::uint32_t i = 0; i < kBatch && p->stacks.pop(&t); ++i) sched.stacks.push(t);
+}
+
+bool stack_claim_one(P* p) noexcept {
+  if (p == nullptr) return stack_claim(default_stack_bytes(), 1);
+  if (p->claims == 0) {
+    if (stack_claim(default_stack_bytes(), kClaims)) {
+      p->claims = kClaims;
+    } else if (stack_claim(default_stack_bytes(), 1)) {
+      p->claims = 1;
+    } else {
+      return false;
+    }
+  }
+  --p->claims;
+  return true;
+}
+
+void stack_unclaim_one(P* p) noexcept {
+  if (p == nullptr) {
+    stack_unclaim(default_stack_bytes(), 1);
+    return;
+  }
+  if (++p->claims <= 4 * kClaims) return;
+  p->claims -= 2 * kClaims;
+  stack_unclaim(default_stack_bytes(), 2 * kClaims);
+}
+
+void stack_cache_trim() noexcept {
+  Stack batch[32];
+  std::uint32_t todo = 0;
+  {
+    LockGuard guard(sched.g_free_lock);
+    // What lay unused since the last look.
+    todo = sched.stacks_low > kKeep ? (sched.stacks_low - kKeep + 1) / 2 : 0;
+    if (todo > kTrimBatch) todo = kTrimBatch;
+  }
+  while (todo > 0) {
+    std::uint32_t n = 0;
+    {
+      LockGuard guard(sched.g_free_lock);
+      while (n < 32 && n < todo && sched.stacks.pop(&batch[n])) ++n;
+    }
+    if (n == 0) break;
+    stack_free_batch(batch, n);
+    todo -= n;
+  }
+  LockGuard guard(sched.g_free_lock);
+  sched.stacks_low = sched.stacks.size();
+}
+
+bool stack_cache_trimmable() noexcept {
+  LockGuard guard(sched.g_free_lock);
+  return sched.stacks.size() > kKeep;
+}
+
+}  // namespace gort::inline v0::rt

@@ -1,0 +1,62 @@
+// gort: default-sized stacks between two goroutines.
+//
+// A goroutine gets its stack when it first runs, not when it is made, and gives it back when it ends. So
+// goroutines that run to their end one after another all use the same stack, hot in the cache, however many
+// of them wait; the closure waits in the G (or on the heap). What must not fail later is settled earlier: `go`
+// claims a stack (stack_claim), the first dispatch takes it.
+//
+//   a P's cache          the M that has the P; no lock
+//   the shared cache     Sched::g_free_lock; batches move between the two
+//   the pool             stack.h: costs a system call per stack, so sysmon moves stacks there, bit by bit, when
+//                        the shared cache has not been drawn upon for a while
+//
+// A free stack's link lies at its own top, in the page that every use touches anyway.
+#pragma once
+
+#include <cstdint>
+
+#include "sched/stack.h"
+
+namespace gort::inline v0::rt {
+
+struct P;
+
+struct FreeStack {
+  Stack stack;
+  FreeStack* next = nullptr;
+};
+
+class StackList {
+ public:
+  void push(const Stack& s) noexcept;
+  bool pop(Stack* out) noexcept {
+    FreeStack* f = head_;
+    if (f == nullptr) return false;
+    head_ = f->next;
+    --size_;
+    *out = f->stack;
+    return true;
+  }
+  std::uint32_t size() const noexcept { return size_; }
+
+ private:
+  FreeStack* head_ = nullptr;
+  std::uint32_t size_ = 0;
+};
+
+/// A default-sized stack for a goroutine that holds a claim. From p's cache, the shared one, or the pool.
+Stack stack_take(P* p) noexcept;
+
+/// The stack of a goroutine that has ended. p may be null.
+void stack_put(P* p, const Stack& s) noexcept;
+
+/// Claims and gives back one stack for one goroutine; batches in p's account. False: no address space.
+bool stack_claim_one(P* p) noexcept;
+void stack_unclaim_one(P* p) noexcept;
+
+/// From sysmon, once a second: gives a part of what the shared cache did not need to the pool.
+void stack_cache_trim() noexcept;
+/// Whether there is something left to give.
+bool stack_cache_trimmable() noexcept;
+
+}  // namespace gort::inline v0::rt
