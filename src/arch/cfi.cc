@@ -249,7 +249,7 @@ class Machine {
   std::uintptr_t loc_ = 0;
   bool bad_ = false;
   unsigned remembered_ = 0;
-  Rules initial_;
+  Rules initial_{};
   Rules stack_[kMaxRemembered];
 };
 

@@ -43,7 +43,7 @@ struct Rules {
 /// A row, and what all rows of its function share.
 struct Frame {
   Rules rules{};
-  unsigned return_column = reg::kReturn;
+  unsigned return_column = 0;
   bool is_signal = false;  ///< the caller was interrupted here, it did not call
   const std::uint8_t* program = nullptr;
   const std::uint8_t* limit = nullptr;  ///< end of the readable tables

@@ -11,10 +11,10 @@
 //   // ... and here again once somebody calls switch_context(&task, &scheduler)
 //
 // What belongs to a context: the callee-saved registers; the floating-point environment that C and C++
-// give to a thread (rounding mode, exception masks and, as far as they live in MXCSR or FPSR, the sticky
-// exception flags). A new context inherits its maker's, as std::thread's does.
+// give to a thread (rounding mode, exception masks; on x86-64 the sticky exception flags of SSE too, as
+// they share MXCSR). A new context inherits its maker's, as std::thread's does.
 // What does not: thread-local storage, errno, the signal mask, the C++ exception state
-// (__cxa_get_globals); x87 register contents and sticky flags. The scheduler carries what must travel.
+// (__cxa_get_globals), the sticky flags of x87 and aarch64. The scheduler carries what must travel.
 //
 // Rules. A context is continued at most once per time that it was saved or made, by any thread; who
 // hands it to another thread orders the two by its own release and acquire. It may be continued only
@@ -36,8 +36,10 @@
 
 #if defined(__x86_64__)
 #include "arch/x86_64/saved_frame.h"
+#elif defined(__aarch64__)
+#include "arch/aarch64/saved_frame.h"
 #else
-#error "no context switch for this architecture yet"
+#error "gort knows x86-64 and aarch64"
 #endif
 
 namespace gort::inline v0::arch {

@@ -54,7 +54,7 @@ bool go_up(Cursor& c, const reg::Set& up, std::uintptr_t pc, bool exact) noexcep
     return ended(c, WalkEnd::lost);
   }
   c.regs = up;
-  c.regs.value[reg::kReturn] = pc;
+  c.regs.value[reg::kPc] = pc;
   c.pc = pc;
   c.exact = exact;
   return true;
@@ -79,8 +79,8 @@ bool step_fp(Cursor& c) noexcept {
   }
   reg::Set up{};
   up.value[reg::kFp] = up_fp;
-  up.value[reg::kSp] = fp + 2 * sizeof fp;
-  up.known = std::uint64_t{1} << reg::kFp | std::uint64_t{1} << reg::kSp;
+  up.value[reg::kSp] = fp + 2 * sizeof fp;  // or a little higher
+  up.known = std::uint64_t{1} << reg::kFp | std::uint64_t{reg::kFpGivesSp} << reg::kSp;
   return go_up(c, up, reg::strip_return(pc, true), false);
 }
 
@@ -118,16 +118,26 @@ bool apply(const cfi::Frame& f, const cfi::Rule& rule, unsigned n, std::uintptr_
   return true;
 }
 
+bool find_cfa(const cfi::Frame& f, const Cursor& c, std::uintptr_t* cfa) noexcept {
+  const cfi::Rules& rules = f.rules;
+  if (rules.cfa_by_expression) return cfi::evaluate(f, rules.cfa_offset, c, nullptr, cfa);
+  if (c.regs.known >> rules.cfa_reg & 1) {
+    *cfa = c.regs.value[rules.cfa_reg] + static_cast<std::uintptr_t>(rules.cfa_offset);
+    return true;
+  }
+  // Came here by a frame pointer, which did not tell sp. But it tells where this frame saved its
+  // caller's, and the rules say where that is from the CFA.
+  const cfi::Rule& saved_fp = rules.regs[reg::kFp];
+  if (!(c.regs.known >> reg::kFp & 1) || saved_fp.how != cfi::How::at_offset) return false;
+  *cfa = c.fp() - static_cast<std::uintptr_t>(std::intptr_t{saved_fp.value});
+  return true;
+}
+
 bool step_cfi(Cursor& c, const cfi::Frame& f) noexcept {
   const cfi::Rules& rules = f.rules;
   if (rules.regs[f.return_column].how == cfi::How::undefined) return ended(c, WalkEnd::bottom);
   std::uintptr_t cfa;
-  if (rules.cfa_by_expression) {
-    if (!cfi::evaluate(f, rules.cfa_offset, c, nullptr, &cfa)) return ended(c, WalkEnd::lost);
-  } else {
-    if (!(c.regs.known >> rules.cfa_reg & 1)) return ended(c, WalkEnd::lost);
-    cfa = c.regs.value[rules.cfa_reg] + static_cast<std::uintptr_t>(rules.cfa_offset);
-  }
+  if (!find_cfa(f, c, &cfa)) return ended(c, WalkEnd::lost);
   reg::Set up{};
   for (unsigned n = 0; n < reg::kCount; ++n) {
     if (!apply(f, rules.regs[n], n, cfa, c, &up)) return ended(c, WalkEnd::lost);
@@ -141,8 +151,8 @@ bool step_cfi(Cursor& c, const cfi::Frame& f) noexcept {
   return go_up(c, up, pc, f.is_signal);
 }
 
-/// An interrupted frame in no code that we know: mostly a call through a null or wild pointer, which has
-/// pushed nothing but its return address.
+/// An interrupted frame without rules: a call through a null or wild pointer, or a linker's stub. Mostly it
+/// has not touched the stack, and all there is of it is its return address.
 bool step_wild(Cursor& c) noexcept {
   reg::Set up = c.regs;
   std::uintptr_t pc;
@@ -171,7 +181,7 @@ Cursor cursor_from_context(const Context& context) noexcept {
   }
   c.regs.value[reg::kSp] = reinterpret_cast<std::uintptr_t>(sp + saved_frame::kSize);
   c.regs.known |= std::uint64_t{1} << reg::kSp;
-  c.pc = c.regs.value[reg::kReturn];
+  c.pc = c.regs.value[reg::kPc];
   return c;
 }
 
@@ -189,9 +199,9 @@ bool step(Cursor& c) noexcept {
   const Module* m = find_module(c.pc);
   if (m && m->text_hi - c.pc >= reg::kTrampolineBytes && reg::is_signal_trampoline(c.pc)) return step_signal(c);
   if (!m || at < m->text_lo) m = find_module(at);  // a call may be a module's last instruction
-  if (!m) return c.exact ? step_wild(c) : step_fp(c);
   cfi::Frame f;
-  return cfi::find_rules(*m, at, &f) ? step_cfi(c, f) : step_fp(c);
+  if (m && cfi::find_rules(*m, at, &f)) return step_cfi(c, f);
+  return c.exact ? step_wild(c) : step_fp(c);
 }
 
 std::size_t collect(Cursor c, std::uintptr_t* pcs, std::size_t max) noexcept {

@@ -32,6 +32,8 @@
 
 #if defined(__x86_64__)
 #include "arch/x86_64/registers.h"
+#elif defined(__aarch64__)
+#include "arch/aarch64/registers.h"
 #endif
 
 namespace gort::inline v0::arch {
@@ -79,7 +81,7 @@ struct Cursor {
 [[gnu::always_inline]] inline Cursor cursor_here() noexcept {
   Cursor c;
   reg::capture(&c.regs);
-  c.pc = c.regs.value[reg::kReturn];
+  c.pc = c.regs.value[reg::kPc];
   c.exact = true;
   return c;
 }

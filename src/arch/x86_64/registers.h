@@ -15,7 +15,10 @@ namespace gort::inline v0::arch::reg {
 inline constexpr unsigned kCount = 17;
 inline constexpr unsigned kFp = 6;
 inline constexpr unsigned kSp = 7;
-inline constexpr unsigned kReturn = 16;
+inline constexpr unsigned kPc = 16;
+
+/// The saved frame pointer and the return address are a frame's highest words.
+inline constexpr bool kFpGivesSp = true;
 
 /// What a register set tells, and of which registers.
 struct Set {
@@ -45,7 +48,7 @@ inline std::uintptr_t from_ucontext(const void* uc, Set* out) noexcept {
   std::memcpy(&regs, static_cast<const char*>(uc) + offsetof(ucontext_t, uc_mcontext), sizeof regs);
   for (unsigned i = 0; i < kCount; ++i) out->value[i] = static_cast<std::uintptr_t>(regs[kOrder[i]]);
   out->known = (1u << kCount) - 1;
-  return out->value[kReturn];
+  return out->value[kPc];
 }
 
 /// Whether pc, of which 9 bytes are readable, is libc's return from a signal handler:
