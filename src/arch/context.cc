@@ -2,7 +2,8 @@
 
 #include <cstring>
 
-extern "C" [[gnu::visibility("hidden")]] const char gort_v0_context_start[];  // code, in <cpu>/switch.S
+// Code, in <cpu>/switch.S.
+extern "C" [[gnu::visibility("hidden")]] const char gort_v0_context_start[];
 
 namespace gort::inline v0::arch {
 namespace {

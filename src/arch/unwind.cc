@@ -37,8 +37,9 @@ bool ended(Cursor& c, WalkEnd how) noexcept {
   return false;
 }
 
-/// Makes `up` the cursor's frame if its stack pointer can be that of c's caller: above c's on the same
-/// stack (or equal, for an interrupted function without a frame), or on another of the allowed stacks.
+/// Makes `up` the cursor's frame if its stack pointer can be that of c's caller: above c's on the
+/// same stack (or equal, for an interrupted function without a frame), or on another of the allowed
+/// stacks.
 bool go_up(Cursor& c, const reg::Set& up, std::uintptr_t pc, bool exact) noexcept {
   if (pc == 0) return ended(c, WalkEnd::bottom);
   const std::uintptr_t from = c.sp(), to = up.value[reg::kSp];
@@ -73,8 +74,8 @@ bool step_signal(Cursor& c) noexcept {
 bool step_fp(Cursor& c) noexcept {
   const std::uintptr_t fp = c.fp();
   std::uintptr_t up_fp, pc;
-  if (c.range_count == 0 || !(c.regs.known >> reg::kFp & 1) || fp < c.sp() || !cfi::read_word(c, fp, &up_fp) ||
-      !cfi::read_word(c, fp + sizeof fp, &pc)) {
+  if (c.range_count == 0 || !(c.regs.known >> reg::kFp & 1) || fp < c.sp() ||
+      !cfi::read_word(c, fp, &up_fp) || !cfi::read_word(c, fp + sizeof fp, &pc)) {
     return ended(c, WalkEnd::lost);
   }
   reg::Set up{};
@@ -85,8 +86,8 @@ bool step_fp(Cursor& c) noexcept {
 }
 
 /// One register of the caller. False if the rule cannot be followed.
-bool apply(const cfi::Frame& f, const cfi::Rule& rule, unsigned n, std::uintptr_t cfa, const Cursor& c,
-           reg::Set* up) noexcept {
+bool apply(const cfi::Frame& f, const cfi::Rule& rule, unsigned n, std::uintptr_t cfa,
+           const Cursor& c, reg::Set* up) noexcept {
   std::uintptr_t v = 0;
   bool known = true;
   switch (rule.how) {
@@ -97,9 +98,12 @@ bool apply(const cfi::Frame& f, const cfi::Rule& rule, unsigned n, std::uintptr_
       break;
     case cfi::How::undefined: known = false; break;
     case cfi::How::at_offset:
-      if (!cfi::read_word(c, cfa + static_cast<std::uintptr_t>(std::intptr_t{rule.value}), &v)) return false;
+      if (!cfi::read_word(c, cfa + static_cast<std::uintptr_t>(std::intptr_t{rule.value}), &v))
+        return false;
       break;
-    case cfi::How::is_offset: v = cfa + static_cast<std::uintptr_t>(std::intptr_t{rule.value}); break;
+    case cfi::How::is_offset:
+      v = cfa + static_cast<std::uintptr_t>(std::intptr_t{rule.value});
+      break;
     case cfi::How::in_register: {
       const auto from = static_cast<unsigned>(rule.value);
       if (from >= reg::kCount) return false;
@@ -151,8 +155,8 @@ bool step_cfi(Cursor& c, const cfi::Frame& f) noexcept {
   return go_up(c, up, pc, f.is_signal);
 }
 
-/// An interrupted frame without rules: a call through a null or wild pointer, or a linker's stub. Mostly it
-/// has not touched the stack, and all there is of it is its return address.
+/// An interrupted frame without rules: a call through a null or wild pointer, or a linker's stub.
+/// Mostly it has not touched the stack, and all there is of it is its return address.
 bool step_wild(Cursor& c) noexcept {
   reg::Set up = c.regs;
   std::uintptr_t pc;
@@ -197,7 +201,8 @@ bool step(Cursor& c) noexcept {
   const std::uintptr_t at = c.exact ? c.pc : c.pc - 1;
   // The trampoline is "returned to" at its first instruction, so it is looked for at pc itself.
   const Module* m = find_module(c.pc);
-  if (m && m->text_hi - c.pc >= reg::kTrampolineBytes && reg::is_signal_trampoline(c.pc)) return step_signal(c);
+  if (m && m->text_hi - c.pc >= reg::kTrampolineBytes && reg::is_signal_trampoline(c.pc))
+    return step_signal(c);
   if (!m || at < m->text_lo) m = find_module(at);  // a call may be a module's last instruction
   cfi::Frame f;
   if (m && cfi::find_rules(*m, at, &f)) return step_cfi(c, f);

@@ -1,5 +1,6 @@
-// What src/arch promises, checked on aarch64 without any library but libc's and libstdc++'s, so that a
-// cross compiler and qemu are enough (aarch64_qemu.sh). Prints the failures and returns their number.
+// What src/arch promises, checked on aarch64 without any library but libc's and libstdc++'s, so
+// that a cross compiler and qemu are enough (aarch64_qemu.sh). Prints the failures and returns
+// their number.
 #include <alloca.h>
 #include <pthread.h>
 #include <sys/mman.h>
@@ -41,7 +42,8 @@ namespace arch = gort::arch;
 using Pcs = std::vector<std::uintptr_t>;
 
 int failures;
-#define CHECK(x) ((x) ? void() : (std::printf("%s:%d: failed: %s\n", __FILE__, __LINE__, #x), void(++failures)))
+#define CHECK(x) \
+  ((x) ? void() : (std::printf("%s:%d: failed: %s\n", __FILE__, __LINE__, #x), void(++failures)))
 
 constexpr std::size_t kStack = 256 * 1024;
 alignas(16) char task_stack[kStack];
@@ -63,7 +65,8 @@ arch::StackRange thread_range() {
 arch::StackRange thread_stack;
 
 void allow_all(arch::Cursor& c) {
-  for (const auto& r : {thread_stack, range_of(task_stack), range_of(system_stack)}) CHECK(c.allow(r.lo, r.hi));
+  for (const auto& r : {thread_stack, range_of(task_stack), range_of(system_stack)})
+    CHECK(c.allow(r.lo, r.hi));
 }
 
 bool in_first(std::uintptr_t pc) {
@@ -99,7 +102,8 @@ int walks;
   allow_all(c);
   const Pcs ours = walk(c);
   CHECK(c.end == arch::WalkEnd::bottom);
-  CHECK(same_from(ours, libgcc_walk(), reinterpret_cast<std::uintptr_t>(__builtin_return_address(0))));
+  CHECK(same_from(ours, libgcc_walk(),
+                  reinterpret_cast<std::uintptr_t>(__builtin_return_address(0))));
   ++walks;
 }
 
@@ -150,7 +154,8 @@ struct Kept {
   std::uint64_t before[18], after[18];
 };
 
-[[gnu::noinline]] void switch_with_known_registers(Kept* k, arch::Context* from, arch::Context* to) {
+[[gnu::noinline]] void switch_with_known_registers(Kept* k, arch::Context* from,
+                                                   arch::Context* to) {
   register arch::Context* x0 asm("x0") = from;
   register arch::Context* x1 asm("x1") = to;
   register Kept* x2 asm("x2") = k;
@@ -179,9 +184,9 @@ struct Kept {
       "stp d14, d15, [x2, #272]"
       : "+r"(x0), "+r"(x1), "+r"(x2), "+r"(x3)
       :
-      : "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14", "x15", "x16", "x17", "x19", "x20",
-        "x21", "x22", "x23", "x24", "x25", "x26", "x27", "x28", "x30", "d8", "d9", "d10", "d11", "d12", "d13", "d14",
-        "d15", "memory", "cc");
+      : "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14", "x15", "x16", "x17",
+        "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26", "x27", "x28", "x30", "d8", "d9",
+        "d10", "d11", "d12", "d13", "d14", "d15", "memory", "cc");
 }
 
 void kept_registers() {
@@ -309,7 +314,8 @@ void on_timer(int, siginfo_t*, void* uc) {
   }, nullptr);
   while (n > 0 && theirs[n - 1] == 0) --n;
   const std::uintptr_t* t = std::find(theirs, theirs + n, pc);
-  // Linkers write no tables for their stubs here: libgcc's walk is over in one, ours goes on by x30.
+  // Linkers write no tables for their stubs here: libgcc's walk is over in one, ours goes on by
+  // x30.
   const bool in_stub = theirs + n - t == 1;
   bool same = true;
   do same = same && (t < theirs + n ? *t++ == c.pc : in_stub);
@@ -349,8 +355,8 @@ void random_interrupts() {
     });
   }
   timer_delete(timer);
-  std::printf("%d random interrupts: %d walks differ from libgcc's, %d did not reach the bottom\n", samples + 0,
-              different, not_bottom);
+  std::printf("%d random interrupts: %d walks differ from libgcc's, %d did not reach the bottom\n",
+              samples + 0, different, not_bottom);
   CHECK(different == 0);
   CHECK(not_bottom == 0);
 }

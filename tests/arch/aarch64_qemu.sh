@@ -1,6 +1,6 @@
 #!/bin/sh
-# Cross-compiles src/arch for aarch64 and runs tests/arch/aarch64_check.cc under qemu's user emulation,
-# at three optimization levels, with and without branch protection.
+# Cross-compiles src/arch for aarch64 and runs tests/arch/aarch64_check.cc under qemu's user
+# emulation, at three optimization levels, with and without branch protection and frame pointers.
 # Exit code 77 means skipped: a tool is missing, and it is named.
 set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -31,6 +31,7 @@ for flags in "-O0" "-O2 -mbranch-protection=standard" "-O2 -fomit-frame-pointer"
     objects="$objects $object"
   done
   # shellcheck disable=SC2086
-  "$cxx" $common $flags -DGORT_CHECK_OWN_MEMORY "$root/tests/arch/aarch64_check.cc" $objects -o "$out/check"
+  "$cxx" $common $flags -DGORT_CHECK_OWN_MEMORY "$root/tests/arch/aarch64_check.cc" $objects \
+    -o "$out/check"
   timeout 120 "$qemu" -L "$sysroot" "$out/check"
 done

@@ -1,5 +1,5 @@
-// gort: the registers of a walk, aarch64, numbered as in .eh_frame: x0 ... x30, sp as 31. The pc has a
-// place of its own, 32: an interrupted function has both a pc and a return address in x30.
+// gort: the registers of a walk, aarch64, numbered as in .eh_frame: x0 ... x30, sp as 31. The pc
+// has a place of its own, 32: an interrupted function has both a pc and a return address in x30.
 // Vector registers are not followed: no frame address depends on them.
 #pragma once
 
@@ -56,7 +56,8 @@ inline std::uintptr_t from_ucontext(const void* uc, Set* out) noexcept {
 }
 
 /// Whether pc, of which 8 bytes are readable, is the vdso's return from a signal handler:
-/// mov x8, #139; svc #0. Then sp + kTrampolineUcontext is the address of the ucontext, after the siginfo.
+/// mov x8, #139; svc #0. Then sp + kTrampolineUcontext is the address of the ucontext, after the
+/// siginfo.
 inline constexpr std::size_t kTrampolineBytes = 8;
 inline constexpr std::size_t kTrampolineUcontext = 128;
 inline bool is_signal_trampoline(std::uintptr_t pc) noexcept {

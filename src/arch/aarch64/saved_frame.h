@@ -31,8 +31,10 @@ constexpr std::size_t x(unsigned n) { return kX19 + 8 * (n - 19); }
 /// Bytes of a new context: the frame, and two null words above it.
 inline constexpr std::size_t kMadeBytes = kSize + 16;
 
-static_assert(kReturn == kX29 + 8, "a walker by frame pointers finds {x29, return address} as a pair");
+static_assert(kReturn == kX29 + 8,
+              "a walker by frame pointers finds {x29, return address} as a pair");
 static_assert(x(28) + 8 == kD8 && kD8 + 8 * 8 == kFpcr);
-static_assert(kSize % 16 == 0 && kMadeBytes % 16 == 0, "the processor itself wants sp 16-byte aligned");
+static_assert(kSize % 16 == 0 && kMadeBytes % 16 == 0,
+              "the processor itself wants sp 16-byte aligned");
 
 }  // namespace gort::inline v0::arch::saved_frame

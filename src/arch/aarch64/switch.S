@@ -1,13 +1,13 @@
-// gort: the context switch, aarch64 (AAPCS64). The layout is that of saved_frame.h; x86_64/switch.S says
-// how such a switch stays walkable at every instruction.
+// gort: the context switch, aarch64 (AAPCS64). The layout is that of saved_frame.h; x86_64/switch.S
+// says how such a switch stays walkable at every instruction.
 //
 // It leaves by `ret`, though processors mispredict that after a stack switch: under branch target
-// identification a `br` may go only to a landing pad, and return addresses have none. FPCR is loaded
-// only if it differs, since writing it drains the pipeline.
+// identification a `br` may go only to a landing pad, and return addresses have none. FPCR is
+// loaded only if it differs, since writing it drains the pipeline.
 //
-// Landing pads: entries begin with `bti c`; everything else is reached by `ret`. So the BTI note below is
-// true. Pointer authentication is not claimed: return addresses are kept unsigned here (signed ones in
-// callers' frames are theirs, and nothing here touches them).
+// Landing pads: entries begin with `bti c`; everything else is reached by `ret`. So the BTI note
+// below is true. Pointer authentication is not claimed: return addresses are kept unsigned here
+// (signed ones in callers' frames are theirs, and nothing here touches them).
 
         .set    F_X29,      0
         .set    F_X19,     16
@@ -31,7 +31,7 @@
 
         .text
 
-// void gort_v0_switch(Context* from /* x0 */, const Context* to /* x1 */)
+// void gort_v0_switch(Context* from, const Context* to)   x0, x1
         .globl  gort_v0_switch
         .hidden gort_v0_switch
         .type   gort_v0_switch, %function
@@ -86,8 +86,8 @@ gort_v0_switch:
         .cfi_endproc
         .size   gort_v0_switch, . - gort_v0_switch
 
-// The first frame of every made context: x19 = entry, x20 = arg, x29 = 0. The label that a context goes
-// on at stands one instruction behind the beginning: walkers look before a return address.
+// The first frame of every made context: x19 = entry, x20 = arg, x29 = 0. The label that a context
+// goes on at stands one instruction behind the beginning: walkers look before a return address.
         .globl  gort_v0_context_first
         .hidden gort_v0_context_first
         .globl  gort_v0_context_start
@@ -105,7 +105,7 @@ gort_v0_context_start:
         .cfi_endproc
         .size   gort_v0_context_first, . - gort_v0_context_first
 
-// void gort_v0_call_on_stack(void* stack_hi /* x0 */, void (*fn)(void*) /* x1 */, void* arg /* x2 */)
+// void gort_v0_call_on_stack(void* stack_hi, void (*fn)(void*), void* arg)   x0, x1, x2
         .globl  gort_v0_call_on_stack
         .hidden gort_v0_call_on_stack
         .type   gort_v0_call_on_stack, %function
