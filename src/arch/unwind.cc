@@ -149,6 +149,12 @@ bool step_cfi(Cursor& c, const cfi::Frame& f) noexcept {
   if (!(up.known >> f.return_column & 1)) return ended(c, WalkEnd::lost);
   if (rules.regs[reg::kSp].how == cfi::How::unspecified) {
     up.value[reg::kSp] = cfa;
+    // A return address at or above the "CFA" belongs to this frame all the same: glibc's lazy
+    // binding on aarch64 forgets the two words that the linker's stub has pushed.
+    const cfi::Rule& ra = rules.regs[f.return_column];
+    if (ra.how == cfi::How::at_offset && ra.value >= 0) {
+      up.value[reg::kSp] += static_cast<std::uintptr_t>(ra.value) + sizeof cfa;
+    }
     up.known |= std::uint64_t{1} << reg::kSp;
   }
   const std::uintptr_t pc = reg::strip_return(up.value[f.return_column], rules.return_is_signed);

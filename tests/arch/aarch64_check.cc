@@ -297,7 +297,7 @@ void random_trees() {
 }
 
 constexpr int kSamples = 1000;
-volatile int samples;
+volatile int samples, in_loader;
 int different, not_bottom;
 
 /// libgcc walks through the signal frame, we start from the interrupted registers.
@@ -308,6 +308,16 @@ void on_timer(int, siginfo_t*, void* uc) {
   allow_all(c);
   const std::uintptr_t pc = c.pc;
   n = 0;
+  const auto* m = arch::find_module(pc);
+  if (m && std::strstr(m->path, "ld-linux")) {
+    // glibc's table for lazy binding is wrong by two words: libgcc's walk goes astray there and can
+    // fault. Ours has to arrive.
+    while (arch::step(c)) ++n;
+    if (c.end != arch::WalkEnd::bottom || n < 3) ++not_bottom;
+    samples = samples + 1;
+    in_loader = in_loader + 1;
+    return;
+  }
   _Unwind_Backtrace([](_Unwind_Context* u, void*) {
     if (n < 300) theirs[n++] = _Unwind_GetIP(u);
     return _URC_NO_REASON;
@@ -355,8 +365,9 @@ void random_interrupts() {
     });
   }
   timer_delete(timer);
-  std::printf("%d random interrupts: %d walks differ from libgcc's, %d did not reach the bottom\n",
-              samples + 0, different, not_bottom);
+  std::printf("%d random interrupts, %d in the loader: ", samples + 0, in_loader + 0);
+  std::printf("%d walks differ from libgcc's, %d did not reach the bottom\n", different,
+              not_bottom);
   CHECK(different == 0);
   CHECK(not_bottom == 0);
 }
