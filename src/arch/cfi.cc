@@ -10,7 +10,9 @@ namespace {
 
 using dwarf::Reader;
 
-const std::uint8_t* at(std::uintptr_t a) noexcept { return reinterpret_cast<const std::uint8_t*>(a); }
+const std::uint8_t* at(std::uintptr_t a) noexcept {
+  return reinterpret_cast<const std::uint8_t*>(a);
+}
 
 /// One entry's body, its length field read.
 struct Entry {
@@ -91,7 +93,8 @@ bool read_common(const Module& m, std::uintptr_t addr, Common* out) noexcept {
 /// Runs a rule program.
 class Machine {
  public:
-  Machine(Frame* f, const Common& common, std::uintptr_t pc) noexcept : f_(f), common_(common), pc_(pc) {}
+  Machine(Frame* f, const Common& common, std::uintptr_t pc) noexcept
+      : f_(f), common_(common), pc_(pc) {}
 
   /// The common part, before the first row.
   bool run_common() noexcept {
@@ -143,7 +146,8 @@ class Machine {
 
   /// Registers that we do not follow (vector ones) are parsed and dropped.
   void set(std::uint64_t reg, How how, std::int64_t value) noexcept {
-    if (value > std::numeric_limits<std::int32_t>::max() || value < std::numeric_limits<std::int32_t>::min()) {
+    if (value > std::numeric_limits<std::int32_t>::max() ||
+        value < std::numeric_limits<std::int32_t>::min()) {
       bad_ = true;
       return;
     }
@@ -216,13 +220,17 @@ class Machine {
       case kAdvance4: advance(r.get<std::uint32_t>()); break;
       case kOffsetExtended: n = r.uleb(), set(n, How::at_offset, scaled(r.uleb())); break;
       case kOffsetExtendedSf: n = r.uleb(), set(n, How::at_offset, scaled_signed(r.sleb())); break;
-      case kGnuNegativeOffsetExtended: n = r.uleb(), set(n, How::at_offset, -scaled(r.uleb())); break;
+      case kGnuNegativeOffsetExtended:
+        n = r.uleb(), set(n, How::at_offset, -scaled(r.uleb()));
+        break;
       case kValOffset: n = r.uleb(), set(n, How::is_offset, scaled(r.uleb())); break;
       case kValOffsetSf: n = r.uleb(), set(n, How::is_offset, scaled_signed(r.sleb())); break;
       case kRestoreExtended: restore(r.uleb()); break;
       case kUndefined: set(r.uleb(), How::undefined, 0); break;
       case kSameValue: set(r.uleb(), How::same, 0); break;
-      case kRegister: n = r.uleb(), set(n, How::in_register, static_cast<std::int64_t>(r.uleb())); break;
+      case kRegister:
+        n = r.uleb(), set(n, How::in_register, static_cast<std::int64_t>(r.uleb()));
+        break;
       case kRememberState: remember(); break;
       case kRestoreState: recall(); break;
       case kDefCfa: n = r.uleb(), cfa(n, static_cast<std::int64_t>(r.uleb())); break;
@@ -249,7 +257,7 @@ class Machine {
   std::uintptr_t loc_ = 0;
   bool bad_ = false;
   unsigned remembered_ = 0;
-  Rules initial_;
+  Rules initial_{};
   Rules stack_[kMaxRemembered];
 };
 
@@ -282,7 +290,8 @@ bool find_rules(const Module& m, std::uintptr_t pc, Frame* out) noexcept {
   const std::uintptr_t begin = r.encoded(common.pointer_how, 0);
   const std::uintptr_t size = r.encoded(common.pointer_how & dwarf::kFormMask, 0);
   if (common.has_augmentation) r.skip(r.uleb());
-  if (r.bad || pc < begin || pc - begin >= size || common.return_column >= reg::kCount) return false;
+  if (r.bad || pc < begin || pc - begin >= size || common.return_column >= reg::kCount)
+    return false;
 
   out->return_column = common.return_column;
   out->is_signal = common.is_signal;

@@ -1,10 +1,11 @@
-// gort: call frame information: the rules by which one instruction's frame finds its caller's registers.
-// Internal to src/arch.
+// gort: call frame information: the rules by which one instruction's frame finds its caller's
+// registers. Internal to src/arch.
 //
-// .eh_frame holds an entry (FDE) for each function: a small program that builds, row by row, a table from
-// code addresses to rules. A rule says where the caller's value of a register is: at an offset from the
-// CFA (the canonical frame address: the caller's stack pointer), in another register, at or equal to the
-// value of an expression, unchanged, or lost. find_rules() runs the program up to one address.
+// .eh_frame holds an entry (FDE) for each function: a small program that builds, row by row, a
+// table from code addresses to rules. A rule says where the caller's value of a register is: at an
+// offset from the CFA (the canonical frame address: the caller's stack pointer), in another
+// register, at or equal to the value of an expression, unchanged, or lost. find_rules() runs the
+// program up to one address.
 #pragma once
 
 #include <cstdint>
@@ -43,7 +44,7 @@ struct Rules {
 /// A row, and what all rows of its function share.
 struct Frame {
   Rules rules{};
-  unsigned return_column = reg::kReturn;
+  unsigned return_column = 0;
   bool is_signal = false;  ///< the caller was interrupted here, it did not call
   const std::uint8_t* program = nullptr;
   const std::uint8_t* limit = nullptr;  ///< end of the readable tables
@@ -52,8 +53,8 @@ struct Frame {
 /// The rules for the instruction at pc. False if there are none, or none that we understand.
 bool find_rules(const Module& m, std::uintptr_t pc, Frame* out) noexcept;
 
-/// Evaluates a frame's expression over the cursor's registers; `start` goes on the expression's stack
-/// first if it has one. Reads memory through read_word only.
+/// Evaluates a frame's expression over the cursor's registers; `start` goes on the expression's
+/// stack first if it has one. Reads memory through read_word only.
 bool evaluate(const Frame& f, std::int64_t expression, const Cursor& c, const std::uintptr_t* start,
               std::uintptr_t* out) noexcept;
 

@@ -1,5 +1,5 @@
-// DWARF expressions, as far as unwind tables use them: procedure linkage tables (the CFA depends on pc),
-// realigned stacks, signal trampolines.
+// DWARF expressions, as far as unwind tables use them: procedure linkage tables (the CFA depends on
+// pc), realigned stacks, signal trampolines.
 #include "arch/cfi.h"
 #include "arch/dwarf_reader.h"
 

@@ -2,7 +2,8 @@
 
 #include <cstring>
 
-extern "C" [[gnu::visibility("hidden")]] const char gort_v0_context_start[];  // code, in <cpu>/switch.S
+// Code, in <cpu>/switch.S.
+extern "C" [[gnu::visibility("hidden")]] const char gort_v0_context_start[];
 
 namespace gort::inline v0::arch {
 namespace {
@@ -24,6 +25,12 @@ void make_context(Context* c, void* stack_hi, void (*entry)(void* arg), void* ar
   asm volatile("fnstcw %0" : "=m"(*reinterpret_cast<std::uint16_t*>(sp + f::kX87Cw)));
   put(sp, f::kR12, reinterpret_cast<const void*>(entry));
   put(sp, f::kR13, arg);
+#elif defined(__aarch64__)
+  std::uint64_t fpcr;
+  asm volatile("mrs %0, fpcr" : "=r"(fpcr));
+  std::memcpy(sp + f::kFpcr, &fpcr, sizeof fpcr);
+  put(sp, f::kX19, reinterpret_cast<const void*>(entry));
+  put(sp, f::kX20, arg);
 #endif
   put(sp, f::kReturn, gort_v0_context_start);
   c->sp = sp;

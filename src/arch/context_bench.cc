@@ -1,6 +1,6 @@
-// The raw switch beside Boost.Context's: two contexts that only switch to each other. One iteration is a
-// round trip, two switches; the counter `ns/switch` is half of it. Read the ratio of the two rows, from
-// one run: bench/README says how.
+// The raw switch beside Boost.Context's: two contexts that only switch to each other. One iteration
+// is a round trip, two switches; the counter `ns/switch` is half of it. Read the ratio of the two
+// rows, from one run.
 #include <benchmark/benchmark.h>
 #include <boost/context/detail/fcontext.hpp>
 
@@ -17,8 +17,9 @@ namespace bc = boost::context::detail;
 alignas(16) std::array<char, 64 * 1024> stack;
 
 void per_switch(benchmark::State& state) {
-  state.counters["ns/switch"] = benchmark::Counter(
-      static_cast<double>(state.iterations()) * 2 / 1e9, benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
+  state.counters["ns/switch"] =
+      benchmark::Counter(static_cast<double>(state.iterations()) * 2 / 1e9,
+                         benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
 }
 
 struct Pair {
@@ -37,6 +38,25 @@ void gort_switch(benchmark::State& state) {
   per_switch(state);
 }
 BENCHMARK(gort_switch);
+
+// The same from one call site, as a scheduler switches: then the `ret` that the switch ends with is predicted.
+[[gnu::noinline]] void switch_here(arch::Context* from, const arch::Context* to) {
+  arch::switch_context(from, to);
+  asm volatile("");  // no tail call
+}
+
+void echo_here(void* arg) {
+  auto* p = static_cast<Pair*>(arg);
+  for (;;) switch_here(&p->other, &p->main);
+}
+
+void gort_switch_one_site(benchmark::State& state) {
+  Pair p;
+  arch::make_context(&p.other, stack.data() + stack.size(), echo_here, &p);
+  for (auto _ : state) switch_here(&p.main, &p.other);
+  per_switch(state);
+}
+BENCHMARK(gort_switch_one_site);
 
 // The other side runs with another rounding mode: every switch loads MXCSR.
 void gort_switch_other_rounding(benchmark::State& state) {
@@ -62,7 +82,8 @@ void boost_echo(bc::transfer_t t) {
 }
 
 void boost_fcontext(benchmark::State& state) {
-  bc::transfer_t t{bc::make_fcontext(stack.data() + stack.size(), stack.size(), boost_echo), nullptr};
+  bc::transfer_t t{bc::make_fcontext(stack.data() + stack.size(), stack.size(), boost_echo),
+                   nullptr};
   for (auto _ : state) t = bc::jump_fcontext(t.fctx, nullptr);
   per_switch(state);
 }

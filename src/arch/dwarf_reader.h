@@ -1,7 +1,8 @@
 // gort: bounded reading of DWARF's encodings. Internal to src/arch.
 //
-// A Reader stands in [p, end) of a module's unwind tables. Reading past the end gives zeros and sets
-// `bad`, which callers look at once, when they are done: tables are trusted to be mapped, not to be right.
+// A Reader stands in [p, end) of a module's unwind tables. Reading past the end gives zeros and
+// sets `bad`, which callers look at once, when they are done: tables are trusted to be mapped, not
+// to be right.
 #pragma once
 
 #include <cstdint>
@@ -78,8 +79,8 @@ struct Reader {
     }
   }
 
-  /// A DW_EH_PE pointer. `data` is the base of data-relative ones. Indirect ones are not followed: they
-  /// only name personality routines here, which nobody calls.
+  /// A DW_EH_PE pointer. `data` is the base of data-relative ones. Indirect ones are not followed:
+  /// they only name personality routines here, which nobody calls.
   std::uintptr_t encoded(std::uint8_t how, std::uintptr_t data) noexcept {
     if (how == kOmitted) return 0;
     const auto here = reinterpret_cast<std::uintptr_t>(p);

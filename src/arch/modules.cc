@@ -36,17 +36,20 @@ const ElfW(Phdr) * load_segment_of(const dl_phdr_info* info, std::uintptr_t addr
   for (int i = 0; i < info->dlpi_phnum; ++i) {
     const auto& ph = info->dlpi_phdr[i];
     const std::uintptr_t lo = info->dlpi_addr + ph.p_vaddr;
-    if (ph.p_type == PT_LOAD && (ph.p_flags & PF_R) && addr >= lo && addr < lo + ph.p_filesz) return &ph;
+    if (ph.p_type == PT_LOAD && (ph.p_flags & PF_R) && addr >= lo && addr < lo + ph.p_filesz)
+      return &ph;
   }
   return nullptr;
 }
 
-/// Finds the search table in .eh_frame_hdr. Linkers write one form only: 32-bit offsets from the header.
+/// Finds the search table in .eh_frame_hdr. Linkers write one form only: 32-bit offsets from the
+/// header.
 void read_hdr(Module* m, const dl_phdr_info* info, std::uintptr_t hdr) noexcept {
   const auto* seg = load_segment_of(info, hdr);
   if (!seg) return;
   const std::uintptr_t end = info->dlpi_addr + seg->p_vaddr + seg->p_filesz;
-  dwarf::Reader r{reinterpret_cast<const std::uint8_t*>(hdr), reinterpret_cast<const std::uint8_t*>(end)};
+  dwarf::Reader r{reinterpret_cast<const std::uint8_t*>(hdr),
+                  reinterpret_cast<const std::uint8_t*>(end)};
   const auto version = r.get<std::uint8_t>();
   const auto frame_how = r.get<std::uint8_t>();
   const auto count_how = r.get<std::uint8_t>();
@@ -83,7 +86,8 @@ void read_build_id(Module* m, const dl_phdr_info* info, const ElfW(Phdr) & ph) n
       return;
     }
     const auto aligned = (note.n_descsz + 3u) & ~std::uint64_t{3};
-    if (aligned != note.n_descsz && static_cast<std::uint64_t>(r.end - r.p) >= aligned - note.n_descsz) {
+    if (aligned != note.n_descsz &&
+        static_cast<std::uint64_t>(r.end - r.p) >= aligned - note.n_descsz) {
       r.skip(aligned - note.n_descsz);
     }
   }
@@ -137,7 +141,8 @@ bool publish(Table* mine) noexcept {
   Table* seen = current.load(os::memory_order_acquire);
   while (!seen || seen->generation < mine->generation) {
     // Release: pairs with the acquire in find_module(), which then sees the whole table.
-    if (current.compare_exchange_strong(seen, mine, os::memory_order_acq_rel, os::memory_order_acquire)) {
+    if (current.compare_exchange_strong(seen, mine, os::memory_order_acq_rel,
+                                        os::memory_order_acquire)) {
       return true;
     }
   }
@@ -168,7 +173,7 @@ bool refresh_modules() noexcept {
     fill.paths = reinterpret_cast<char*>(t->modules + measure.modules);
     fill.max_path_bytes = measure.path_bytes;
     dl_iterate_phdr(visit, &fill);
-    if (fill.generation != measure.generation) {  // opened or closed in between: nobody has seen t yet
+    if (fill.generation != measure.generation) {  // a change in between: nobody has seen t yet
       os::mem_unmap(mem, bytes);
       continue;
     }

@@ -2,20 +2,20 @@
 //
 // A table of the program, its shared libraries and the kernel's vdso, one entry for each executable
 // segment, sorted by address. refresh_modules() builds a new table and publishes it by one pointer;
-// find_module() reads whichever table is current: no lock, no malloc, no system call, so it is good in
-// signal handlers and under a stopped world.
+// find_module() reads whichever table is current: no lock, no malloc, no system call, so it is good
+// in signal handlers and under a stopped world.
 //
-// Old tables are never unmapped, since a handler on another thread may be reading one. They are small
-// (about 200 bytes for a module) and there is a new one only when the set of modules has changed, so
-// their number is bounded by the number of dlopen and dlclose calls.
+// Old tables are never unmapped, since a handler on another thread may be reading one. They are
+// small (about 200 bytes for a module) and there is a new one only when the set of modules has
+// changed, so their number is bounded by the number of dlopen and dlclose calls.
 //
 // What is not promised. A module that was opened after the last refresh is not found; one that was
-// closed is still found, and its tables may be unmapped: the table must be refreshed after dlclose before
-// code can be mapped in its place and walked. (Programs that close libraries while goroutines run in them are
-// broken anyway.)
+// closed is still found, and its tables may be unmapped: the table must be refreshed after dlclose
+// before code can be mapped in its place and walked. (Programs that close libraries while
+// goroutines run in them are broken anyway.)
 //
-// Rejected: _dl_find_object, lock-free too and never stale, but glibc 2.35 and newer only, and it knows
-// neither names nor build ids nor which pages are code.
+// Rejected: _dl_find_object, lock-free too and never stale, but glibc 2.35 and newer only, and it
+// knows neither names nor build ids nor which pages are code.
 #pragma once
 
 #include <cstddef>
@@ -39,14 +39,14 @@ struct Module {
   std::size_t fde_count;
   std::uintptr_t frames_lo;  ///< the readable segment that .eh_frame is in
   std::uintptr_t frames_hi;
-  const char* path;          ///< as the loader has it, "" for the program itself; a copy, lives for ever
+  const char* path;  ///< as the loader has it, "" for the program itself; a copy, lives for ever
   std::uint8_t build_id[20];
   std::uint8_t build_id_size;  ///< 0: none
 };
 
-/// Reads the loader's list of modules. Returns false if there was no memory for a new table (the old one
-/// stays). Takes the loader's lock, which user code may hold while it waits for anything: only a thread
-/// without a P may call it (rule L1). Call it at start and after dlopen and dlclose.
+/// Reads the loader's list of modules. Returns false if there was no memory for a new table (the
+/// old one stays). Takes the loader's lock, which user code may hold while it waits for anything:
+/// only a thread without a P may call it (rule L1). Call it at start and after dlopen and dlclose.
 bool refresh_modules() noexcept;
 
 /// The module whose code pc is in, or null. Async-signal-safe.

@@ -72,7 +72,8 @@ TEST(Modules, RefreshWithoutAChangeKeepsTheTable) {
 
 TEST(Modules, AnOpenedModuleIsFoundAfterRefresh) {
   ASSERT_TRUE(arch::refresh_modules());
-  ASSERT_EQ(dlopen("libresolv.so.2", RTLD_NOW | RTLD_NOLOAD), nullptr) << "already loaded: proves nothing";
+  ASSERT_EQ(dlopen("libresolv.so.2", RTLD_NOW | RTLD_NOLOAD), nullptr)
+      << "already loaded: proves nothing";
   void* lib = dlopen("libresolv.so.2", RTLD_NOW);
   ASSERT_NE(lib, nullptr) << dlerror();
   const auto code = reinterpret_cast<std::uintptr_t>(dlsym(lib, "ns_get16"));

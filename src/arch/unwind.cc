@@ -37,8 +37,9 @@ bool ended(Cursor& c, WalkEnd how) noexcept {
   return false;
 }
 
-/// Makes `up` the cursor's frame if its stack pointer can be that of c's caller: above c's on the same
-/// stack (or equal, for an interrupted function without a frame), or on another of the allowed stacks.
+/// Makes `up` the cursor's frame if its stack pointer can be that of c's caller: above c's on the
+/// same stack (or equal, for an interrupted function without a frame), or on another of the allowed
+/// stacks.
 bool go_up(Cursor& c, const reg::Set& up, std::uintptr_t pc, bool exact) noexcept {
   if (pc == 0) return ended(c, WalkEnd::bottom);
   const std::uintptr_t from = c.sp(), to = up.value[reg::kSp];
@@ -54,7 +55,7 @@ bool go_up(Cursor& c, const reg::Set& up, std::uintptr_t pc, bool exact) noexcep
     return ended(c, WalkEnd::lost);
   }
   c.regs = up;
-  c.regs.value[reg::kReturn] = pc;
+  c.regs.value[reg::kPc] = pc;
   c.pc = pc;
   c.exact = exact;
   return true;
@@ -73,20 +74,20 @@ bool step_signal(Cursor& c) noexcept {
 bool step_fp(Cursor& c) noexcept {
   const std::uintptr_t fp = c.fp();
   std::uintptr_t up_fp, pc;
-  if (c.range_count == 0 || !(c.regs.known >> reg::kFp & 1) || fp < c.sp() || !cfi::read_word(c, fp, &up_fp) ||
-      !cfi::read_word(c, fp + sizeof fp, &pc)) {
+  if (c.range_count == 0 || !(c.regs.known >> reg::kFp & 1) || fp < c.sp() ||
+      !cfi::read_word(c, fp, &up_fp) || !cfi::read_word(c, fp + sizeof fp, &pc)) {
     return ended(c, WalkEnd::lost);
   }
   reg::Set up{};
   up.value[reg::kFp] = up_fp;
-  up.value[reg::kSp] = fp + 2 * sizeof fp;
-  up.known = std::uint64_t{1} << reg::kFp | std::uint64_t{1} << reg::kSp;
+  up.value[reg::kSp] = fp + 2 * sizeof fp;  // or a little higher
+  up.known = std::uint64_t{1} << reg::kFp | std::uint64_t{reg::kFpGivesSp} << reg::kSp;
   return go_up(c, up, reg::strip_return(pc, true), false);
 }
 
 /// One register of the caller. False if the rule cannot be followed.
-bool apply(const cfi::Frame& f, const cfi::Rule& rule, unsigned n, std::uintptr_t cfa, const Cursor& c,
-           reg::Set* up) noexcept {
+bool apply(const cfi::Frame& f, const cfi::Rule& rule, unsigned n, std::uintptr_t cfa,
+           const Cursor& c, reg::Set* up) noexcept {
   std::uintptr_t v = 0;
   bool known = true;
   switch (rule.how) {
@@ -97,9 +98,12 @@ bool apply(const cfi::Frame& f, const cfi::Rule& rule, unsigned n, std::uintptr_
       break;
     case cfi::How::undefined: known = false; break;
     case cfi::How::at_offset:
-      if (!cfi::read_word(c, cfa + static_cast<std::uintptr_t>(std::intptr_t{rule.value}), &v)) return false;
+      if (!cfi::read_word(c, cfa + static_cast<std::uintptr_t>(std::intptr_t{rule.value}), &v))
+        return false;
       break;
-    case cfi::How::is_offset: v = cfa + static_cast<std::uintptr_t>(std::intptr_t{rule.value}); break;
+    case cfi::How::is_offset:
+      v = cfa + static_cast<std::uintptr_t>(std::intptr_t{rule.value});
+      break;
     case cfi::How::in_register: {
       const auto from = static_cast<unsigned>(rule.value);
       if (from >= reg::kCount) return false;
@@ -118,16 +122,26 @@ bool apply(const cfi::Frame& f, const cfi::Rule& rule, unsigned n, std::uintptr_
   return true;
 }
 
+bool find_cfa(const cfi::Frame& f, const Cursor& c, std::uintptr_t* cfa) noexcept {
+  const cfi::Rules& rules = f.rules;
+  if (rules.cfa_by_expression) return cfi::evaluate(f, rules.cfa_offset, c, nullptr, cfa);
+  if (c.regs.known >> rules.cfa_reg & 1) {
+    *cfa = c.regs.value[rules.cfa_reg] + static_cast<std::uintptr_t>(rules.cfa_offset);
+    return true;
+  }
+  // Came here by a frame pointer, which did not tell sp. But it tells where this frame saved its
+  // caller's, and the rules say where that is from the CFA.
+  const cfi::Rule& saved_fp = rules.regs[reg::kFp];
+  if (!(c.regs.known >> reg::kFp & 1) || saved_fp.how != cfi::How::at_offset) return false;
+  *cfa = c.fp() - static_cast<std::uintptr_t>(std::intptr_t{saved_fp.value});
+  return true;
+}
+
 bool step_cfi(Cursor& c, const cfi::Frame& f) noexcept {
   const cfi::Rules& rules = f.rules;
   if (rules.regs[f.return_column].how == cfi::How::undefined) return ended(c, WalkEnd::bottom);
   std::uintptr_t cfa;
-  if (rules.cfa_by_expression) {
-    if (!cfi::evaluate(f, rules.cfa_offset, c, nullptr, &cfa)) return ended(c, WalkEnd::lost);
-  } else {
-    if (!(c.regs.known >> rules.cfa_reg & 1)) return ended(c, WalkEnd::lost);
-    cfa = c.regs.value[rules.cfa_reg] + static_cast<std::uintptr_t>(rules.cfa_offset);
-  }
+  if (!find_cfa(f, c, &cfa)) return ended(c, WalkEnd::lost);
   reg::Set up{};
   for (unsigned n = 0; n < reg::kCount; ++n) {
     if (!apply(f, rules.regs[n], n, cfa, c, &up)) return ended(c, WalkEnd::lost);
@@ -135,14 +149,20 @@ bool step_cfi(Cursor& c, const cfi::Frame& f) noexcept {
   if (!(up.known >> f.return_column & 1)) return ended(c, WalkEnd::lost);
   if (rules.regs[reg::kSp].how == cfi::How::unspecified) {
     up.value[reg::kSp] = cfa;
+    // A return address at or above the "CFA" belongs to this frame all the same: glibc's lazy
+    // binding on aarch64 forgets the two words that the linker's stub has pushed.
+    const cfi::Rule& ra = rules.regs[f.return_column];
+    if (ra.how == cfi::How::at_offset && ra.value >= 0) {
+      up.value[reg::kSp] += static_cast<std::uintptr_t>(ra.value) + sizeof cfa;
+    }
     up.known |= std::uint64_t{1} << reg::kSp;
   }
   const std::uintptr_t pc = reg::strip_return(up.value[f.return_column], rules.return_is_signed);
   return go_up(c, up, pc, f.is_signal);
 }
 
-/// An interrupted frame in no code that we know: mostly a call through a null or wild pointer, which has
-/// pushed nothing but its return address.
+/// An interrupted frame without rules: a call through a null or wild pointer, or a linker's stub.
+/// Mostly it has not touched the stack, and all there is of it is its return address.
 bool step_wild(Cursor& c) noexcept {
   reg::Set up = c.regs;
   std::uintptr_t pc;
@@ -171,7 +191,7 @@ Cursor cursor_from_context(const Context& context) noexcept {
   }
   c.regs.value[reg::kSp] = reinterpret_cast<std::uintptr_t>(sp + saved_frame::kSize);
   c.regs.known |= std::uint64_t{1} << reg::kSp;
-  c.pc = c.regs.value[reg::kReturn];
+  c.pc = c.regs.value[reg::kPc];
   return c;
 }
 
@@ -187,11 +207,12 @@ bool step(Cursor& c) noexcept {
   const std::uintptr_t at = c.exact ? c.pc : c.pc - 1;
   // The trampoline is "returned to" at its first instruction, so it is looked for at pc itself.
   const Module* m = find_module(c.pc);
-  if (m && m->text_hi - c.pc >= reg::kTrampolineBytes && reg::is_signal_trampoline(c.pc)) return step_signal(c);
+  if (m && m->text_hi - c.pc >= reg::kTrampolineBytes && reg::is_signal_trampoline(c.pc))
+    return step_signal(c);
   if (!m || at < m->text_lo) m = find_module(at);  // a call may be a module's last instruction
-  if (!m) return c.exact ? step_wild(c) : step_fp(c);
   cfi::Frame f;
-  return cfi::find_rules(*m, at, &f) ? step_cfi(c, f) : step_fp(c);
+  if (m && cfi::find_rules(*m, at, &f)) return step_cfi(c, f);
+  return c.exact ? step_wild(c) : step_fp(c);
 }
 
 std::size_t collect(Cursor c, std::uintptr_t* pcs, std::size_t max) noexcept {

@@ -1,23 +1,24 @@
 // gort: walking a stack, from anywhere, without malloc, locks or faults.
 //
-// A Cursor is one frame of a stack: where its code stands, and the registers as that frame has them.
-// step() turns it into the frame that called it, by the call frame information (.eh_frame) that
-// compilers write for every function, so code without frame pointers, signal handlers' frames and libc
-// are walked too. Where there is none (generated code), frame pointers are followed.
+// A Cursor is one frame of a stack: where its code stands, and the registers as that frame has
+// them. step() turns it into the frame that called it, by the call frame information (.eh_frame)
+// that compilers write for every function, so code without frame pointers, signal handlers' frames
+// and libc are walked too. Where there is none (generated code), frame pointers are followed.
 //
 //   arch::Cursor c = arch::cursor_here();       // or of a parked context, or of a stopped thread
 //   c.allow(stack_lo, stack_hi);                // what may be read
 //   do { use(c.pc); } while (arch::step(c));
 //
-// Why not libunwind: Debian's exports _Unwind_* and so replaces libgcc's for the whole program, which
-// breaks exceptions. Why not libgcc's _Unwind_Backtrace: it can start only from its caller, neither from
-// a parked context nor from a stopped thread's registers; it faults on a broken stack; and it may take
-// locks and allocate (JIT registrations, lazy loading of libgcc_s), which rule L1 forbids. It is the
-// oracle of our tests.
+// Why not libunwind: Debian's exports _Unwind_* and so replaces libgcc's for the whole program,
+// which breaks exceptions. Why not libgcc's _Unwind_Backtrace: it can start only from its caller,
+// neither from a parked context nor from a stopped thread's registers; it faults on a broken stack;
+// and it may take locks and allocate (JIT registrations, lazy loading of libgcc_s), which rule L1
+// forbids. It is the oracle of our tests.
 //
-// Promised: nothing here locks, allocates or calls the kernel. With ranges (allow), no word of a stack
-// outside them is read, whatever the stack holds: a broken frame ends the walk as `lost`. A walk of n
-// frames takes time proportional to n, and a range is walked upwards only, so every walk ends.
+// Promised: nothing here locks, allocates or calls the kernel. With ranges (allow), no word of a
+// stack outside them is read, whatever the stack holds: a broken frame ends the walk as `lost`. A
+// walk of n frames takes time proportional to n, and a range is walked upwards only, so every walk
+// ends.
 // Not promised: that a lost walk's last frames are true; that modules opened or closed since
 // refresh_modules() are known (modules.h). A walk without ranges trusts the stack, and can fault.
 //
@@ -32,6 +33,8 @@
 
 #if defined(__x86_64__)
 #include "arch/x86_64/registers.h"
+#elif defined(__aarch64__)
+#include "arch/aarch64/registers.h"
 #endif
 
 namespace gort::inline v0::arch {
@@ -54,8 +57,8 @@ struct Cursor {
   static constexpr unsigned kMaxRanges = 4;
 
   std::uintptr_t pc = 0;  ///< where the frame's code goes on
-  /// pc is the very instruction: the frame was interrupted. Else it is a return address, and the call
-  /// before it (at most pc - 1) is what the frame is doing.
+  /// pc is the very instruction: the frame was interrupted. Else it is a return address, and the
+  /// call before it (at most pc - 1) is what the frame is doing.
   bool exact = false;
   WalkEnd end = WalkEnd::not_yet;
   std::uint8_t range_count = 0;
@@ -66,8 +69,8 @@ struct Cursor {
   std::uintptr_t sp() const noexcept { return regs.value[reg::kSp]; }
   std::uintptr_t fp() const noexcept { return regs.value[reg::kFp]; }
 
-  /// Lets the walk read [lo, hi): the goroutine's stack first, then the system and signal stacks that it
-  /// may pass through. False if there are kMaxRanges already.
+  /// Lets the walk read [lo, hi): the goroutine's stack first, then the system and signal stacks
+  /// that it may pass through. False if there are kMaxRanges already.
   bool allow(std::uintptr_t lo, std::uintptr_t hi) noexcept {
     if (range_count == kMaxRanges) return false;
     ranges[range_count++] = {lo, hi};
@@ -79,7 +82,7 @@ struct Cursor {
 [[gnu::always_inline]] inline Cursor cursor_here() noexcept {
   Cursor c;
   reg::capture(&c.regs);
-  c.pc = c.regs.value[reg::kReturn];
+  c.pc = c.regs.value[reg::kPc];
   c.exact = true;
   return c;
 }
@@ -95,12 +98,13 @@ Cursor cursor_from_signal(const void* ucontext) noexcept;
 bool step(Cursor& c) noexcept;
 
 /// Addresses of at most max frames from c upwards. Each is one *past* an address inside the call or
-/// instruction that the frame executes, as return addresses are: whoever symbolizes looks up pcs[i] - 1.
+/// instruction that the frame executes, as return addresses are: look up
+/// pcs[i] - 1 to symbolize.
 std::size_t collect(Cursor c, std::uintptr_t* pcs, std::size_t max) noexcept;
 
-/// The same by frame pointers alone: much faster, but blind for functions compiled without them (which
-/// are left out, or end the walk early) and for a frame that is just being made. Without ranges it gives
-/// the first frame only.
+/// The same by frame pointers alone: much faster, but blind for functions compiled without them
+/// (which are left out, or end the walk early) and for a frame that is just being made. Without
+/// ranges it gives the first frame only.
 std::size_t collect_fp(const Cursor& c, std::uintptr_t* pcs, std::size_t max) noexcept;
 
 }  // namespace gort::inline v0::arch

@@ -1,7 +1,7 @@
-// The unwinder at every single instruction: the trap flag makes the processor raise SIGTRAP after each
-// instruction of a program that goes through context switches, libc, the loader's lazy binding, the
-// vdso and C++ exceptions. At each, our walk from the signal's registers must see what libgcc's walk sees
-// through the signal frame.
+// The unwinder at every single instruction: the trap flag makes the processor raise SIGTRAP after
+// each instruction of a program that goes through context switches, libc, the loader's lazy
+// binding, the vdso and C++ exceptions. At each, our walk from the signal's registers must see what
+// libgcc's walk sees through the signal frame.
 #include <gtest/gtest.h>
 
 #if defined(__x86_64__)
@@ -55,7 +55,8 @@ struct Result {
 };
 
 struct Tally {
-  std::size_t traps, samples, different, not_bottom, lost_in_landing, wrong_stack, in_switch, in_first, in_call, fp_frames;
+  std::size_t traps, samples, different, not_bottom, lost_in_landing, wrong_stack, in_switch,
+      in_first, in_call, fp_frames;
   Result first_different, first_not_bottom;
 };
 Tally g_tally;
@@ -92,13 +93,15 @@ bool within(std::uintptr_t pc, const void* begin, std::size_t n) {
   return pc - reinterpret_cast<std::uintptr_t>(begin) < n;
 }
 
-// What the switch's rules say of the caller's registers: switch_with_pattern gives each register a value
-// that tells it and its side, and one step up from any instruction of the switch must find these.
+// What the switch's rules say of the caller's registers: switch_with_pattern gives each register a
+// value that tells it and its side, and one step up from any instruction of the switch must find
+// these.
 constexpr unsigned kKept[] = {3, 6, 12, 13, 14, 15};  // rbx rbp r12 ... r15
 constexpr std::uintptr_t kMainPattern = 0xaaaa0000, kTaskPattern = 0xbbbb0000;
 bool g_look_at_registers;
 
-[[gnu::noinline]] void switch_with_pattern(arch::Context* from, arch::Context* to, std::uintptr_t pattern) {
+[[gnu::noinline]] void switch_with_pattern(arch::Context* from, arch::Context* to,
+                                           std::uintptr_t pattern) {
   asm volatile(
       "leaq -128(%%rsp), %%rsp\n\t"  // the compiler may keep locals in the red zone
       "pushq %%rbp\n\t"
@@ -142,7 +145,8 @@ void on_trap(int, siginfo_t*, void* arg) {
   r.pc = c.pc;
   r.sp = c.sp();
   std::uintptr_t by_fp[kMaxFrames];
-  g_tally.fp_frames += arch::collect_fp(c, by_fp, kMaxFrames);  // must not fault, wherever rbp points
+  g_tally.fp_frames +=
+      arch::collect_fp(c, by_fp, kMaxFrames);  // must not fault, wherever rbp points
   r.ours.n = 0;
   do {
     r.ours.pc[r.ours.n++] = c.pc;
@@ -154,13 +158,14 @@ void on_trap(int, siginfo_t*, void* arg) {
   t.in_switch += within(r.pc, reinterpret_cast<const void*>(arch::gort_v0_switch), 0x80);
   t.in_call += within(r.pc, reinterpret_cast<const void*>(arch::gort_v0_call_on_stack), 0x20);
   t.in_first += within(r.pc, gort_v0_context_first, 0x10);
-  // The oracle reads the same tables, so a fault in our assembly's would fool both. But a walk must end
-  // on the stack that it began on: in the context's first frame if, and only if, sp is on its stack.
+  // The oracle reads the same tables, so a fault in our assembly's would fool both. But a walk must
+  // end on the stack that it began on: in the context's first frame if, and only if, sp is on its
+  // stack.
   const bool on_task = within(r.sp - 1, g_task_stack, kStack);
   t.wrong_stack += on_task != within(r.ours.pc[r.ours.n - 1], gort_v0_context_first, 0x20);
   if (r.end != arch::WalkEnd::bottom) {
-    // libgcc lands in a handler by restoring its registers first and the stack pointer last; its own
-    // tables do not describe that, so for a few instructions of each catch nobody can walk.
+    // libgcc lands in a handler by restoring its registers first and the stack pointer last; its
+    // own tables do not describe that, so for a few instructions of each catch nobody can walk.
     const auto* m = arch::find_module(r.pc);
     if (m && std::strstr(m->path, "libgcc_s")) {
       ++t.lost_in_landing;
@@ -174,13 +179,16 @@ void on_trap(int, siginfo_t*, void* arg) {
   }
 }
 
-void on_start(int, siginfo_t*, void* arg) { static_cast<ucontext_t*>(arg)->uc_mcontext.gregs[REG_EFL] |= 0x100; }
+void on_start(int, siginfo_t*, void* arg) {
+  static_cast<ucontext_t*>(arg)->uc_mcontext.gregs[REG_EFL] |= 0x100;
+}
 
 void print(const char* what, const Result& r) {
   const auto frames = [](const char* whose, const Frames& f) {
     for (std::size_t i = 0; i < f.n; ++i) {
       const auto* m = arch::find_module(f.pc[i]);
-      std::printf("    %s %#lx %s+%#lx\n", whose, f.pc[i], m ? m->path : "?", m ? f.pc[i] - m->base : 0);
+      std::printf("    %s %#lx %s+%#lx\n", whose, f.pc[i], m ? m->path : "?",
+                  m ? f.pc[i] - m->base : 0);
     }
   };
   std::printf("%s: pc %#lx sp %#lx\n", what, r.pc, r.sp);
@@ -273,7 +281,8 @@ TEST(UnwindEverywhere, TheSwitchsRulesFindTheCallersRegisters) {
 TEST(UnwindEverywhere, LibcAndTheLoader) {
   single_step([] {
     char text[200];
-    std::snprintf(text, sizeof text, "%d %s %.17g %Lg %p", 42, "words", 0.1, 1.25L, static_cast<void*>(text));
+    std::snprintf(text, sizeof text, "%d %s %.17g %Lg %p", 42, "words", 0.1, 1.25L,
+                  static_cast<void*>(text));
     void* blocks[20];
     for (std::size_t i = 0; i < 20; ++i) blocks[i] = std::malloc(i * i * 100);
     for (void* b : blocks) std::free(b);
@@ -319,5 +328,7 @@ TEST(UnwindEverywhere, CxxLibraryAndExceptions) {
 }  // namespace
 
 #else
-TEST(UnwindEverywhere, OnlyX86HasATrapFlag) { GTEST_SKIP() << "no single stepping in process on this CPU"; }
+TEST(UnwindEverywhere, OnlyX86HasATrapFlag) {
+  GTEST_SKIP() << "no single stepping in process on this CPU";
+}
 #endif

@@ -253,7 +253,9 @@ TEST(Unwind, ACallThroughANullPointerShowsItsCaller) {
 
 /// A context with a heap stack, which a walk may read.
 struct Task {
-  explicit Task(void (*f)(Task*)) : body(f) { arch::make_context(&self, mem.get() + kBytes, run, this); }
+  explicit Task(void (*f)(Task*)) : body(f) {
+    arch::make_context(&self, mem.get() + kBytes, run, this);
+  }
   void resume() { arch::switch_context(&maker, &self); }
   void park() { arch::switch_context(&self, &maker); }
   arch::StackRange range() const {
@@ -360,8 +362,9 @@ TEST(Unwind, AForbiddenStackEndsTheWalk) {
   }, nullptr);
 }
 
-// A tree of calls of random shape, of functions that make their frames in different ways. GCC leaves out
-// the frame pointer here; Clang has no such switch within a file, so there libc alone stands for it.
+// A tree of calls of random shape, of functions that make their frames in different ways. GCC
+// leaves out the frame pointer here; Clang has no such switch within a file, so there libc alone
+// stands for it.
 #if !defined(__clang__)
 #pragma GCC push_options
 #pragma GCC optimize("omit-frame-pointer")
@@ -405,7 +408,8 @@ volatile char g_sink;
   g_sink = aligned[0];
 }
 
-[[gnu::noinline]] void realigned_dynamic_frame(Tree* t, int depth, int a, int b, int c, int d, int e, int f) {
+[[gnu::noinline]] void realigned_dynamic_frame(Tree* t, int depth, int a, int b, int c, int d,
+                                               int e, int f) {
   alignas(64) volatile char aligned[64];
   auto* p = static_cast<volatile char*>(alloca(1 + t->pick(100)));
   p[0] = static_cast<char>(a + b + c + d + e + f);
@@ -415,7 +419,8 @@ volatile char g_sink;
 }
 
 [[gnu::noinline]] void many_registers(Tree* t, int depth) {
-  unsigned long a = t->pick(9), b = t->pick(9), c = t->pick(9), d = t->pick(9), e = t->pick(9), f = t->pick(9);
+  unsigned long a = t->pick(9), b = t->pick(9), c = t->pick(9), d = t->pick(9), e = t->pick(9),
+                f = t->pick(9);
   t->branch(depth);
   asm volatile("" : "+r"(a), "+r"(b), "+r"(c), "+r"(d), "+r"(e), "+r"(f));
   t->branch(depth - 1);
@@ -464,8 +469,8 @@ TEST(Unwind, RandomTreesOfFrames) {
   EXPECT_GT(t.walks, 300);
 }
 
-// Wherever the registers point and whatever the stack holds, a walk reads its ranges only (the pages
-// around fault), and ends.
+// Wherever the registers point and whatever the stack holds, a walk reads its ranges only (the
+// pages around fault), and ends.
 TEST(Unwind, BrokenStacksEndTheWalk) {
   constexpr std::size_t kPage = 4096, kPages = 4;
   void* area = mmap(nullptr, kPage * (kPages + 2), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

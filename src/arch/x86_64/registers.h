@@ -15,7 +15,10 @@ namespace gort::inline v0::arch::reg {
 inline constexpr unsigned kCount = 17;
 inline constexpr unsigned kFp = 6;
 inline constexpr unsigned kSp = 7;
-inline constexpr unsigned kReturn = 16;
+inline constexpr unsigned kPc = 16;
+
+/// The saved frame pointer and the return address are a frame's highest words.
+inline constexpr bool kFpGivesSp = true;
 
 /// What a register set tells, and of which registers.
 struct Set {
@@ -29,8 +32,9 @@ struct SavedAt {
   std::size_t offset;
 };
 inline constexpr SavedAt kSaved[] = {
-    {3, saved_frame::kRbx},  {6, saved_frame::kRbp},  {12, saved_frame::kR12}, {13, saved_frame::kR13},
-    {14, saved_frame::kR14}, {15, saved_frame::kR15}, {16, saved_frame::kReturn},
+    {3, saved_frame::kRbx},     {6, saved_frame::kRbp},  {12, saved_frame::kR12},
+    {13, saved_frame::kR13},    {14, saved_frame::kR14}, {15, saved_frame::kR15},
+    {16, saved_frame::kReturn},
 };
 
 /// Bytes of a ucontext_t that from_ucontext reads.
@@ -43,9 +47,10 @@ inline std::uintptr_t from_ucontext(const void* uc, Set* out) noexcept {
                                          REG_R12, REG_R13, REG_R14, REG_R15, REG_RIP};
   greg_t regs[NGREG];
   std::memcpy(&regs, static_cast<const char*>(uc) + offsetof(ucontext_t, uc_mcontext), sizeof regs);
-  for (unsigned i = 0; i < kCount; ++i) out->value[i] = static_cast<std::uintptr_t>(regs[kOrder[i]]);
+  for (unsigned i = 0; i < kCount; ++i)
+    out->value[i] = static_cast<std::uintptr_t>(regs[kOrder[i]]);
   out->known = (1u << kCount) - 1;
-  return out->value[kReturn];
+  return out->value[kPc];
 }
 
 /// Whether pc, of which 9 bytes are readable, is libc's return from a signal handler:
@@ -53,7 +58,8 @@ inline std::uintptr_t from_ucontext(const void* uc, Set* out) noexcept {
 inline constexpr std::size_t kTrampolineBytes = 9;
 inline constexpr std::size_t kTrampolineUcontext = 0;
 inline bool is_signal_trampoline(std::uintptr_t pc) noexcept {
-  static constexpr unsigned char kCode[kTrampolineBytes] = {0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05};
+  static constexpr unsigned char kCode[kTrampolineBytes] = {0x48, 0xc7, 0xc0, 0x0f, 0,
+                                                            0,    0,    0x0f, 0x05};
   return std::memcmp(reinterpret_cast<const void*>(pc), kCode, sizeof kCode) == 0;
 }
 
@@ -75,7 +81,8 @@ inline bool is_signal_trampoline(std::uintptr_t pc) noexcept {
   out->known = 1u << 3 | 1u << 6 | 1u << 7 | 0x1fu << 12;
 }
 
-/// What a call that has just been made says of its caller: the return address is on top of the stack.
+/// What a call that has just been made says of its caller: the return address is on top of the
+/// stack.
 template <class Read>
 bool return_of_call(const Set& regs, std::uintptr_t* pc, Set* up, Read read) noexcept {
   up->value[kSp] = regs.value[kSp] + sizeof *pc;

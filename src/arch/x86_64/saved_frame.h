@@ -35,8 +35,11 @@ inline constexpr std::size_t kSize = 64;
 /// that keeps the stack aligned.
 inline constexpr std::size_t kMadeBytes = kSize + 16;
 
-static_assert(kReturn == kRbp + 8, "a walker by frame pointers finds {rbp, return address} as a pair");
-static_assert(kSize == kReturn + 8, "the return address is the highest word: CFA - 8, as after any call");
-static_assert(kSize % 16 == 0 && kMadeBytes % 16 == 0, "sp of a suspended context is 16-byte aligned");
+static_assert(kReturn == kRbp + 8,
+              "a walker by frame pointers finds {rbp, return address} as a pair");
+static_assert(kSize == kReturn + 8,
+              "the return address is the highest word: CFA - 8, as after any call");
+static_assert(kSize % 16 == 0 && kMadeBytes % 16 == 0,
+              "sp of a suspended context is 16-byte aligned");
 
 }  // namespace gort::inline v0::arch::saved_frame

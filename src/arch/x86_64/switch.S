@@ -7,9 +7,9 @@
 // contexts with two call sites: in the scheduler each yield then mispredicts two returns (1000 yielding
 // goroutines: 43 ns against 24 ns each).
 //
-// How it stays walkable at every instruction: both stacks have the same shape at the moment when rsp
-// changes, so one set of CFI rules describes the frame before and after. A walk sees the old context
-// up to that instruction, the new one from it on.
+// How it stays walkable at every instruction: both stacks have the same shape at the moment when
+// rsp changes, so one set of CFI rules describes the frame before and after. A walk sees the old
+// context up to that instruction, the new one from it on.
 //
 // CET. Entries begin with endbr64, so the IBT note below is true. Shadow stacks: not claimed. Each context
 // would need one of its own from the kernel; the linker drops SHSTK for any program that contains this
@@ -28,7 +28,7 @@
 
         .text
 
-// void gort_v0_switch(Context* from /* rdi */, const Context* to /* rsi */)
+// void gort_v0_switch(Context* from, const Context* to)   rdi, rsi
         .globl  gort_v0_switch
         .hidden gort_v0_switch
         .type   gort_v0_switch, @function
@@ -56,9 +56,10 @@ gort_v0_switch:
         movq    %rsp, (%rdi)            // before the load: from may be to
         movq    (%rsi), %rdx
 
-        // MXCSR is loaded even if it is equal: comparing means waiting for the word that stmxcsr has just
-        // stored, and the next stmxcsr waits for that (measured on Zen 5: 6.4 ns per switch with the
-        // comparison, 4.9 ns without). The x87 word is compared, since fldcw is the dearer one.
+        // MXCSR is loaded even if it is equal: comparing means waiting for the word that stmxcsr
+        // has just stored, and the next stmxcsr waits for that (measured on Zen 5: 6.4 ns per
+        // switch with the comparison, 4.9 ns without). The x87 word is compared, since fldcw is the
+        // dearer one.
         ldmxcsr F_MXCSR(%rdx)
         movzwl  F_X87CW(%rsp), %eax
         cmpw    F_X87CW(%rdx), %ax
@@ -90,9 +91,10 @@ gort_v0_switch:
         .cfi_endproc
         .size   gort_v0_switch, . - gort_v0_switch
 
-// The first frame of every made context: r12 = entry, r13 = arg, rsp 16-byte aligned and pointing at the
-// null return slot, rbp 0. The label that a context goes on at stands one instruction behind the
-// beginning, because walkers look one byte before a return address to find the function it is in.
+// The first frame of every made context: r12 = entry, r13 = arg, rsp 16-byte aligned and pointing
+// at the null return slot, rbp 0. The label that a context goes on at stands one instruction behind
+// the beginning, because walkers look one byte before a return address to find the function it is
+// in.
         .globl  gort_v0_context_first
         .hidden gort_v0_context_first
         .globl  gort_v0_context_start
@@ -111,7 +113,7 @@ gort_v0_context_start:
         .cfi_endproc
         .size   gort_v0_context_first, . - gort_v0_context_first
 
-// void gort_v0_call_on_stack(void* stack_hi /* rdi */, void (*fn)(void*) /* rsi */, void* arg /* rdx */)
+// void gort_v0_call_on_stack(void* stack_hi, void (*fn)(void*), void* arg)   rdi, rsi, rdx
         .globl  gort_v0_call_on_stack
         .hidden gort_v0_call_on_stack
         .type   gort_v0_call_on_stack, @function
