@@ -41,17 +41,11 @@ struct Pair {
   std::uint64_t count = 0;
 };
 
-// One place for all switches, as in a scheduler: the switch returns by `ret`, which is predicted by call site.
-[[gnu::noinline]] void switch_here(gort::arch::Context* from, const gort::arch::Context* to) {
-  gort::arch::switch_context(from, to);
-  asm volatile("");  // no tail call: the site would be the caller's
-}
-
 void count_switches(void* arg) {
   Pair* const pair = static_cast<Pair*>(arg);
   for (;;) {
     ++pair->count;
-    switch_here(&pair->peer, &pair->main);
+    gort::arch::switch_context_jump(&pair->peer, &pair->main);
   }
 }
 
@@ -64,7 +58,7 @@ Result raw_switch(const Options& o) {
     const std::uint64_t trips = (n + 1) / 2;
     pair.count = 0;
     const double start = bench::now();
-    for (std::uint64_t i = 0; i < trips; ++i) switch_here(&pair.main, &pair.peer);
+    for (std::uint64_t i = 0; i < trips; ++i) gort::arch::switch_context_jump(&pair.main, &pair.peer);
     const double took = bench::now() - start;
     check(pair.count == trips, "every switch arrived");
     return Timed{2 * trips, took};

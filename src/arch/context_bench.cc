@@ -39,24 +39,19 @@ void gort_switch(benchmark::State& state) {
 }
 BENCHMARK(gort_switch);
 
-// The same from one call site, as a scheduler switches: then the `ret` that the switch ends with is predicted.
-[[gnu::noinline]] void switch_here(arch::Context* from, const arch::Context* to) {
-  arch::switch_context(from, to);
-  asm volatile("");  // no tail call
-}
-
-void echo_here(void* arg) {
+// The same leaving by a jump.
+void echo_jump(void* arg) {
   auto* p = static_cast<Pair*>(arg);
-  for (;;) switch_here(&p->other, &p->main);
+  for (;;) arch::switch_context_jump(&p->other, &p->main);
 }
 
-void gort_switch_one_site(benchmark::State& state) {
+void gort_switch_jump(benchmark::State& state) {
   Pair p;
-  arch::make_context(&p.other, stack.data() + stack.size(), echo_here, &p);
-  for (auto _ : state) switch_here(&p.main, &p.other);
+  arch::make_context(&p.other, stack.data() + stack.size(), echo_jump, &p);
+  for (auto _ : state) arch::switch_context_jump(&p.main, &p.other);
   per_switch(state);
 }
-BENCHMARK(gort_switch_one_site);
+BENCHMARK(gort_switch_jump);
 
 // The other side runs with another rounding mode: every switch loads MXCSR.
 void gort_switch_other_rounding(benchmark::State& state) {
