@@ -46,10 +46,10 @@ void untake_m(M* m) noexcept {
 void m_thread(void* arg) noexcept {
   M* m = static_cast<M*>(arg);
   os::Tls& t = os::tls();
+  os::thread_stack(&m->stack_lo, &m->stack_hi);  // mallocs: before it counts as in the runtime
   t.m = m;
   t.in_runtime = 1;
   m->tid.store(os::thread_id(), os::memory_order_release);
-  os::thread_stack(&m->stack_lo, &m->stack_hi);
   os::thread_set_name("gort-m");
   m->eh = static_cast<EhGlobals*>(__cxa_get_globals());
   san::thread_stack(m->san);
