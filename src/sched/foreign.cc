@@ -48,6 +48,7 @@ void ForeignWait::unused() noexcept { record_->users.store(1, os::memory_order_r
 void ForeignWait::wait() noexcept {
   {
     LockGuard guard(sched.lock);
+    ++sched.foreign_waits;
     sched.foreign_waiting.fetch_add(1, os::memory_order_relaxed);
     check_dead();
   }

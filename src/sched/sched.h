@@ -85,6 +85,7 @@ struct Sched {
   os::atomic<bool> sysmon_wait{false};     ///< deep asleep: who makes work for it rings the note
   os::atomic<bool> dead_suspected{false};  ///< all Ms idle at one moment: sysmon looks closer
   os::atomic<std::int32_t> foreign_waiting{0};  ///< foreign threads blocked inside gort
+  std::uint64_t foreign_waits = 0;         ///< how often a foreign thread has begun to wait; under lock
   os::atomic<std::int32_t> runs{0};        ///< gort::run calls in progress; goes up under lock only (runs.h)
 
   os::atomic<bool> started{false};

@@ -41,6 +41,7 @@ void untake_m(M* m) noexcept {
   --sched.mcount;
   --sched.creating;
   sched.free_m.push(m);
+  check_dead();  // it counted as one that could run
 }
 
 void m_thread(void* arg) noexcept {

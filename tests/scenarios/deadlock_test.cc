@@ -1,5 +1,6 @@
 // When nobody can ever run again, the program says so and ends (acceptance scenarios 102 and 103).
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -152,6 +153,30 @@ TEST_P(Deadlock, NotWhileAForeignThreadCouldCallIn) {
         std::atomic<gort::rt::G*> sleeper{nullptr};
         std::thread helper([&] {
           ::usleep(2'200'000);
+          gort::rt::RuntimeEntry entry;
+          gort::rt::ready(sleeper.load());
+        });
+        const int answer = gort::run([&] {
+          sleeper = gort::rt::current_g();
+          park_for_ever();
+          return 42;
+        });
+        helper.join();
+        std::_Exit(answer);
+      },
+      ExitedWithCode(42), "^$");
+}
+
+// Negative: the kernel does not say how many threads there are (no descriptor left to ask it with).
+TEST_P(Deadlock, NotWhileThreadsCannotBeCounted) {
+  EXPECT_EXIT(
+      {
+        gort::start({.max_procs = GetParam()});
+        std::atomic<gort::rt::G*> sleeper{nullptr};
+        rlimit none = {};
+        if (::setrlimit(RLIMIT_NOFILE, &none) != 0) std::_Exit(1);
+        std::thread helper([&] {
+          ::usleep(300'000);
           gort::rt::RuntimeEntry entry;
           gort::rt::ready(sleeper.load());
         });
