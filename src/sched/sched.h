@@ -54,6 +54,7 @@ struct Sched {
   // M that goes idle serves it; a spinning one holds one count of nmspinning meanwhile.
   std::int32_t orders = 0;
   std::int32_t orders_spinning = 0;
+  std::uint64_t orders_served = 0;  ///< or dropped, ever
   std::int32_t creating = 0;        ///< Ms being created, included in mcount
   Note template_note;               ///< the template thread's doorbell
 

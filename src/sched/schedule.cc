@@ -130,6 +130,7 @@ bool idle(M* m) noexcept {
     if (sched.orders > 0) {
       // Somebody wanted a thread for work, and here is one, with a P: serve the order.
       --sched.orders;
+      ++sched.orders_served;
       if (sched.orders_spinning > 0) {
         --sched.orders_spinning;
         if (m->spinning) {

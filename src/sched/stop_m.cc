@@ -47,6 +47,7 @@ bool spin_for(Note& note, std::int64_t ns) noexcept {
 /// Under sched.lock: an order that waits for a thread, and a P for it? Then this M has both.
 bool serve_order(M* m) noexcept {
   if (sched.orders == 0) return false;
+  ++sched.orders_served;
   MaybeOwnedP p = pidle_get();
   if (!p) {
     // Every P is in use, so the orders are moot. What they stood for is looked for by the next P that idles.
