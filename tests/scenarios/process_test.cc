@@ -160,6 +160,18 @@ TEST_F(Process, ACallFromAHandlerThatInterruptedTheRuntimeIsFatal) {
               ExitedWithCode(2), "^fatal error: gort was called from a signal handler");
 }
 
+// Scenario 103, as far as the checks at runtime entries go: endless recursion that calls gort on its way.
+int recurse(int n) {
+  gort::this_goroutine::yield();
+  return n < 0 ? 0 : recurse(n + 1) + n;
+}
+
+TEST_F(Process, StackOverflowIsNamedAtARuntimeEntry) {
+  EXPECT_EXIT(gort::run([] { gort::spawn(recurse, 1).join(); }), ExitedWithCode(2),
+              "^gort: goroutine [0-9]+ exceeds its stack of [0-9]+ bytes .*\n.*GORT_STACK=bytes\nfatal error: stack "
+              "overflow\n");
+}
+
 // Signals meanwhile do not disturb parks, sleeps or calls (104: SIGCHLD survived).
 TEST_F(Process, SignalsDisturbNothing) {
   GORT_TEST_START(2);

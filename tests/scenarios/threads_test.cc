@@ -1,14 +1,18 @@
 // Threads come and go: limits, bursts, idleness, locked threads (acceptance scenarios 19, 45, 46, 49, 51, 52).
 // test: labels=smoke
 #include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sched.h>
-#include <sys/resource.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
+#include <cstddef>
 #include <cstdint>
-#include <set>
+#include <iterator>
 #include <string>
 #include <thread>
 #include <vector>
@@ -67,6 +71,49 @@ TEST_P(Threads, AtTheLimitShortCallsGoOn) {
   EXPECT_EQ(done, 3'000);
   EXPECT_LE(count_threads("gort-m"), GetParam());
 }
+
+#if !defined(GORT_TEST_TSAN)
+/// From here on the kernel has no new thread for any thread of this process (EAGAIN). Not to be undone.
+bool forbid_threads() {
+  sock_filter code[] = {
+      {BPF_LD | BPF_W | BPF_ABS, 0, 0, offsetof(seccomp_data, nr)},
+      {BPF_JMP | BPF_JEQ | BPF_K, 2, 0, SYS_clone},
+      {BPF_JMP | BPF_JEQ | BPF_K, 1, 0, SYS_clone3},
+      {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW},
+      {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ERRNO | EAGAIN},
+  };
+  sock_fprog program = {static_cast<unsigned short>(std::size(code)), code};
+  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+         ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) == 0;
+}
+
+// The system refuses new threads: that is said once, orders wait, and whichever thread goes idle serves them.
+// Nothing is lost and nothing hangs.
+TEST_F(ThreadsOnce, WithoutNewThreadsTheOldOnesServeTheOrders) {
+  for (const int procs : {1, 2, 4}) {
+    EXPECT_EXIT(
+        {
+          gort::start({.max_procs = procs});
+          std::atomic<int> done{0};
+          gort::run([&] {
+            gort::spawn([] { gort::blocking([] { ::usleep(30'000); }); }).join();
+            if (!forbid_threads()) std::_Exit(77);
+            std::vector<gort::task<void>> tasks;
+            for (int i = 0; i < 40; ++i) {
+              tasks.push_back(gort::spawn([&done] {
+                gort::blocking([] { ::usleep(20'000); });
+                gort::spawn([] { gort::this_goroutine::yield(); }).join();
+                ++done;
+              }));
+            }
+            for (auto& t : tasks) t.join();
+          });
+          std::_Exit(done);
+        },
+        ExitedWithCode(40), "^gort: the system refuses a new thread; trying again \\(threads now: [0-9]+\\)\n$");
+  }
+}
+#endif
 
 #if defined(GORT_TESTING)
 // Scenario 51: a burst of calls that block makes threads, bounded by the calls, and the threads go away
