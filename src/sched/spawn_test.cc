@@ -1,11 +1,10 @@
-// Birth and death of Gs below the API: caches, closures on the stack, numbers, counts.
+// Birth and death of Gs below the API: caches, stacks, numbers, counts.
 #include "sched/spawn.h"
 
 #include <gtest/gtest.h>
 
 #include <atomic>
 #include <cstdint>
-#include <cstring>
 #include <set>
 #include <vector>
 
@@ -38,39 +37,13 @@ TEST_P(Spawn, UnusualStacksAreOfTheirSize) {
   GORT_TEST_START(GetParam());
   gort::run([] {
     RuntimeEntry entry;
-    for (const std::size_t bytes : {std::size_t{1}, std::size_t{256} << 10, std::size_t{1} << 20, std::size_t{64} << 20}) {
+    for (const std::size_t bytes : {std::size_t{1}, std::size_t{1} << 20, std::size_t{64} << 20}) {
       G* g = g_alloc(bytes);
       ASSERT_NE(g, nullptr);
       EXPECT_GE(g->stack.hi - g->stack.lo + (std::size_t{64} << 10), bytes) << "the guard counts";
       g_discard(g);
     }
     EXPECT_EQ(g_alloc(std::size_t{1} << 40), nullptr);
-  });
-}
-
-TEST_P(Spawn, AClosureTakesAtMostAQuarterOfTheStack) {
-  GORT_TEST_START(GetParam());
-  gort::run([] {
-    RuntimeEntry entry;
-    G* g = g_alloc(0);
-    const std::size_t usable = g->stack.hi - g->stack.lo;
-    std::uintptr_t top = 0;
-    EXPECT_EQ(g_closure_space(g, usable / 4 + 1, 8, &top), nullptr);
-    EXPECT_EQ(top, 0u);
-    for (const std::size_t align : {std::size_t{1}, std::size_t{8}, std::size_t{64}, std::size_t{4096}}) {
-      for (const std::size_t bytes : {std::size_t{1}, std::size_t{100}, usable / 4 - 4096}) {
-        auto* at = static_cast<char*>(g_closure_space(g, bytes, align, &top));
-        ASSERT_NE(at, nullptr);
-        const auto address = reinterpret_cast<std::uintptr_t>(at);
-        EXPECT_EQ(address % align, 0u);
-        EXPECT_EQ(address % 16, 0u);
-        EXPECT_LE(address + bytes, g->stack.hi);
-        EXPECT_GT(address, g->stack.lo + usable / 2);
-        EXPECT_LE(top, address);
-        std::memset(at, 0xab, bytes);
-      }
-    }
-    g_discard(g);
   });
 }
 
