@@ -10,6 +10,7 @@
 #include "sched/entry.h"
 #include "sched/foreign.h"
 #include "sched/park.h"
+#include "sched/runs.h"
 #include "sched/spawn.h"
 #include "sched/start.h"
 
@@ -129,65 +130,22 @@ void task_misuse(const char* operation) noexcept {
 
 namespace {
 
-/// Whether any goroutine can still run by itself: an M that works, or something on a queue.
-bool anybody_runs() noexcept {
-  rt::RuntimeEntry entry;
-  rt::LockGuard guard(rt::sched.lock);
-  const auto& s = rt::sched;
-  return s.npidle.load(os::memory_order_relaxed) != s.nprocs || !s.global.empty() || s.orders != 0 ||
-         s.mcount - s.nmidle - s.nmidle_locked - s.creating > 0;
-}
-
-void report_left_over() noexcept {
-  std::int64_t n = 0;
-  rt::Printer out(2);
-  rt::for_each_g([&](rt::G* g) {
-    const rt::GStatus status = g->status.load(os::memory_order_acquire);
-    if (status == rt::GStatus::dead || status == rt::GStatus::idle || g->system) return;
-    if (g->run_epoch != rt::sched.run_epoch.load(os::memory_order_relaxed)) return;
-    if (n == 0) out << "gort: run has ended with goroutines left:";
-    if (++n > 10) return;
-    out << (n == 1 ? " " : ", ");
-    if (g->name[0] != '\0') {
-      out << g->name << " (" << g->goid << ")";
-    } else {
-      out << "goroutine " << g->goid;
-    }
-    out << " ["
-        << (status == rt::GStatus::waiting ? rt::wait_reason_text(g->wait_reason) : rt::g_status_text(status)) << "]";
-  });
-  if (n > 10) out << " and " << n - 10 << " more";
-  if (n > 0) out << "\n";
-}
-
-void end_run(const run_options& options) noexcept {
-  if (rt::sched.runs.fetch_sub(1, os::memory_order_acq_rel) != 1) return;  // others go on
-  const std::int64_t deadline = os::nanotime() + options.grace.count();
-  std::int64_t nap = 20'000;
-  while (rt::num_goroutine() > 0 && anybody_runs() && os::nanotime() < deadline) {
-    os::sleep_ns(nap);
-    if (nap < 5'000'000) nap *= 2;
-  }
-  if (rt::num_goroutine() > 0 && !options.quiet) report_left_over();
-  rt::sched.run_epoch.fetch_add(1, os::memory_order_acq_rel);
-}
-
 std::size_t main_stack_bytes() noexcept { return std::size_t{8} << 20; }
 
 }  // namespace
 
 void run_main(const run_options& options, void (*fn)(void*), void* arg, task_core* done, const void* created_by) {
   start(options);
-  rt::sched.runs.fetch_add(1, os::memory_order_acq_rel);
+  rt::run_begins();
   try {
     new_goroutine g(main_stack_bytes());
     g.start(fn, arg, "main", created_by, true);
   } catch (...) {
-    rt::sched.runs.fetch_sub(1, os::memory_order_acq_rel);
+    rt::run_ends(options.grace.count(), options.quiet);
     throw;
   }
   task_wait(done);
-  end_run(options);
+  rt::run_ends(options.grace.count(), options.quiet);
 }
 
 }  // namespace detail

@@ -59,6 +59,21 @@ void detect() noexcept {
 #define GORT_NO_TSAN [[gnu::no_sanitize_thread]]
 #endif
 
+// A release core is invisible to TSan, and a switch synchronises nothing (1), so that no race between two
+// goroutines of one thread is hidden. An instrumented core's own accesses to its M, from one goroutine of the
+// thread after the other, would be races then: it lets the switch synchronise (0).
+#if defined(__SANITIZE_THREAD__)
+constexpr unsigned kTsanSwitch = 0;
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+constexpr unsigned kTsanSwitch = 0;
+#else
+constexpr unsigned kTsanSwitch = 1;
+#endif
+#else
+constexpr unsigned kTsanSwitch = 1;
+#endif
+
 GORT_NO_TSAN void start_switch_slow(GSanitizer& from, GSanitizer& to, std::uintptr_t to_lo,
                                     std::uintptr_t to_hi, bool from_ends) noexcept {
   if (__sanitizer_start_switch_fiber != nullptr) {
@@ -66,7 +81,7 @@ GORT_NO_TSAN void start_switch_slow(GSanitizer& from, GSanitizer& to, std::uintp
     __sanitizer_start_switch_fiber(from_ends ? nullptr : &from.asan_fake_stack,
                                    reinterpret_cast<const void*>(to_lo), to_hi - to_lo);
   }
-  if (__tsan_switch_to_fiber != nullptr) __tsan_switch_to_fiber(to.tsan_fiber, 1);
+  if (__tsan_switch_to_fiber != nullptr) __tsan_switch_to_fiber(to.tsan_fiber, kTsanSwitch);
 }
 
 GORT_NO_TSAN void finish_switch_slow(GSanitizer& now, bool /*left_ends*/) noexcept {

@@ -7,6 +7,7 @@
 //   TSan   each goroutine is a "fiber"; switching tells TSan whose shadow state follows. Fibers are made
 //          with the goroutine. Happens-before comes from release()/acquire() at the public operations, not
 //          from the switch (flag 1 = no synchronisation), or races between goroutines would be hidden.
+//          Only a core that is itself built with TSan lets switches synchronise, see sanitizer.cc.
 //   ASan   is told the bounds of the stack that follows, keeps each goroutine's fake stack, and drops it
 //          when the goroutine ends (brpc #2931: otherwise use-after-return detection reports garbage).
 #pragma once

@@ -12,6 +12,15 @@ bool nobody_can_run() noexcept {
   return sched.mcount - sched.nmidle - sched.nmidle_locked <= 0 && sched.orders == 0 && sched.global.empty();
 }
 
+/// What has happened since the start to the numbers that are compared. Under sched.lock.
+struct Changes {
+  std::int64_t ms_made = 0;
+  std::uint64_t foreign_waits = 0;
+  bool operator==(const Changes&) const = default;
+};
+
+Changes changes() noexcept { return {sched.next_m_id, sched.foreign_waits}; }
+
 }  // namespace
 
 void check_dead() noexcept {
@@ -24,6 +33,7 @@ void check_dead() noexcept {
 
 void confirm_dead() noexcept {
   bool main_gone = false;
+  Changes before;
   {
     LockGuard guard(sched.lock);
     if (!nobody_can_run()) {
@@ -37,12 +47,17 @@ void confirm_dead() noexcept {
       return;
     }
     main_gone = num_goroutine() == 0;
+    before = changes();
   }
-  if (foreign_thread_count() > sched.foreign_waiting.load(os::memory_order_relaxed)) return;  // ask again later
-  // Once more: a foreign thread may have called in and gone while we counted.
+  const std::int32_t foreign = foreign_thread_count();
+  // Threads that cannot be counted (no /proc, no descriptor left) may be there. Ask again later.
+  if (foreign < 0 || foreign > sched.foreign_waiting.load(os::memory_order_relaxed)) return;
+  // Once more: the kernel's count and ours are of different moments. A foreign thread that was not counted
+  // because it did not exist yet was made by one that could act then, and that has come to wait since; an M
+  // that is counted here but was not there has been made since.
   {
     LockGuard guard(sched.lock);
-    if (!nobody_can_run()) return;
+    if (!nobody_can_run() || changes() != before) return;
   }
   if (sched_hooks.deadlock != nullptr) sched_hooks.deadlock(main_gone);
   fatal(main_gone ? "no goroutines (main called goexit) - deadlock!" : "all goroutines are asleep - deadlock!");

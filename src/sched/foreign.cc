@@ -56,6 +56,7 @@ void ForeignWait::unused() noexcept { record_->users.store(1, os::memory_order_r
 void ForeignWait::wait() noexcept {
   {
     LockGuard guard(sched.lock);
+    ++sched.foreign_waits;
     sched.foreign_waiting.fetch_add(1, os::memory_order_relaxed);
     if (record_->counted.exchange(true, os::memory_order_acq_rel)) {
       sched.foreign_waiting.fetch_sub(1, os::memory_order_relaxed);  // completed already

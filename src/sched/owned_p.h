@@ -35,8 +35,10 @@ class [[nodiscard]] OwnedP {
   OwnedP& operator=(const OwnedP&) = delete;
   ~OwnedP() { GORT_CHECK(p_ == nullptr, "a P was dropped: an OwnedP went out of scope alive"); }
 
-  P* operator->() const noexcept { return p_; }
-  P& operator*() const noexcept { return *p_; }
+  P* operator->() const noexcept {
+    GORT_CHECK(p_ != nullptr, "an OwnedP is used after it was given away");
+    return p_;
+  }
 
  private:
   explicit OwnedP(P* p) noexcept : p_(p) {

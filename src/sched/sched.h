@@ -12,6 +12,7 @@
 //   thread.cc       the template thread, new Ms, ending Ms
 //   sysmon.cc       the monitor: retake, time slices, deadlock suspicion
 //   spawn.cc        birth and death of goroutines
+//   runs.cc         what the end of gort::run means
 //   start.cc        starting the runtime, Ps
 //   invariants.cc   the lost-P walk
 #pragma once
@@ -53,6 +54,7 @@ struct Sched {
   // M that goes idle serves it; a spinning one holds one count of nmspinning meanwhile.
   std::int32_t orders = 0;
   std::int32_t orders_spinning = 0;
+  std::uint64_t orders_served = 0;  ///< or dropped, ever
   std::int32_t creating = 0;        ///< Ms being created, included in mcount
   Note template_note;               ///< the template thread's doorbell
 
@@ -78,13 +80,15 @@ struct Sched {
   os::atomic<std::uint64_t> g_started{0};  ///< by threads without P
   os::atomic<std::uint64_t> g_ended{0};    ///< likewise
   os::atomic<std::uint32_t> run_epoch{1};  ///< goroutines of earlier epochs are left over: never run again
+  os::atomic<std::int64_t> left_over{0};   ///< how many of those there are; they count as started, not as ended
 
   // ---- sysmon
   Note sysmon_note;
   os::atomic<bool> sysmon_wait{false};     ///< deep asleep: who makes work for it rings the note
   os::atomic<bool> dead_suspected{false};  ///< all Ms idle at one moment: sysmon looks closer
   os::atomic<std::int32_t> foreign_waiting{0};  ///< foreign threads blocked inside gort
-  os::atomic<std::int32_t> runs{0};        ///< gort::run calls in progress
+  std::uint64_t foreign_waits = 0;         ///< how often a foreign thread has begun to wait; under lock
+  os::atomic<std::int32_t> runs{0};        ///< gort::run calls in progress; goes up under lock only (runs.h)
 
   os::atomic<bool> started{false};
 };

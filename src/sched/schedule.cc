@@ -4,6 +4,7 @@
 // nmspinning; an M that stops spinning lowers nmspinning and then looks for work. With a full fence
 // between the two steps on both sides, at least one of them sees the other, so work is never left lying
 // with every M asleep. The partners: wake_p's fence, and the fence in stop_spinning below.
+#include "sched/runs.h"
 #include "sched/sched.h"
 #include "sched/spawn.h"
 #include "sched/switch.h"
@@ -130,6 +131,7 @@ bool idle(M* m) noexcept {
     if (sched.orders > 0) {
       // Somebody wanted a thread for work, and here is one, with a P: serve the order.
       --sched.orders;
+      ++sched.orders_served;
       if (sched.orders_spinning > 0) {
         --sched.orders_spinning;
         if (m->spinning) {
@@ -236,7 +238,8 @@ namespace {
 G* schedule(M* m) noexcept {
   for (;;) {
     GORT_CHECK(os::tls().locks == 0 && os::tls().owned == 0, "schedule: holding runtime locks or a P");
-    m->pending.fetch_and(~static_cast<std::uint32_t>(kPendingYield), os::memory_order_relaxed);
+    // Acquire: the end of a run asks everybody to look at its new epoch.
+    m->pending.fetch_and(~static_cast<std::uint32_t>(kPendingYield), os::memory_order_acquire);
     if (m->ending) return nullptr;
     G* g = m->picked;
     m->picked = nullptr;
@@ -252,7 +255,7 @@ G* schedule(M* m) noexcept {
     if (g == nullptr) g = find_runnable(m);
     if (g == nullptr) return nullptr;
     if (m->spinning) reset_spinning(m);
-    if (g->run_epoch != sched.run_epoch.load(os::memory_order_relaxed) && !g->system) {
+    if (left_over(g)) {
       // Its run has ended: it must never meet the static destructors. Parked for good.
       g->wait_reason = WaitReason::left_over;
       g->status.store(GStatus::waiting, os::memory_order_release);

@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "sched/park.h"
+#include "sched/runs.h"
 #include "sched/switch.h"
 
 namespace gort::inline v0::rt {
@@ -117,7 +118,8 @@ void g_start(G* g, const StartArgs& args) noexcept {
   g->goid = next_goid(p);
   g->parent_goid = parent != nullptr ? parent->goid : 0;
   g->created_by_pc = args.created_by_pc;
-  g->run_epoch = sched.run_epoch.load(os::memory_order_relaxed);
+  // What a left-over goroutine starts is left over too.
+  g->run_epoch = parent != nullptr ? parent->run_epoch : sched.run_epoch.load(os::memory_order_relaxed);
   g->fn = args.fn;
   g->arg = args.arg;
   g->main = args.main;
@@ -131,7 +133,7 @@ void g_start(G* g, const StartArgs& args) noexcept {
   g->ctx = {};
   san::release(g);
   g->status.store(GStatus::runnable, os::memory_order_relaxed);
-  if (!args.system) count(p, &P::g_started, sched.g_started);
+  if (!args.system && !left_over(g)) count(p, &P::g_started, sched.g_started);
   if (p != nullptr) {
     runq_put(p, g, true);
   } else {
@@ -147,7 +149,7 @@ void g_free(P* p, G* g) noexcept {
   const bool was_started = g->status.load(os::memory_order_relaxed) != GStatus::dead;
   if (was_started) {
     if (g->stack) san::stack_gone(g->san, g->stack.lo, g->stack.hi);
-    if (!g->system) count(p, &P::g_ended, sched.g_ended);
+    if (!g->system && !left_over(g)) count(p, &P::g_ended, sched.g_ended);
     g->status.store(GStatus::dead, os::memory_order_release);
   }
   if (g->own_stack) {
@@ -178,7 +180,8 @@ std::int64_t num_goroutine() noexcept {
   for (std::int32_t i = 0; i < sched.nprocs; ++i) {
     started += sched.all_p[i]->g_started.load(os::memory_order_relaxed);
   }
-  return started > ended ? static_cast<std::int64_t>(started - ended) : 0;
+  const auto n = static_cast<std::int64_t>(started - ended) - sched.left_over.load(os::memory_order_relaxed);
+  return n > 0 ? n : 0;
 }
 
 }  // namespace gort::inline v0::rt

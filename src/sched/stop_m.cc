@@ -1,12 +1,20 @@
 // How an M sleeps and wakes: on the idle list, or with its locked goroutine.
-#include "sched/sched.h"
 #include "sched/check_dead.h"
+#include "sched/invariants.h"
+#include "sched/sched.h"
 
 namespace gort::inline v0::rt {
 
 namespace {
 
 constexpr std::int64_t kIdleThreadLife = 5'000'000'000;  // ns an idle thread beyond the spares is kept
+
+#if defined(GORT_TESTING)
+constinit os::atomic<std::int64_t> idle_life{kIdleThreadLife};
+std::int64_t idle_thread_life() noexcept { return idle_life.load(os::memory_order_relaxed); }
+#else
+constexpr std::int64_t idle_thread_life() noexcept { return kIdleThreadLife; }
+#endif
 
 /// Wires the P that this M was handed before it was woken.
 void take_handed(M* m) noexcept {
@@ -39,6 +47,7 @@ bool spin_for(Note& note, std::int64_t ns) noexcept {
 /// Under sched.lock: an order that waits for a thread, and a P for it? Then this M has both.
 bool serve_order(M* m) noexcept {
   if (sched.orders == 0) return false;
+  ++sched.orders_served;
   MaybeOwnedP p = pidle_get();
   if (!p) {
     // Every P is in use, so the orders are moot. What they stood for is looked for by the next P that idles.
@@ -66,6 +75,10 @@ bool give_back(M* m) noexcept {
 
 }  // namespace
 
+#if defined(GORT_TESTING)
+void set_idle_thread_life_for_test(std::int64_t ns) noexcept { idle_life.store(ns, os::memory_order_relaxed); }
+#endif
+
 bool stop_m(M* m) noexcept {
   GORT_CHECK(os::tls().locks == 0 && os::tls().owned == 0, "stop_m: holding runtime locks or a P");
   GORT_CHECK(m->p == nullptr && !m->spinning, "stop_m: with a P, or spinning");
@@ -80,7 +93,7 @@ bool stop_m(M* m) noexcept {
     check_dead();
   }
   if (!spin_for(m->park, 5'000)) {
-    if (timed && !m->park.sleep_for(kIdleThreadLife) && give_back(m)) return false;
+    if (timed && !m->park.sleep_for(idle_thread_life()) && give_back(m)) return false;
     m->park.sleep();
   }
   m->park.clear();

@@ -1,6 +1,7 @@
 #include "sched/syscall.h"
 
 #include "sched/entry.h"
+#include "sched/runs.h"
 #include "sched/switch.h"
 
 namespace gort::inline v0::rt {
@@ -36,11 +37,11 @@ void after_no_p(M* m, G* left) noexcept {
   m->picked = left;
 }
 
-void get_p_back(M* m, G* g) noexcept {
+void take_any_p(M* m, G* g) noexcept {
   P* p = m->oldp;
   m->oldp = nullptr;
   PStatus expected = PStatus::syscall;
-  if (p->status.compare_exchange_strong(expected, PStatus::running, os::memory_order_acq_rel,
+  if (p->status.compare_exchange_strong(expected, PStatus::running, os::memory_order_seq_cst,
                                         os::memory_order_relaxed)) {
     p->m.store(m, os::memory_order_relaxed);
     m->p = p;
@@ -58,6 +59,17 @@ void get_p_back(M* m, G* g) noexcept {
     }
   }
   switch_from_g(m, g, nullptr, after_no_p);
+}
+
+void after_left_over(M*, G* left) noexcept {
+  left->wait_reason = WaitReason::left_over;
+  left->status.store(GStatus::waiting, os::memory_order_release);
+}
+
+/// Returns with a P, on whatever M; never, if the goroutine's run ended while it was in the call.
+void get_p_back(M* m, G* g) noexcept {
+  take_any_p(m, g);
+  if (left_over(g)) switch_from_g(self_m(), g, nullptr, after_left_over);
 }
 
 }  // namespace

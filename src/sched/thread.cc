@@ -17,6 +17,7 @@ namespace {
 constexpr std::size_t kSystemStack = std::size_t{256} << 10;
 constexpr std::int64_t kRetryFirst = 1'000'000;      // ns until a failed creation is tried again
 constexpr std::int64_t kRetryMost = 1'000'000'000;
+constexpr std::int64_t kExhaustedFor = 20'000'000;   // ns without a thread for an order before that is fatal
 
 constinit FixAlloc<M> m_memory;
 
@@ -41,6 +42,7 @@ void untake_m(M* m) noexcept {
   --sched.mcount;
   --sched.creating;
   sched.free_m.push(m);
+  check_dead();  // it counted as one that could run
 }
 
 void m_thread(void* arg) noexcept {
@@ -81,7 +83,8 @@ std::int32_t wanted() noexcept {
   return n < room ? n : room;
 }
 
-/// An order, a P for it, work for that, and no thread to be had: the program has hit its limit.
+/// An order, a P for it, work for that, and no thread to be had: the program has hit its limit, unless an M
+/// is just about to go idle and serve the order.
 bool exhausted() noexcept {
   return sched.orders > 0 && sched.creating == 0 && sched.nmidle == 0 && !sched.global.empty() &&
          sched.npidle.load(os::memory_order_relaxed) > 0 &&
@@ -93,6 +96,22 @@ void fatal_exhausted() noexcept {
   Printer(2) << "gort: program exceeds " << sched.max_threads << "-thread limit\n"
              << "fatal error: thread exhaustion\n";
   fatal_after_print({"thread exhaustion", true});
+}
+
+/// Since when that has been so without any order being served.
+struct Exhaustion {
+  std::int64_t since = 0;  // nanotime; 0: it is not so
+  std::uint64_t served = 0;
+};
+
+/// Under sched.lock. True: for too long.
+bool exhausted_for_good(Exhaustion& e, std::int64_t now) noexcept {
+  if (!exhausted()) {
+    e.since = 0;
+  } else if (e.since == 0 || e.served != sched.orders_served) {
+    e = {now, sched.orders_served};
+  }
+  return e.since != 0 && now - e.since > kExhaustedFor;
 }
 
 void reap() noexcept {
@@ -142,6 +161,7 @@ void template_thread(void*) noexcept {
   os::tls().in_runtime = 1;
   std::int64_t retry = kRetryFirst;
   bool warned = false;
+  Exhaustion exhaustion;
   for (;;) {
     sched.template_note.clear();
     // Partner of ring(): the note is cleared before the state is read, so a change after that rings again.
@@ -152,7 +172,7 @@ void template_thread(void*) noexcept {
     bool reap_later = false;
     {
       LockGuard guard(sched.lock);
-      if (exhausted()) {
+      if (exhausted_for_good(exhaustion, os::nanotime())) {
         sched.lock.unlock();
         fatal_exhausted();
       }
@@ -162,7 +182,9 @@ void template_thread(void*) noexcept {
       warned = true;
       Printer(2) << "gort: the system refuses a new thread; trying again (threads now: " << sched.mcount << ")\n";
     }
-    if (failed || reap_later) {
+    if (exhaustion.since != 0) {
+      sched.template_note.sleep_for(kRetryFirst);
+    } else if (failed || reap_later) {
       sched.template_note.sleep_for(retry);
       retry = retry * 2 < kRetryMost ? retry * 2 : kRetryMost;
     } else {

@@ -1,0 +1,110 @@
+// goroutine_local: one value per goroutine, made on demand, destroyed at its end.
+#include "gort/goroutine_local.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/support/runtime_fixture.h"
+
+namespace {
+
+class GoroutineLocal : public gort::test::RuntimeTestAtProcs {};
+GORT_TEST_AT_PROCS(GoroutineLocal);
+
+struct tracked {
+  static inline std::atomic<int> alive{0};
+  static inline std::atomic<std::uint64_t> destroyed_on{0};
+  int value = 0;
+  tracked() { ++alive; }
+  tracked(const tracked&) = delete;
+  ~tracked() {
+    --alive;
+    destroyed_on = gort::this_goroutine::id();
+  }
+};
+
+gort::goroutine_local<tracked> local;
+gort::goroutine_local<std::string> text;
+
+TEST_P(GoroutineLocal, IsMadeOnDemandAndDestroyedAtTheEndOnThatGoroutine) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    for (int i = 0; i < 30; ++i) {
+      const int how = i % 3;
+      std::uint64_t id = 0;
+      auto t = gort::spawn([&id, how] {
+        EXPECT_EQ(local->value, 0) << "nothing is left from an earlier goroutine";
+        local->value = 5;
+        gort::this_goroutine::yield();
+        EXPECT_EQ(local->value, 5);
+        id = gort::this_goroutine::id();
+        if (how == 1) throw 1;
+        if (how == 2) gort::goexit();
+      });
+      try {
+        t.get();
+      } catch (...) {
+      }
+      // The task is done when the function is; the locals go a moment later.
+      EXPECT_TRUE(gort::test::yield_until([] { return tracked::alive == 0; }));
+      EXPECT_EQ(tracked::destroyed_on, id);
+    }
+  });
+}
+
+TEST_P(GoroutineLocal, ChildrenInheritNothingAndForeignThreadsHaveTheirOwn) {
+  GORT_TEST_START(GetParam());
+  *text = "thread";
+  std::thread([] { EXPECT_EQ(*text, ""); }).join();
+  gort::run([] {
+    EXPECT_EQ(*text, "");
+    *text = "parent";
+    gort::spawn([] {
+      EXPECT_EQ(*text, "");
+      *text = "child";
+    }).join();
+    EXPECT_EQ(*text, "parent");
+    // A blocking call is still this goroutine.
+    gort::blocking([] { EXPECT_EQ(*text, "parent"); });
+  });
+  EXPECT_EQ(*text, "thread");
+}
+
+// A destructor that uses other goroutine_locals makes new ones; those go too.
+struct restless {
+  static inline std::atomic<int> left{0};
+  ~restless() {
+    if (left > 0) {
+      --left;
+      *text = "again";
+      static_cast<void>(local->value);
+    }
+  }
+};
+gort::goroutine_local<restless> uneasy;
+
+TEST_P(GoroutineLocal, DestructorsMayUseOthers) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    restless::left = 1;
+    gort::spawn([] { static_cast<void>(uneasy.get()); }).join();
+    EXPECT_TRUE(gort::test::yield_until([] { return restless::left == 0 && tracked::alive == 0; }));
+  });
+}
+
+TEST_P(GoroutineLocal, ManyOfThem) {
+  GORT_TEST_START(GetParam());
+  static std::vector<std::unique_ptr<gort::goroutine_local<int>>> many;
+  for (int i = 0; i < 200; ++i) many.push_back(std::make_unique<gort::goroutine_local<int>>());
+  gort::run([] {
+    for (int i = 199; i >= 0; --i) **many[static_cast<std::size_t>(i)] = i;
+    for (int i = 0; i < 200; ++i) EXPECT_EQ(**many[static_cast<std::size_t>(i)], i);
+  });
+}
+
+}  // namespace

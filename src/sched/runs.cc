@@ -1,0 +1,117 @@
+#include "sched/runs.h"
+
+#include "base/print.h"
+#include "sched/entry.h"
+#include "sched/spawn.h"
+
+namespace gort::inline v0::rt {
+
+namespace {
+
+constexpr std::int64_t kFirstNap = 20'000;       // ns
+constexpr std::int64_t kMostNap = 5'000'000;
+constexpr std::int64_t kStopWait = 50'000'000;   // for what still runs to reach a call into gort
+
+bool lives(const G* g) noexcept {
+  const GStatus s = g->status.load(os::memory_order_acquire);
+  return s != GStatus::dead && s != GStatus::idle && !g->system;
+}
+
+/// Whether any goroutine can still run by itself: a P is in use, something is queued, a call may return.
+bool anybody_runs() noexcept {
+  {
+    LockGuard guard(sched.lock);
+    if (sched.npidle.load(os::memory_order_relaxed) != sched.nprocs || !sched.global.empty() || sched.orders != 0) {
+      return true;
+    }
+  }
+  bool in_call = false;
+  for_each_g([&](G* g) {
+    if (g->status.load(os::memory_order_acquire) == GStatus::syscall && !left_over(g)) in_call = true;
+  });
+  return in_call;
+}
+
+void report(std::uint32_t epoch) noexcept {
+  std::int64_t n = 0;
+  Printer out(2);
+  for_each_g([&](G* g) {
+    // Those with `main` have given their result: at most a few last instructions are left of them.
+    if (!lives(g) || g->run_epoch != epoch || g->main) return;
+    if (n == 0) out << "gort: run has ended with goroutines left:";
+    if (++n > 10) return;
+    out << (n == 1 ? " " : ", ");
+    if (g->name[0] != '\0') {
+      out << g->name << " (" << g->goid << ")";
+    } else {
+      out << "goroutine " << g->goid;
+    }
+    const GStatus status = g->status.load(os::memory_order_acquire);
+    out << " [" << (status == GStatus::waiting ? wait_reason_text(g->wait_reason) : g_status_text(status)) << "]";
+  });
+  if (n > 10) out << " and " << n - 10 << " more";
+  if (n > 0) out << "\n";
+}
+
+/// Whether a P is with an M that may be running user code.
+bool any_p_works() noexcept {
+  LockGuard guard(sched.lock);
+  std::int32_t in_calls = 0;
+  for (std::int32_t i = 0; i < sched.nprocs; ++i) {
+    if (sched.all_p[i]->status.load(os::memory_order_seq_cst) == PStatus::syscall) ++in_calls;
+  }
+  return sched.npidle.load(os::memory_order_relaxed) + in_calls != sched.nprocs;
+}
+
+/// Ends the epoch; the number of the ended one, or 0 if a run has begun meanwhile.
+std::uint32_t end_epoch() noexcept {
+  LockGuard guard(sched.lock);
+  if (sched.runs.load(os::memory_order_relaxed) != 0) return 0;
+  return sched.run_epoch.fetch_add(1, os::memory_order_seq_cst);
+}
+
+/// Waits until what still runs of the ended epoch has been stopped, as far as it can be.
+void await_stopped() noexcept {
+  // So that a goroutine which only yields or polls does not do that without looking at the epoch. Release: who
+  // sees the request sees the new epoch.
+  for (M* m = sched.all_m.load(os::memory_order_acquire); m != nullptr; m = m->all_next) {
+    m->pending.fetch_or(kPendingYield, os::memory_order_release);
+  }
+  const std::int64_t deadline = os::nanotime() + kStopWait;
+  for (std::int64_t nap = kFirstNap; any_p_works() && os::nanotime() < deadline; nap *= 2) {
+    if (sched.runs.load(os::memory_order_relaxed) != 0) break;  // the Ps work for somebody else
+    os::sleep_ns(nap < kMostNap ? nap : kMostNap);
+  }
+}
+
+}  // namespace
+
+void run_begins() noexcept {
+  RuntimeEntry entry;
+  // Under the lock, so that no epoch ends between this and the start of the main goroutine.
+  LockGuard guard(sched.lock);
+  sched.runs.fetch_add(1, os::memory_order_relaxed);
+}
+
+void run_ends(std::int64_t grace_ns, bool quiet) noexcept {
+  RuntimeEntry entry;
+  if (sched.runs.fetch_sub(1, os::memory_order_acq_rel) != 1) return;  // others go on
+  const std::int64_t deadline = os::nanotime() + grace_ns;
+  for (std::int64_t nap = kFirstNap; sched.runs.load(os::memory_order_relaxed) == 0 && num_goroutine() > 0 &&
+                                     anybody_runs() && os::nanotime() < deadline;
+       nap *= 2) {
+    os::sleep_ns(nap < kMostNap ? nap : kMostNap);
+  }
+  const std::uint32_t ended = end_epoch();
+  if (ended == 0) return;
+  if (num_goroutine() == 0) return;
+  if (!quiet) report(ended);
+  await_stopped();
+  std::int64_t n = 0;
+  for_each_g([&](G* g) {
+    if (lives(g) && left_over(g)) ++n;
+  });
+  sched.left_over.store(n, os::memory_order_relaxed);
+}
+
+}  // namespace gort::inline v0::rt

@@ -1,0 +1,37 @@
+// gort: the beginnings and ends of runs, and what a run leaves over.
+//
+// A run is one call of gort::run. While any is in progress, all goroutines belong to one *epoch*; when the
+// last run ends, the epoch does, and goroutines of it that still exist are left over: they are never
+// dispatched again, since static destructors may be next.
+//
+//   a left-over goroutine that is …   is stopped for good
+//   on a queue, or readied later      when it is about to be dispatched (schedule)
+//   in a blocking call                at the end of the call (exit_blocking)
+//   running                           at its next yield or poll, or when it parks; run_ends waits for
+//                                     that a moment, but code that never calls gort cannot be stopped
+//
+// Left-over goroutines are not counted by num_goroutine, and what they start is left over as well.
+#pragma once
+
+#include <cstdint>
+
+#include "sched/sched.h"
+
+namespace gort::inline v0::rt {
+
+/// A run begins. Before its main goroutine is started. Any thread without P.
+void run_begins() noexcept;
+
+/// A run is over. If it was the last one, gives the other goroutines `grace_ns` to end as long as any of them
+/// can still run, then ends the epoch, unless another run begins meanwhile: that one inherits them.
+/// Reports them by name unless `quiet`. Blocks the thread.
+void run_ends(std::int64_t grace_ns, bool quiet) noexcept;
+
+/// Whether g's run has ended.
+inline bool left_over(const G* g) noexcept {
+  // Sequentially consistent against end_epoch: it changes the epoch and looks for running Ps, a goroutine
+  // takes its P and looks at the epoch.
+  return g->run_epoch != sched.run_epoch.load(os::memory_order_seq_cst) && !g->system;
+}
+
+}  // namespace gort::inline v0::rt

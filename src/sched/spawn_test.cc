@@ -1,0 +1,91 @@
+// Birth and death of Gs below the API: caches, stacks, numbers, counts.
+#include "sched/spawn.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdint>
+#include <set>
+#include <vector>
+
+#include "sched/entry.h"
+#include "tests/support/runtime_fixture.h"
+
+namespace gort::rt {
+namespace {
+
+class Spawn : public gort::test::RuntimeTestAtProcs {};
+GORT_TEST_AT_PROCS(Spawn);
+
+TEST_P(Spawn, AGThatIsNotStartedComesBack) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    RuntimeEntry entry;
+    G* a = g_alloc(0);
+    EXPECT_NE(a, nullptr);
+    EXPECT_EQ(a->status.load(), GStatus::dead);
+    const std::int64_t before = num_goroutine();
+    g_discard(a);
+    EXPECT_EQ(num_goroutine(), before) << "it was never counted";
+    G* b = g_alloc(0);
+    EXPECT_EQ(b, a) << "the P's cache is a stack";
+    g_discard(b);
+  });
+}
+
+TEST_P(Spawn, UnusualStacksAreOfTheirSize) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    RuntimeEntry entry;
+    for (const std::size_t bytes : {std::size_t{1}, std::size_t{1} << 20, std::size_t{64} << 20}) {
+      G* g = g_alloc(bytes);
+      ASSERT_NE(g, nullptr);
+      EXPECT_GE(g->stack.hi - g->stack.lo + (std::size_t{64} << 10), bytes) << "the guard counts";
+      g_discard(g);
+    }
+    EXPECT_EQ(g_alloc(std::size_t{1} << 40), nullptr);
+  });
+}
+
+TEST_P(Spawn, NumbersAreUniqueForEver) {
+  GORT_TEST_START(GetParam());
+  std::set<std::uint64_t> seen;
+  auto take = [&seen](std::uint64_t id) {
+    EXPECT_NE(id, 0u);
+    EXPECT_TRUE(seen.insert(id).second) << id;
+  };
+  for (int i = 0; i < 20; ++i) take(gort::spawn([] { return gort::this_goroutine::id(); }).get());
+  gort::run([&take] {
+    std::vector<gort::task<std::uint64_t>> tasks;
+    for (int i = 0; i < 500; ++i) tasks.push_back(gort::spawn([] { return gort::this_goroutine::id(); }));
+    for (auto& t : tasks) take(t.get());
+  });
+}
+
+TEST_P(Spawn, TheDeadAreUsedAgain) {
+  GORT_TEST_START(GetParam());
+  auto all = [] {
+    int n = 0;
+    for_each_g([&n](G*) { ++n; });
+    return n;
+  };
+  gort::run([] { for (int i = 0; i < 100; ++i) gort::spawn([] {}).join(); });
+  const int before = all();
+  gort::run([] { for (int i = 0; i < 20'000; ++i) gort::spawn([] {}).join(); });
+  EXPECT_LE(all(), before + 1'000) << "20,000 goroutines one after the other need a few Gs";
+}
+
+TEST_P(Spawn, TheParentIsKnown) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    const std::uint64_t me = gort::this_goroutine::id();
+    gort::spawn([me] {
+      EXPECT_EQ(current_g()->parent_goid, me);
+      EXPECT_NE(current_g()->created_by_pc, 0u);
+    }).join();
+  });
+  gort::spawn([] { EXPECT_EQ(current_g()->parent_goid, 0u); }).join();
+}
+
+}  // namespace
+}  // namespace gort::rt

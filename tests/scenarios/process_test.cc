@@ -1,0 +1,251 @@
+// The process around the runtime: settings, signals, fork, first use from anywhere.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "os/os.h"
+#include "tests/support/runtime_fixture.h"
+
+using ::testing::ExitedWithCode;
+
+namespace {
+
+class Settings : public gort::test::RuntimeTest {
+ protected:
+  void TearDown() override {}  // the runtimes die in child processes
+};
+
+/// Starts and runs a little with the variable set, then exits with the number of Ps (100 more if larger).
+[[noreturn]] void start_with(const char* name, const char* value) {
+  ::setenv(name, value, 1);
+  const int answer = gort::run([] { return gort::spawn([] { return 1; }).get(); });
+  const int n = gort::num_procs();
+  std::_Exit(answer == 1 ? (n < 100 ? n : 100) : 99);
+}
+
+struct bad {
+  const char* name;
+  const char* value;
+  const char* message;  // regular expression
+};
+
+class BadSetting : public gort::test::RuntimeTest, public ::testing::WithParamInterface<bad> {
+ protected:
+  void TearDown() override {}
+};
+
+TEST_P(BadSetting, IsAMessageAndExitStatus2) {
+  const auto [name, value, message] = GetParam();
+  EXPECT_EXIT(start_with(name, value), ExitedWithCode(2), message);
+}
+
+constexpr const char* kProcs = ": a whole number of processors, 1 or more, is wanted\n$";
+constexpr const char* kStack = ": a size in bytes from 1 to 1073741824 is wanted\n$";
+constexpr const char* kThreads = ": a number of threads from 4 to 1000000 is wanted\n$";
+constexpr const char* kDebug = "known: schedtrace=ms, scheddetail=0\\|1";
+
+INSTANTIATE_TEST_SUITE_P(
+    Environment, BadSetting,
+    ::testing::Values(bad{"GORT_MAXPROCS", "abc", kProcs}, bad{"GORT_MAXPROCS", "0", kProcs},
+                      bad{"GORT_MAXPROCS", "-1", kProcs}, bad{"GORT_MAXPROCS", "2x", kProcs},
+                      bad{"GORT_MAXPROCS", " 2", kProcs}, bad{"GORT_MAXPROCS", "+2", kProcs},
+                      bad{"GORT_MAXPROCS", "1.5", kProcs}, bad{"GORT_MAXPROCS", "-", kProcs},
+                      bad{"GORT_MAXPROCS", "99999999999999999999", kProcs}, bad{"GORT_STACK", "many", kStack},
+                      bad{"GORT_STACK", "0", kStack}, bad{"GORT_STACK", "-5", kStack},
+                      bad{"GORT_STACK", "1073741825", kStack}, bad{"GORT_STACK", "256K", kStack},
+                      bad{"GORT_MAXTHREADS", "3", kThreads}, bad{"GORT_MAXTHREADS", "x", kThreads},
+                      bad{"GORT_MAXTHREADS", "1000001", kThreads}, bad{"GORT_DEBUG", "nonsense", kDebug},
+                      bad{"GORT_DEBUG", "schedtrace", kDebug}, bad{"GORT_DEBUG", "scheddetail=0,nonsense=1", kDebug},
+                      bad{"GORT_DEBUG", "schedtrace=-1", "schedtrace wants milliseconds\n$"},
+                      bad{"GORT_DEBUG", "schedtrace=x", "schedtrace wants milliseconds\n$"},
+                      bad{"GORT_DEBUG", "scheddetail=2", "scheddetail wants 0 or 1\n$"}));
+
+TEST_F(Settings, BadValuesNameTheSettingAndTheValue) {
+  EXPECT_EXIT(start_with("GORT_MAXPROCS", "abc"), ExitedWithCode(2), "^gort: GORT_MAXPROCS=abc: a whole");
+  EXPECT_EXIT(start_with("GORT_DEBUG", "nonsense"), ExitedWithCode(2), "^gort: GORT_DEBUG: no setting 'nonsense'");
+  // Longer than the buffer in which one item is looked at: cut, not overrun.
+  const std::string word(500, 'a');
+  EXPECT_EXIT(start_with("GORT_DEBUG", word.c_str()), ExitedWithCode(2), "no setting 'aaaaaaaa");
+}
+
+TEST_F(Settings, GoodOnesCount) {
+  EXPECT_EXIT(start_with("GORT_MAXPROCS", "3"), ExitedWithCode(3), "^$");
+  EXPECT_EXIT(start_with("GORT_MAXPROCS", "1000000000"), ExitedWithCode(100),
+              "^gort: GORT_MAXPROCS=1000000000 is more than the maximum; using 1024\n$");
+}
+
+TEST_F(Settings, EmptyIsNotSet) {
+  const int n = gort::num_procs();
+  EXPECT_EQ(n, 0) << "run alone, as ctest does";
+  EXPECT_EXIT(start_with("GORT_MAXPROCS", ""), [](int status) { return WIFEXITED(status) && WEXITSTATUS(status) >= 1; },
+              "^$");
+  EXPECT_EXIT(start_with("GORT_DEBUG", ",,"), [](int status) { return WIFEXITED(status) && WEXITSTATUS(status) >= 1; },
+              "^$");
+}
+
+TEST_F(Settings, TheEnvironmentWinsOverTheProgram) {
+  EXPECT_EXIT(
+      {
+        ::setenv("GORT_MAXPROCS", "3", 1);
+        gort::start({.max_procs = 2});
+        std::_Exit(gort::num_procs());
+      },
+      ExitedWithCode(3), "^$");
+}
+
+TEST_F(Settings, TheFirstStartDecides) {
+  EXPECT_EXIT(
+      {
+        gort::start({.max_procs = 3});
+        gort::start({.max_procs = 2});
+        std::_Exit(gort::run({.max_procs = 4}, [] { return gort::num_procs(); }));
+      },
+      ExitedWithCode(3), "^$");
+}
+
+class Process : public gort::test::RuntimeTest {};
+
+TEST_F(Process, NothingRunsBeforeTheFirstUse) {
+  EXPECT_EQ(gort::num_procs(), 0);
+  EXPECT_EQ(gort::num_goroutine(), 0);
+  EXPECT_EQ(gort::this_goroutine::id(), 0u);
+  EXPECT_EQ(gort::this_goroutine::name(), "");
+  gort::this_goroutine::yield();
+  gort::poll();
+  EXPECT_EQ(gort::test::count_threads("gort-m"), 0);
+  EXPECT_EQ(gort::num_procs(), 0);
+}
+
+// The first use may come from several threads at once.
+TEST_F(Process, FirstUseFromManyThreadsAtOnce) {
+  std::atomic<int> ready{0};
+  std::atomic<int> sum{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 8; ++i) {
+    threads.emplace_back([&] {
+      ++ready;
+      while (ready < 8) {
+      }
+      sum += gort::spawn([] { return 1; }).get();
+    });
+  }
+  for (auto& t : threads) t.join();
+  EXPECT_EQ(sum, 8);
+}
+
+TEST_F(Process, GoexitOnAForeignThreadIsFatal) {
+  EXPECT_EXIT(gort::goexit(), ExitedWithCode(2), "^fatal error: goexit: not on a goroutine\n");
+}
+
+// A signal handler that interrupts the runtime and calls into it: the thread's own byte says so.
+TEST_F(Process, ACallFromAHandlerThatInterruptedTheRuntimeIsFatal) {
+  EXPECT_EXIT(gort::run([] {
+                gort::os::tls().in_runtime = 1;
+                gort::this_goroutine::yield();
+              }),
+              ExitedWithCode(2), "^fatal error: gort was called from a signal handler that interrupted gort\n");
+  EXPECT_EXIT(gort::run([] {
+                gort::os::tls().in_runtime = 1;
+                gort::go([] {});
+              }),
+              ExitedWithCode(2), "^fatal error: gort was called from a signal handler");
+}
+
+// Scenario 103, as far as the checks at runtime entries go: endless recursion that calls gort on its way.
+int recurse(int n) {
+  gort::this_goroutine::yield();
+  return n < 0 ? 0 : recurse(n + 1) + n;
+}
+
+TEST_F(Process, StackOverflowIsNamedAtARuntimeEntry) {
+  EXPECT_EXIT(gort::run([] { gort::spawn(recurse, 1).join(); }), ExitedWithCode(2),
+              "^gort: goroutine [0-9]+ exceeds its stack of [0-9]+ bytes .*\n.*GORT_STACK=bytes\nfatal error: stack "
+              "overflow\n");
+}
+
+// Signals meanwhile do not disturb parks, sleeps or calls (104: SIGCHLD survived).
+TEST_F(Process, SignalsDisturbNothing) {
+  GORT_TEST_START(2);
+  struct sigaction act = {};
+  static std::atomic<int> caught{0};
+  act.sa_handler = [](int) { ++caught; };
+  ::sigaction(SIGUSR1, &act, nullptr);  // no SA_RESTART: every sleep in the kernel is cut short
+  ::sigaction(SIGCHLD, &act, nullptr);
+  std::atomic<bool> stop{false};
+  std::thread sender([&] {
+    while (!stop) {
+      ::kill(::getpid(), SIGUSR1);
+      ::kill(::getpid(), SIGCHLD);
+      ::usleep(200);
+    }
+  });
+  gort::run([] {
+    for (int i = 0; i < 300; ++i) {
+      gort::spawn([] { gort::this_goroutine::yield(); }).join();
+      gort::blocking([] { ::usleep(100); });
+    }
+  });
+  stop = true;
+  sender.join();
+  EXPECT_GT(caught, 0);
+}
+
+// Trap (Photon #1521): fork in the middle of load; the child may exec and _exit and use malloc.
+TEST_F(Process, AForkedChildMayExecExitAndAllocate) {
+  GORT_TEST_START(4);
+  gort::run([] {
+    std::atomic<bool> stop{false};
+    std::vector<gort::task<void>> load;
+    for (int i = 0; i < 8; ++i) {
+      load.push_back(gort::spawn([&stop] {
+        while (!stop) {
+          std::vector<int> memory(100);
+          gort::spawn([] {}).join();
+          gort::blocking([] { ::usleep(10); });
+        }
+      }));
+    }
+    auto end_of = [](pid_t pid) {
+      int status = 0;
+      const std::int64_t deadline = gort::test::now_ns() + 20'000'000'000;
+      while (gort::blocking([&] { return ::waitpid(pid, &status, WNOHANG); }) == 0) {
+        if (gort::test::now_ns() > deadline) {
+          ::kill(pid, SIGKILL);
+          gort::blocking([&] { return ::waitpid(pid, &status, 0); });
+          return -1;
+        }
+        gort::blocking([] { ::usleep(500); });
+      }
+      return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+    };
+    for (int i = 0; i < 20; ++i) {
+      const int kind = i % 3;
+      const pid_t pid = gort::blocking([kind] {
+        const pid_t child = ::fork();
+        if (child != 0) return child;
+        if (kind == 0) ::_exit(17);
+        if (kind == 1) {
+          ::execl("/bin/sh", "sh", "-c", "exit 17", nullptr);
+          ::_exit(1);
+        }
+        std::vector<std::string> words(1000, std::string(100, 'x'));
+        ::_exit(words.size() == 1000 ? 17 : 1);
+      });
+      ASSERT_GT(pid, 0);
+      EXPECT_EQ(end_of(pid), 17) << kind;
+    }
+    stop = true;
+    for (auto& t : load) t.join();
+  });
+}
+
+}  // namespace
