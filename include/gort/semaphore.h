@@ -33,7 +33,9 @@ class semaphore {
 
   /// Starts with `desired` units, 0 to max(); anything else is a fatal error.
   constexpr explicit semaphore(std::ptrdiff_t desired) noexcept : count_(static_cast<std::uint32_t>(desired)) {
-    if (desired < 0 || desired > max()) detail::semaphore_misuse("constructed with a count below 0 or above max()");
+    if (desired < 0 || desired > max()) {
+      detail::semaphore_misuse("gort::semaphore: constructed with a count below 0 or above max()");
+    }
   }
   semaphore(const semaphore&) = delete;
   semaphore& operator=(const semaphore&) = delete;

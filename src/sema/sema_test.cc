@@ -239,7 +239,6 @@ TEST(Sema, BargedWaiterGoesToTheFront) {
   });
 }
 
-// Units that somebody took before the releaser looked wake nobody: the waiter sleeps on.
 TEST(Sema, HandoffLeavesNothingForTheReleaser) {
   run({.max_procs = 1}, [] {
     SemWord w{0};
@@ -357,9 +356,13 @@ TEST(Sema, WordMayDieWithItsLastUse) {
 
 // ---- misuse -------------------------------------------------------------------------------------
 
-using SemaDeath = testing::Test;
+// The children need a runtime of their own: a fork of a process with running Ms has none.
+class SemaDeath : public testing::Test {
+ protected:
+  void SetUp() override { testing::GTEST_FLAG(death_test_style) = "threadsafe"; }
+};
 
-TEST(SemaDeath, Overflow) {
+TEST_F(SemaDeath, Overflow) {
   EXPECT_EXIT(
       {
         SemWord w{rt::kSemMax - 1};
@@ -375,7 +378,7 @@ TEST(SemaDeath, Overflow) {
       testing::ExitedWithCode(2), "semaphore overflow");
 }
 
-TEST(SemaDeath, WaitingWithPreemptionDisabled) {
+TEST_F(SemaDeath, WaitingWithPreemptionDisabled) {
   EXPECT_EXIT(run([] {
                 SemWord w{0};
                 rt::RuntimeEntry entry;
@@ -385,7 +388,7 @@ TEST(SemaDeath, WaitingWithPreemptionDisabled) {
               testing::ExitedWithCode(2), "semacquire would wait with preemption disabled");
 }
 
-TEST(SemaDeath, PublicOneNamesItsBreaches) {
+TEST_F(SemaDeath, PublicOneNamesItsBreaches) {
   EXPECT_EXIT(semaphore(-1), testing::ExitedWithCode(2), "gort::semaphore: constructed");
   EXPECT_EXIT(
       {
