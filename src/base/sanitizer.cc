@@ -59,6 +59,21 @@ void detect() noexcept {
 #define GORT_NO_TSAN [[gnu::no_sanitize_thread]]
 #endif
 
+// Flag 1: a switch is no synchronisation, so that races between goroutines of one M are seen. But an M's and
+// a P's own words go from goroutine to goroutine with the M, ordered by nothing else: where the runtime itself
+// is instrumented, each switch would be reported. There 0: the runtime's races over several Ms are still found.
+#if defined(__SANITIZE_THREAD__)
+constexpr unsigned kSwitchFlags = 0;
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+constexpr unsigned kSwitchFlags = 0;
+#else
+constexpr unsigned kSwitchFlags = 1;
+#endif
+#else
+constexpr unsigned kSwitchFlags = 1;
+#endif
+
 GORT_NO_TSAN void start_switch_slow(GSanitizer& from, GSanitizer& to, std::uintptr_t to_lo,
                                     std::uintptr_t to_hi, bool from_ends) noexcept {
   if (__sanitizer_start_switch_fiber != nullptr) {
@@ -66,7 +81,7 @@ GORT_NO_TSAN void start_switch_slow(GSanitizer& from, GSanitizer& to, std::uintp
     __sanitizer_start_switch_fiber(from_ends ? nullptr : &from.asan_fake_stack,
                                    reinterpret_cast<const void*>(to_lo), to_hi - to_lo);
   }
-  if (__tsan_switch_to_fiber != nullptr) __tsan_switch_to_fiber(to.tsan_fiber, 1);
+  if (__tsan_switch_to_fiber != nullptr) __tsan_switch_to_fiber(to.tsan_fiber, kSwitchFlags);
 }
 
 GORT_NO_TSAN void finish_switch_slow(GSanitizer& now, bool /*left_ends*/) noexcept {
