@@ -4,6 +4,8 @@
 // test: labels=slow timeout=300
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <chrono>
 #include <thread>
 
 #include "base/random.h"
@@ -98,5 +100,58 @@ void thread_and_goroutine(bool handoff) {
 }
 TEST(SemaPingPong, ThreadAndGoroutine) { thread_and_goroutine(false); }
 TEST(SemaPingPong, ThreadAndGoroutineHandoff) { thread_and_goroutine(true); }
+
+// ---- the last look and the release, aimed at each other --------------------------------------------
+
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+constexpr int kAimed = 10'000;
+#else
+constexpr int kAimed = 200'000;
+#endif
+
+/// A taker acquires again at once when it has got a unit: it finds none, announces itself, looks once more,
+/// queues. The giver sees that the unit was taken and releases the next one a few nanoseconds to half a
+/// microsecond later, so often right between two of those steps. One that goes away without seeing the waiter
+/// leaves it asleep beside its unit.
+void aimed(bool goroutine, bool handoff) {
+  SemWord w{0};
+  std::atomic<int> taken{0};
+  auto take = [&] {
+    for (int i = 0; i < kAimed; ++i) {
+      rt::RuntimeEntry entry;
+      rt::sem_acquire(&w);
+      taken.store(i + 1, std::memory_order_release);
+    }
+  };
+  std::thread giver([&] {
+    rt::Random random(3);
+    for (int i = 0; i < kAimed; ++i) {
+      const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+      for (int spins = 1; taken.load(std::memory_order_acquire) != i; ++spins) {
+        if (spins % 1024 != 0) continue;
+        std::this_thread::yield();
+        if (std::chrono::steady_clock::now() < limit) continue;
+        ADD_FAILURE() << "the taker sleeps beside " << w.load() << " units, round " << i;
+        rt::RuntimeEntry entry;
+        rt::sem_release(&w, {.n = static_cast<std::uint32_t>(kAimed)});
+        return;
+      }
+      for (std::uint32_t n = random.below(1000); n > 0; --n) asm volatile("");
+      rt::RuntimeEntry entry;
+      rt::sem_release(&w, {.handoff = handoff});
+    }
+  });
+  if (goroutine) {
+    run(run_options{.max_procs = 2}, take);
+  } else {
+    take();
+  }
+  giver.join();
+}
+
+TEST(SemaLastLook, Threads) { aimed(false, false); }
+TEST(SemaLastLook, ThreadsHandoff) { aimed(false, true); }
+TEST(SemaLastLook, Goroutine) { aimed(true, false); }
+TEST(SemaLastLook, GoroutineHandoff) { aimed(true, true); }
 
 }  // namespace

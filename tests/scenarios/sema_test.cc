@@ -56,6 +56,7 @@ class OneBucket {
     }
   }
   SemWord* operator[](std::size_t i) const { return words_[i]; }
+  std::size_t size() const { return words_.size(); }
 
  private:
   std::unique_ptr<SemWord[]> memory_;
@@ -157,9 +158,17 @@ TEST(SemaScenario23, WithoutHandoffTheReleaserIsFirst) {
 /// words. `parked`: the acquirer really waits (a pair hands a unit to and fro).
 double cost_beside(const OneBucket& words, int waiters, int addresses, bool parked) {
   double best = 1e18;
+  // The pair stands in the middle of all addresses, deep in a tree without balance, whatever order it grew in.
+  const std::size_t middle = words.size() / 2;
+  SemWord* const a = words[middle];
+  SemWord* const b = words[middle + 1];
+  auto around = [&](int i) {
+    const auto at = static_cast<std::size_t>(i);
+    return words[at < middle ? at : at + 2];
+  };
   std::vector<task<void>> crowd;
   for (int i = 0; i < waiters; ++i) {
-    SemWord* w = words[static_cast<std::size_t>(2 + i % addresses)];
+    SemWord* w = around(i % addresses);
     crowd.push_back(spawn([w] { acquire(w); }));
   }
   while ([] {
@@ -168,8 +177,6 @@ double cost_beside(const OneBucket& words, int waiters, int addresses, bool park
   }() != static_cast<std::uint64_t>(waiters)) {
     this_goroutine::yield();
   }
-  SemWord* const a = words[0];
-  SemWord* const b = words[1];
   const int rounds = 20000 / kSlowdown;
   for (int repeat = 0; repeat < 5; ++repeat) {
     const auto start = std::chrono::steady_clock::now();
@@ -194,7 +201,7 @@ double cost_beside(const OneBucket& words, int waiters, int addresses, bool park
     const std::chrono::duration<double, std::nano> took = std::chrono::steady_clock::now() - start;
     best = std::min(best, took.count() / rounds);
   }
-  for (int i = 0; i < waiters; ++i) release(words[static_cast<std::size_t>(2 + i % addresses)]);
+  for (int i = 0; i < waiters; ++i) release(around(i % addresses));
   for (auto& c : crowd) c.join();
   return best;
 }
