@@ -1,9 +1,11 @@
 // gort: a counting semaphore on which goroutines wait without holding a thread.
 //
-// The contract of std::counting_semaphore, and more: waiters are served strictly in the order in which they
-// came, since release() gives its units to the oldest waiters directly and nobody who comes later can be
-// faster. A semaphore may be destroyed as soon as nobody waits on it or will use it, even if the release()
-// that ended the last wait has not returned yet.
+// The contract of std::counting_semaphore, and more:
+//
+//   * Waiters are served in the order in which they came: release() gives its units to the oldest waiters
+//     directly, and nobody who comes after them can be faster.
+//   * It may be destroyed as soon as nobody waits on it or will use it, even if the release() that ended the
+//     last wait has not returned yet.
 //
 //   gort::semaphore permits(4);          // at most four at a time
 //   permits.acquire();

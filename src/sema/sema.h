@@ -58,10 +58,9 @@ void sem_acquire(SemWord* addr, SemAcquire options = {}) noexcept;
 /// Takes one unit if there is one. Anywhere, signal handlers included.
 bool sem_try_acquire(SemWord* addr) noexcept;
 
-/// Adds options.n units. Never blocks; changes the thread only if it yields the slice, see above.
-/// All units become available at once, and *addr is not touched any more as soon as one of them may have
-/// been taken, but by waiters' own consent: whoever acquired one may destroy the word. O(log addresses in
-/// the root + waiters woken).
+/// Adds options.n units, all at one instant. Never blocks; changes the thread only if it yields the slice, see
+/// above. Whoever takes one of the units may destroy the word: it is not touched after that moment, unless
+/// somebody still waits on it. O(log addresses in the root + waiters woken), the latter under the root's lock.
 void sem_release(SemWord* addr, SemRelease options = {}) noexcept;
 
 // ---- for tests and reports: each a moment's view, taken root by root --------------------------
