@@ -15,7 +15,9 @@ void semaphore::acquire() {
 bool semaphore::try_acquire() noexcept { return rt::sem_try_acquire(&count_); }
 
 void semaphore::release(std::ptrdiff_t update) {
-  if (update < 0 || update > max()) detail::semaphore_misuse("gort::semaphore: release of less than 0 or more than max() units");
+  if (update < 0 || update > max()) {
+    detail::semaphore_misuse("gort::semaphore: release of less than 0 or more than max() units");
+  }
   rt::RuntimeEntry entry;
   rt::sem_release(&count_, {.handoff = true, .n = static_cast<std::uint32_t>(update), .yield = false});
 }

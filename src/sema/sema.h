@@ -78,6 +78,7 @@ SemStats sem_stats() noexcept;
 
 /// Calls visit(addr, waiter, arg) for every waiter, per address in queue order, under its root's lock: visit
 /// must not release, acquire or block.
-void sem_for_each_waiter(void (*visit)(const void* addr, const waiter* w, void* arg) noexcept, void* arg) noexcept;
+void sem_for_each_waiter(void (*visit)(const void* addr, const waiter* w, void* arg) noexcept,
+                         void* arg) noexcept;
 
 }  // namespace gort::inline v0::rt

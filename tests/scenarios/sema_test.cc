@@ -85,9 +85,11 @@ TEST(SemaScenario20, ElsewhereItIsNot) {
   acquire(&w);  // a foreign thread
   run([&] {
     acquire(&w);
-    rt::RuntimeEntry entry;
     bool there = true;
-    rt::on_system_stack([](void* b) { *static_cast<bool*>(b) = rt::current_g() != nullptr; }, &there);
+    {
+      rt::RuntimeEntry entry;
+      rt::on_system_stack([](void* b) { *static_cast<bool*>(b) = rt::current_g() != nullptr; }, &there);
+    }
     EXPECT_FALSE(there);
     EXPECT_NE(rt::current_g(), nullptr);
   });
@@ -367,7 +369,8 @@ struct Permits {
   std::atomic<std::uint32_t> inside{0};
 };
 
-void agent(std::uint32_t seed, std::vector<std::unique_ptr<Permits>>& all, int rounds, std::atomic<bool>& broken) {
+void agent(std::uint32_t seed, std::vector<std::unique_ptr<Permits>>& all, int rounds,
+           std::atomic<bool>& broken) {
   std::mt19937 random(seed);
   for (int i = 0; i < rounds; ++i) {
     Permits& p = *all[random() % all.size()];
