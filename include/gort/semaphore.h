@@ -1,9 +1,11 @@
 // gort: a counting semaphore on which goroutines wait without holding a thread.
 //
-// The contract of std::counting_semaphore, and more: waiters are served strictly in the order in which they
-// came, since release() gives its units to the oldest waiters directly and nobody who comes later can be
-// faster. A semaphore may be destroyed as soon as nobody waits on it or will use it, even if the release()
-// that ended the last wait has not returned yet.
+// The contract of std::counting_semaphore, and more:
+//
+//   * Waiters are served in the order in which they came: release() gives its units to the oldest waiters
+//     directly, and nobody who comes after them can be faster.
+//   * It may be destroyed as soon as nobody waits on it or will use it, even if the release() that ended the
+//     last wait has not returned yet.
 //
 //   gort::semaphore permits(4);          // at most four at a time
 //   permits.acquire();
@@ -33,7 +35,9 @@ class semaphore {
 
   /// Starts with `desired` units, 0 to max(); anything else is a fatal error.
   constexpr explicit semaphore(std::ptrdiff_t desired) noexcept : count_(static_cast<std::uint32_t>(desired)) {
-    if (desired < 0 || desired > max()) detail::semaphore_misuse("constructed with a count below 0 or above max()");
+    if (desired < 0 || desired > max()) {
+      detail::semaphore_misuse("gort::semaphore: constructed with a count below 0 or above max()");
+    }
   }
   semaphore(const semaphore&) = delete;
   semaphore& operator=(const semaphore&) = delete;

@@ -1,6 +1,6 @@
 #include "gort/semaphore.h"
 
-#include "base/print.h"
+#include "base/check.h"
 #include "sched/entry.h"
 #include "sema/sema.h"
 
@@ -15,14 +15,13 @@ void semaphore::acquire() {
 bool semaphore::try_acquire() noexcept { return rt::sem_try_acquire(&count_); }
 
 void semaphore::release(std::ptrdiff_t update) {
-  if (update < 0 || update > max()) detail::semaphore_misuse("release of less than 0 or more than max() units");
+  if (update < 0 || update > max()) {
+    detail::semaphore_misuse("gort::semaphore: release of less than 0 or more than max() units");
+  }
   rt::RuntimeEntry entry;
   rt::sem_release(&count_, {.handoff = true, .n = static_cast<std::uint32_t>(update), .yield = false});
 }
 
-void detail::semaphore_misuse(const char* what) noexcept {
-  rt::Printer(2) << "fatal error: gort::semaphore: " << what << "\n";
-  rt::fatal_after_print({"semaphore misused", false});
-}
+void detail::semaphore_misuse(const char* what) noexcept { rt::fatal(what); }
 
 }  // namespace gort::inline v0

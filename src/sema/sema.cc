@@ -126,10 +126,10 @@ void complete(waiter* w, bool ticket) noexcept {
 }  // namespace
 
 bool sem_try_acquire(SemWord* addr) noexcept {
-  // seq_cst: this is A2 when called from queue_or_take.
+  // seq_cst, also where the exchange fails: this is A2 when called from queue_or_take.
   std::uint32_t v = addr->load(os::memory_order_seq_cst);
   while (v > 0) {
-    if (addr->compare_exchange_weak(v, v - 1, os::memory_order_acq_rel, os::memory_order_seq_cst)) {
+    if (addr->compare_exchange_weak(v, v - 1, os::memory_order_seq_cst, os::memory_order_seq_cst)) {
       san::acquire(addr);
       return true;
     }

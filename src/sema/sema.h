@@ -58,10 +58,9 @@ void sem_acquire(SemWord* addr, SemAcquire options = {}) noexcept;
 /// Takes one unit if there is one. Anywhere, signal handlers included.
 bool sem_try_acquire(SemWord* addr) noexcept;
 
-/// Adds options.n units. Never blocks; changes the thread only if it yields the slice, see above.
-/// All units become available at once, and *addr is not touched any more as soon as one of them may have
-/// been taken, but by waiters' own consent: whoever acquired one may destroy the word. O(log addresses in
-/// the root + waiters woken).
+/// Adds options.n units, all at one instant. Never blocks; changes the thread only if it yields the slice, see
+/// above. Whoever takes one of the units may destroy the word: it is not touched after that moment, unless
+/// somebody still waits on it. O(log addresses in the root + waiters woken), the latter under the root's lock.
 void sem_release(SemWord* addr, SemRelease options = {}) noexcept;
 
 // ---- for tests and reports: each a moment's view, taken root by root --------------------------
@@ -79,6 +78,7 @@ SemStats sem_stats() noexcept;
 
 /// Calls visit(addr, waiter, arg) for every waiter, per address in queue order, under its root's lock: visit
 /// must not release, acquire or block.
-void sem_for_each_waiter(void (*visit)(const void* addr, const waiter* w, void* arg) noexcept, void* arg) noexcept;
+void sem_for_each_waiter(void (*visit)(const void* addr, const waiter* w, void* arg) noexcept,
+                         void* arg) noexcept;
 
 }  // namespace gort::inline v0::rt
