@@ -1,8 +1,8 @@
 // Counting lines and words as `LC_ALL=C wc` does, 64 bytes at a time.
 //
 // wc sorts bytes into three kinds: white space ends a word, a printable byte begins or continues one, and any
-// other byte (control bytes, everything above 0x7e) does neither. coreutils 9.4 and later let the third kind
-// begin words as well: Rule says which wc is meant.
+// other byte (control bytes, everything above 0x7e) does neither. That is coreutils 9.1; later ones let the third
+// kind begin words as well. Rule says which wc is meant.
 #pragma once
 
 #include <bit>

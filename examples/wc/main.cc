@@ -284,7 +284,7 @@ int count_tree(Job& job, const std::string& root) {
 constexpr char kUsage[] =
     R"(usage: wc [--nonspace] [DIR]
   Counts lines, words and bytes of the files under DIR (/usr/share), as LC_ALL=C wc does.
-  --nonspace  words as coreutils 9.4 and later count them: whatever is not white space
+  --nonspace  words are whatever is not white space, as later coreutils than 9.1 have it
 )";
 
 }  // namespace
