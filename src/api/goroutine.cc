@@ -4,6 +4,7 @@
 
 #include <new>
 
+#include "api/start.h"
 #include "base/print.h"
 #include "gort/run.h"
 #include "gort/this_goroutine.h"
@@ -26,7 +27,7 @@ extern const char abi_v0_release = 'r';
 namespace detail {
 
 new_goroutine::new_goroutine(std::size_t stack_bytes) {
-  rt::start_if_needed();
+  ensure_started();
   rt::G* g = nullptr;
   {
     rt::RuntimeEntry entry;
@@ -162,6 +163,7 @@ void report_left_over() noexcept {
 }
 
 void end_run(const run_options& options) noexcept {
+  rt::fatal_join();
   if (rt::sched.runs.fetch_sub(1, os::memory_order_acq_rel) != 1) return;  // others go on
   const std::int64_t deadline = os::nanotime() + options.grace.count();
   std::int64_t nap = 20'000;
@@ -169,6 +171,7 @@ void end_run(const run_options& options) noexcept {
     os::sleep_ns(nap);
     if (nap < 5'000'000) nap *= 2;
   }
+  rt::fatal_join();
   if (rt::num_goroutine() > 0 && !options.quiet) report_left_over();
   rt::sched.run_epoch.fetch_add(1, os::memory_order_acq_rel);
 }
@@ -197,7 +200,7 @@ void start(const run_options& options) {
   rt::StartOptions o;
   o.max_procs = options.max_procs;
   o.max_threads = options.max_threads;
-  rt::start(o);
+  detail::ensure_started(o);
 }
 
 void goexit() {
