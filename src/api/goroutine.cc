@@ -4,6 +4,7 @@
 
 #include <new>
 
+#include "api/start.h"
 #include "base/print.h"
 #include "gort/run.h"
 #include "gort/this_goroutine.h"
@@ -27,7 +28,7 @@ extern const char abi_v0_release = 'r';
 namespace detail {
 
 new_goroutine::new_goroutine(std::size_t stack_bytes) {
-  rt::start_if_needed();
+  ensure_started();
   rt::G* g = nullptr;
   {
     rt::RuntimeEntry entry;
@@ -154,7 +155,7 @@ void start(const run_options& options) {
   rt::StartOptions o;
   o.max_procs = options.max_procs;
   o.max_threads = options.max_threads;
-  rt::start(o);
+  detail::ensure_started(o);
 }
 
 void goexit() {

@@ -28,6 +28,12 @@ void fatal_begin() noexcept {
   for (;;) os::futex_wait(&dying, expected, -1);
 }
 
+void fatal_join() noexcept {
+  const std::uint32_t reporter = dying.load(os::memory_order_relaxed);
+  if (reporter == 0 || reporter == static_cast<std::uint32_t>(os::thread_id())) return;
+  for (;;) os::futex_wait(&dying, reporter, -1);
+}
+
 void fatal_after_print(const FatalReport& report) noexcept {
   fatal_begin();
   in_hook.store(true, os::memory_order_relaxed);

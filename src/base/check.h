@@ -37,6 +37,10 @@ extern os::atomic<bool> fatal_by_abort;
 /// reporter that fails again while the hook runs ends the process at once.
 void fatal_begin() noexcept;
 
+/// If a report is being written, waits for the end of the process: for threads that would end it otherwise,
+/// with another exit status and the report cut short.
+void fatal_join() noexcept;
+
 /// For messages with several lines or values: fatal_begin(), print, then this.
 [[noreturn]] void fatal_after_print(const FatalReport& report) noexcept;
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <initializer_list>
 #include <map>
 #include <vector>
 
@@ -12,8 +13,6 @@ namespace gort::inline v0::rt {
 
 namespace {
 
-constexpr std::size_t kInnerFrames = 50;
-constexpr std::size_t kOuterFrames = 50;
 constexpr std::size_t kMaxNameShown = 64;
 
 constexpr std::array<const char*, 5> kLevelNames = {"none", "single", "all", "system", "crash"};
@@ -54,7 +53,7 @@ void print_state(Printer& out, const GoroutineTrace& g, std::int64_t min_minutes
 }
 
 void print_header(Printer& out, const GoroutineTrace& g) noexcept {
-  out << "goroutine " << g.id << ' ';
+  out << (g.is_thread ? "thread " : "goroutine ") << g.id << ' ';
   print_state(out, g, g.waiting_minutes, g.waiting_minutes, true);
 }
 
@@ -87,10 +86,28 @@ std::string place(const SymbolFrame& f, std::uintptr_t pc) {
 }
 
 struct Lines {
-  std::string users;  // users' frames
-  std::string all;    // the runtime's too
-  bool any_users = false;
+  std::string users;          // users' frames
+  std::string all;            // the runtime's too
+  std::size_t users_end = 0;  // of `users`, up to the last frame that is not mere plumbing
 };
+
+bool starts_with_any(std::string_view s, std::initializer_list<std::string_view> prefixes) {
+  return std::ranges::any_of(prefixes, [&](std::string_view p) { return s.starts_with(p); });
+}
+
+bool ends_with_any(std::string_view s, std::initializer_list<std::string_view> suffixes) {
+  return std::ranges::any_of(suffixes, [&](std::string_view p) { return s.ends_with(p); });
+}
+
+/// What stands between the first frame of a goroutine and the user's function: our templates that carry
+/// the closure, and the standard library's that call it. GCC may give them unqualified names.
+bool is_plumbing(std::string_view function, std::string_view file) {
+  if (ends_with_any(file, {"gort/detail/goroutine.h", "gort/run.h", "gort/go.h"})) return true;
+  if (starts_with_any(function, {"gort::v0::detail::", "gort::v0::run<"})) return true;
+  if (function.starts_with("std::")) function.remove_prefix(5);
+  return starts_with_any(function, {"__invoke", "invoke<", "__apply_impl<", "apply<"}) &&
+         ends_with_any(file, {"/invoke.h", "/functional", "/tuple"});
+}
 
 /// Both forms at once: only at the end is it known whether there was anything but the runtime.
 void add_frames(Lines& lines, std::uintptr_t pc, bool is_return_address) {
@@ -98,15 +115,17 @@ void add_frames(Lines& lines, std::uintptr_t pc, bool is_return_address) {
     std::string text;
     bool qualified;
     bool runtime;
+    bool plumbing;
   };
   std::vector<Text> at_pc;
   symbolize(pc, is_return_address, [&](const SymbolFrame& f) {
     std::string s = f.function != nullptr ? std::string(function_name_only(f.function)) : "?" + hex(pc);
+    const bool plumbing = is_plumbing(s, f.file != nullptr ? f.file : "");
     s += f.inlined ? "(...)\n" : "()\n";
     s += place(f, pc);
     const std::string_view linkage = f.linkage != nullptr ? f.linkage : "";
     // GCC gives an inlined static function an unqualified name; it is then whose code it was put into.
-    at_pc.push_back({std::move(s), !f.inlined || linkage.starts_with("_Z"), is_runtime_linkage(linkage)});
+    at_pc.push_back({std::move(s), !f.inlined || linkage.starts_with("_Z"), is_runtime_linkage(linkage), plumbing});
   });
   bool owner_is_runtime = false;
   for (std::size_t i = at_pc.size(); i-- > 0;) {
@@ -117,26 +136,35 @@ void add_frames(Lines& lines, std::uintptr_t pc, bool is_return_address) {
     lines.all += t.text;
     if (t.runtime) continue;
     lines.users += t.text;
-    lines.any_users = true;
+    if (!t.plumbing) lines.users_end = lines.users.size();
   }
 }
 
+/// For an empty stack: it has been asked for, but its thread has not answered, or it never stood still.
+const char* no_stack(const GoroutineTrace& g) noexcept {
+  const bool runs = g.status != nullptr && std::strcmp(g.status, "running") == 0;
+  return runs ? "\tgoroutine running on other thread; stack unavailable\n" : "\tstack unavailable\n";
+}
+
 std::string stack_text(const GoroutineTrace& g, TracebackLevel level) {
-  if (g.pcs.empty()) return "\tstack unavailable\n";
+  if (g.pcs.empty()) return no_stack(g);
   Lines lines;
   const std::size_t n = g.pcs.size();
-  const bool elide = n > kInnerFrames + kOuterFrames;
+  const bool elide = n > 2 * kTraceEnd;
   for (std::size_t i = 0; i < n; ++i) {
-    if (elide && i == kInnerFrames) {
-      const std::string gap = "..." + std::to_string(n - kInnerFrames - kOuterFrames) + " frames elided...\n";
+    if ((elide || g.omitted != 0) && i == kTraceEnd) {
+      const std::size_t left_out = g.omitted + (elide ? n - 2 * kTraceEnd : 0);
+      const std::string gap = "..." + std::to_string(left_out) + " frames elided...\n";
       lines.users += gap;
       lines.all += gap;
-      i = n - kOuterFrames;
+      if (elide) i = n - kTraceEnd;
     }
     add_frames(lines, g.pcs[i], i != 0 || !g.first_is_exact);
   }
   // A stack of the runtime's frames alone is better than an empty one.
-  std::string text = std::move(shows_runtime(level) || !lines.any_users ? lines.all : lines.users);
+  const bool all = shows_runtime(level) || lines.users_end == 0;
+  if (!all) lines.users.resize(lines.users_end);
+  std::string text = std::move(all ? lines.all : lines.users);
   if (g.truncated) text += "...additional frames elided...\n";
   return text;
 }
@@ -164,6 +192,7 @@ struct SameStack {
     if (a->locked_to_thread != b->locked_to_thread) return b->locked_to_thread;
     if (a->first_is_exact != b->first_is_exact) return b->first_is_exact;
     if (a->truncated != b->truncated) return b->truncated;
+    if (a->omitted != b->omitted) return a->omitted < b->omitted;
     if (a->created_by != b->created_by) return a->created_by < b->created_by;
     return std::ranges::lexicographical_compare(a->pcs, b->pcs);
   }
@@ -220,7 +249,7 @@ std::optional<TracebackLevel> parse_traceback(const char* value) noexcept {
 }
 
 void report_bad_traceback(Printer& out, const char* value) noexcept {
-  out << "gort: GORT_TRACEBACK=" << value << " is not one of none, single, all, system, crash; taking single\n";
+  out << "gort: GORT_TRACEBACK=" << value << " is not one of none, single, all, system, crash\n";
 }
 
 TextSink::TextSink(Printer& out) noexcept
@@ -233,12 +262,13 @@ TextSink::TextSink(std::string& out) noexcept
 
 void print_raw(Printer& out, const GoroutineTrace& g) noexcept {
   print_header(out, g);
-  for (const std::uintptr_t pc : g.pcs) {
+  for (std::size_t i = 0; i < g.pcs.size(); ++i) {
+    if (g.omitted != 0 && i == kTraceEnd) out << "..." << g.omitted << " frames elided...\n";
     out << '\t';
-    print_raw_pc(out, pc);
+    print_raw_pc(out, g.pcs[i]);
     out << '\n';
   }
-  if (g.pcs.empty()) out << "\tstack unavailable\n";
+  if (g.pcs.empty()) out << no_stack(g);
   if (g.truncated) out << "...additional frames elided...\n";
   if (g.created_by == 0) return;
   out << "created by ";

@@ -36,16 +36,20 @@ enum class TracebackLevel : std::uint8_t {
 };
 
 /// The level that `value` names; null and "" are the default. Nothing if it names none: the caller
-/// reports that (report_bad_traceback) and takes the default.
+/// reports that (report_bad_traceback) and ends the process, as for any bad setting.
 std::optional<TracebackLevel> parse_traceback(const char* value) noexcept;
 void report_bad_traceback(Printer& out, const char* value) noexcept;
 
 /// Whether frames of the runtime are shown.
 constexpr bool shows_runtime(TracebackLevel level) noexcept { return level >= TracebackLevel::system; }
 
+/// Of more frames than this at each end of a stack, those in between are left out.
+inline constexpr std::size_t kTraceEnd = 50;
+
 /// One goroutine, as collected. Strings may be null.
 struct GoroutineTrace {
   std::uint64_t id = 0;
+  bool is_thread = false;             ///< not a goroutine but a thread; id is the kernel's
   const char* status = nullptr;       ///< "running", "runnable", "syscall", "waiting" …
   const char* wait_reason = nullptr;  ///< stands in place of the status if not empty
   std::int64_t waiting_minutes = 0;   ///< shown from 1 on
@@ -54,6 +58,7 @@ struct GoroutineTrace {
   std::span<const std::uintptr_t> pcs = {};  ///< innermost first
   bool first_is_exact = false;           ///< pcs[0] is the next instruction, not a return address
   bool truncated = false;                ///< the stack was deeper than what was collected
+  std::size_t omitted = 0;               ///< frames that were not collected, behind pcs[kTraceEnd - 1]
   std::uintptr_t created_by = 0;         ///< return address of the call that made it; 0: unknown, or main
   std::uint64_t creator_id = 0;          ///< 0: unknown
 };
@@ -77,7 +82,7 @@ class TextSink {
 void print_raw(Printer& out, const GoroutineTrace& g) noexcept;
 
 /// Stage two. Frames of the runtime are left out unless `level` shows them, or unless there are no
-/// others. Of more than 100 frames the innermost and the outermost 50 are shown. Not noexcept: it
+/// others; so are, at the outer end, the templates that carry a goroutine's closure to its first call. Of more than 2 kTraceEnd frames the innermost and the outermost kTraceEnd are shown. Not noexcept: it
 /// allocates, and what the sink throws goes through.
 void print_trace(const TextSink& out, const GoroutineTrace& g, TracebackLevel level);
 

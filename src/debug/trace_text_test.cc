@@ -163,7 +163,9 @@ TEST_F(TraceText, UnknownFramesStillSayWhere) {
   const std::string where = hex(stack[0]);
   EXPECT_EQ(text_of({.id = 3, .pcs = stack}), "goroutine 3 [???]:\n?" + where + "()\n\t?+" + where + "\n");
   munmap(page, 4096);
-  EXPECT_EQ(text_of({.id = 3, .status = "running"}), "goroutine 3 [running]:\n\tstack unavailable\n");
+  EXPECT_EQ(text_of({.id = 3, .status = "running"}),
+            "goroutine 3 [running]:\n\tgoroutine running on other thread; stack unavailable\n");
+  EXPECT_EQ(text_of({.id = 3, .status = "waiting"}), "goroutine 3 [waiting]:\n\tstack unavailable\n");
 }
 
 TEST_F(TraceText, DeepStacksAreElidedInTheMiddle) {

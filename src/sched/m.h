@@ -66,8 +66,8 @@ struct alignas(64) M {
   std::size_t signal_stack_bytes = 0;
   bool idle_timed = false;       ///< sleeps with a limit: may be given back
   GSanitizer san;                ///< of the M's own stack
-  // A traceback request: see debug.
-  os::atomic<std::uint32_t> dump_state{0};
+  os::atomic<std::uint32_t> asked{0};       ///< what its signal handler shall do (world/signal.h)
+  os::atomic<std::uint32_t> dump_state{0};  ///< a traceback request (debug/capture.cc)
 };
 
 /// This thread's M, or null on a foreign thread. Never keep it over anything that can switch.

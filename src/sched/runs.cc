@@ -95,6 +95,7 @@ void run_begins() noexcept {
 
 void run_ends(std::int64_t grace_ns, bool quiet) noexcept {
   RuntimeEntry entry;
+  fatal_join();  // a report that is being written is not to be cut short by the end of main
   if (sched.runs.fetch_sub(1, os::memory_order_acq_rel) != 1) return;  // others go on
   const std::int64_t deadline = os::nanotime() + grace_ns;
   for (std::int64_t nap = kFirstNap; sched.runs.load(os::memory_order_relaxed) == 0 && num_goroutine() > 0 &&
@@ -102,6 +103,7 @@ void run_ends(std::int64_t grace_ns, bool quiet) noexcept {
        nap *= 2) {
     os::sleep_ns(nap < kMostNap ? nap : kMostNap);
   }
+  fatal_join();
   const std::uint32_t ended = end_epoch();
   if (ended == 0) return;
   if (num_goroutine() == 0) return;

@@ -1,0 +1,196 @@
+#include "debug/report.h"
+
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+#include "base/print.h"
+#include "debug/capture.h"
+#include "sched/sched.h"
+#include "sched/spawn.h"
+#include "world/signal.h"
+
+namespace gort::inline v0::rt {
+
+constinit TracebackLevel traceback_level = TracebackLevel::single;
+
+namespace {
+
+constexpr std::size_t kReportStack = std::size_t{4} << 20;
+
+constinit const void* dying_context = nullptr;
+
+/// What one report is about.
+struct Report {
+  arch::Cursor here;        // the dying thread
+  TracebackLevel level = TracebackLevel::single;
+  bool all = false;
+};
+
+bool shown(const G* g, TracebackLevel level) noexcept { return !g->system || shows_runtime(level); }
+
+/// The goroutine whose stack the calling thread stands on, or null.
+const G* goroutine_here(const arch::Cursor& c) noexcept {
+  const G* g = current_g();
+  if (g == nullptr) return nullptr;
+  // On its own stack or its signal stack, an M in the runtime may have curg set; a user's coroutine does not.
+  const M* m = self_m();
+  return c.sp() - m->stack_lo < m->stack_hi - m->stack_lo ? nullptr : g;
+}
+
+void capture_here(const arch::Cursor& c, Captured* out) noexcept {
+  if (const G* g = goroutine_here(c)) return capture_current(g, c, out);
+  arch::Cursor from = c;
+  allow_stacks(from, nullptr, self_m());
+  capture_thread(os::thread_id(), from, out);
+}
+
+/// Calls f(Captured&) for each goroutine that the report shows, the dying one first; with the runtime's
+/// level, for each thread of the runtime as well.
+template <class F>
+void for_each_shown(const Report& r, Captured* space, F f) {
+  const G* here = goroutine_here(r.here);
+  if (here != nullptr || !r.all || shows_runtime(r.level)) {
+    capture_here(r.here, space);
+    f(*space);
+  }
+  if (!r.all) return;
+  std::int64_t patience = kAskBudget;
+  for_each_g([&](const G* g) {
+    if (g != here && shown(g, r.level) && capture(g, &patience, space)) f(*space);
+  });
+  if (!shows_runtime(r.level)) return;
+  for (M* m = sched.all_m.load(os::memory_order_acquire); m != nullptr; m = m->all_next) {
+    if (capture_m(m, &patience, space)) f(*space);
+  }
+}
+
+constinit Captured raw_space;  // not on a stack: a kilobyte too much for a signal handler's
+
+void print_all_raw(const Report& r) noexcept {
+  Printer out(2);
+  std::size_t n = 0;
+  for_each_shown(r, &raw_space, [&](const Captured& c) {
+    if (++n > kMostRaw) return;
+    out << '\n';
+    print_raw(out, c.trace);
+  });
+  if (n > kMostRaw) out << "\n..." << n - kMostRaw << " more goroutines; names follow\n";
+}
+
+/// Everything that is to be shown, in the order of its ids behind the one that comes first.
+class Collection {
+ public:
+  explicit Collection(const Report& r) {
+    auto space = std::make_unique<Captured>();
+    for_each_shown(r, space.get(), [&](const Captured& c) { add(c); });
+    const std::size_t fixed = goroutine_here(r.here) != nullptr ? 1 : 0;
+    std::stable_sort(kept_.begin() + static_cast<std::ptrdiff_t>(std::min(fixed, kept_.size())), kept_.end(),
+                     [](const Kept& a, const Kept& b) {
+                       if (a.trace.is_thread != b.trace.is_thread) return b.trace.is_thread;
+                       return a.trace.id < b.trace.id;
+                     });
+  }
+
+  /// Valid as long as this is.
+  std::vector<GoroutineTrace> traces() const {
+    std::vector<GoroutineTrace> out;
+    out.reserve(kept_.size());
+    for (const Kept& k : kept_) {
+      GoroutineTrace t = k.trace;
+      t.pcs = {pcs_.data() + k.first_pc, k.n};
+      t.name = k.name.empty() ? nullptr : k.name.c_str();
+      out.push_back(t);
+    }
+    return out;
+  }
+
+ private:
+  struct Kept {
+    GoroutineTrace trace;
+    std::size_t first_pc;
+    std::size_t n;
+    std::string name;
+  };
+
+  void add(const Captured& c) {
+    kept_.push_back({c.trace, pcs_.size(), c.trace.pcs.size(), c.trace.name != nullptr ? c.trace.name : ""});
+    pcs_.insert(pcs_.end(), c.trace.pcs.begin(), c.trace.pcs.end());
+  }
+
+  std::vector<Kept> kept_;
+  std::vector<std::uintptr_t> pcs_;
+};
+
+void print_names(const Report& r) noexcept {
+  Printer out(2);
+  try {
+    const Collection all(r);
+    out << '\n';
+    print_traces(TextSink(out), all.traces(), r.level);
+  } catch (...) {
+    out << "\n(no memory for names)\n";
+  }
+}
+
+void print_report(void* p) noexcept {
+  const auto& r = *static_cast<const Report*>(p);
+  {
+    Printer(2) << "\naddresses, in case names cannot be found:\n";
+  }
+  print_all_raw(r);
+  end_process_within(kNamesLimit);
+  print_names(r);
+}
+
+}  // namespace
+
+void report_from_signal(const void* ucontext) noexcept { dying_context = ucontext; }
+
+void report_fatal(const FatalReport& what) noexcept {
+  if (traceback_level == TracebackLevel::none) return;
+  Report r;
+  r.level = traceback_level;
+  r.all = what.all_goroutines || traceback_level >= TracebackLevel::all;
+  r.here = dying_context != nullptr ? arch::cursor_from_signal(dying_context) : arch::cursor_here();
+  // The thread never goes on: it is out of the runtime, though perhaps with runtime locks in hand. Names
+  // need malloc, which nobody who waits for those locks can hold for ever, or the time limit ends it.
+  os::tls().in_runtime = 0;
+  void* stack = os::mem_map(kReportStack, 0);
+  if (stack == nullptr) return print_report(&r);
+  arch::call_on_stack(static_cast<char*>(stack) + kReportStack, print_report, &r);
+}
+
+void report_raw() noexcept {
+  Report r;
+  r.here = arch::cursor_here();
+  r.level = traceback_level;
+  r.all = true;
+  print_all_raw(r);
+}
+
+std::string current_trace_text(const arch::Cursor& c) {
+  std::string text;
+  auto space = std::make_unique<Captured>();
+  const G* g = current_g();
+  if (g != nullptr) {
+    capture_current(g, c, space.get());
+  } else {
+    arch::Cursor from = c;
+    std::uintptr_t lo = 0, hi = 0;
+    if (os::thread_stack(&lo, &hi)) from.allow(lo, hi);
+    capture_thread(os::thread_id(), from, space.get());
+  }
+  print_trace(TextSink(text), space->trace, TracebackLevel::all);
+  return text;
+}
+
+std::string all_traces_text(const arch::Cursor& c) {
+  std::string text;
+  Report r{c, TracebackLevel::all, true};
+  const Collection all(r);
+  print_traces(TextSink(text), all.traces(), r.level);
+  return text;
+}
+
+}  // namespace gort::inline v0::rt

@@ -1,0 +1,73 @@
+#include "debug/start.h"
+
+#include "arch/modules.h"
+#include "base/print.h"
+#include "debug/capture.h"
+#include "debug/faults.h"
+#include "debug/report.h"
+#include "debug/sched_report.h"
+#include "sched/sched.h"
+#include "world/signal.h"
+
+namespace gort::inline v0::rt {
+
+namespace {
+
+enum Progress : std::uint32_t { kNotYet, kStarting, kStarted };
+constinit os::atomic<std::uint32_t> progress{kNotYet};
+
+void read_traceback_level() noexcept {
+  const char* value = os::getenv("GORT_TRACEBACK");
+  const auto level = parse_traceback(value);
+  if (!level) {
+    {
+      Printer out(2);
+      report_bad_traceback(out, value);
+    }
+    os::exit_process(2);
+  }
+  traceback_level = *level;
+  fatal_by_abort.store(*level == TracebackLevel::crash, os::memory_order_relaxed);
+}
+
+void on_deadlock(bool main_gone) noexcept {
+  fatal(main_gone ? "no goroutines (main called goexit) - deadlock!" : "all goroutines are asleep - deadlock!", true);
+}
+
+void refresh() noexcept { arch::refresh_modules(); }
+
+void fill_hooks() noexcept {
+  sched_hooks.deadlock = on_deadlock;
+  sched_hooks.schedtrace = print_sched_report;
+  sched_hooks.m_start = signals_m_start;
+  sched_hooks.m_end = signals_m_end;
+  sched_hooks.serve_requests = serve_signal_requests;
+  sched_hooks.refresh_modules = refresh;
+  fatal_report_hook.store(report_fatal, os::memory_order_release);
+}
+
+}  // namespace
+
+void start_with_reports(const StartOptions& options) noexcept {
+  for (;;) {
+    std::uint32_t state = kNotYet;
+    if (progress.compare_exchange_strong(state, kStarting)) break;
+    if (state == kStarted) return;
+    os::futex_wait(&progress, kStarting, -1);
+  }
+  read_traceback_level();
+  refresh();
+  capture_start();
+  fill_hooks();
+  signals_start();
+  faults_start();
+  // The runtime's threads inherit the mask: a host that starts us with everything blocked keeps its own mask,
+  // and we get one that we can work with.
+  const os::SignalMask host = signals_unblock();
+  start(options);
+  os::signal_mask_set(host);
+  progress.store(kStarted);
+  os::futex_wake(&progress, 1 << 30);
+}
+
+}  // namespace gort::inline v0::rt

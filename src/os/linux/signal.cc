@@ -1,0 +1,188 @@
+// gort: signal actions, masks and alternate stacks. The header has the contract.
+#include "os/signal.h"
+
+#include <signal.h>
+#include <sys/auxv.h>
+#include <time.h>
+#include <ucontext.h>
+
+#include <cstring>
+
+#include "os/linux/syscall.h"
+
+#if !defined(AT_MINSIGSTKSZ)
+#define AT_MINSIGSTKSZ 51
+#endif
+
+namespace gort::inline v0::os {
+namespace {
+
+static_assert(kSigQuit == SIGQUIT && kSigBus == SIGBUS && kSigSegv == SIGSEGV && kSigUrg == SIGURG);
+static_assert(sizeof(struct sigaction) <= sizeof(SignalAction));
+
+constexpr std::size_t kStackLeast = std::size_t{64} << 10;
+constexpr int kFaults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS};
+
+struct sigaction libc_action(const SignalAction& a) noexcept {
+  struct sigaction out;
+  std::memcpy(&out, a.bytes, sizeof out);
+  return out;
+}
+
+/// Fills the mask of a handler of ours: all but the faults. sigfillset leaves glibc's own signals out.
+void fill_mask(sigset_t* set) noexcept {
+  ::sigfillset(set);
+  for (const int fault : kFaults) ::sigdelset(set, fault);
+}
+
+bool is_fault(int signo) noexcept {
+  for (const int fault : kFaults) {
+    if (fault == signo) return true;
+  }
+  return false;
+}
+
+/// A process sent it, or a thread did: the faulting instruction will not fault again.
+bool was_sent(const siginfo_t* info) noexcept { return info != nullptr && info->si_code <= 0; }
+
+void set_default(int signo) noexcept {
+  struct sigaction by_default;
+  std::memset(&by_default, 0, sizeof by_default);
+  by_default.sa_handler = SIG_DFL;
+  ::sigaction(signo, &by_default, nullptr);
+}
+
+void change_mask(int how, const SignalMask* set, SignalMask* old) noexcept {
+  kernel::call(SYS_rt_sigprocmask, how, set, old, sizeof(SignalMask));
+}
+
+}  // namespace
+
+bool signal_install(int signo, SignalHandler handler, SignalAction* before) noexcept {
+  struct sigaction act;
+  std::memset(&act, 0, sizeof act);
+  act.sa_sigaction = reinterpret_cast<void (*)(int, siginfo_t*, void*)>(handler);
+  act.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART;
+  fill_mask(&act.sa_mask);
+  struct sigaction old;
+  if (::sigaction(signo, &act, &old) != 0) return false;
+  if (before != nullptr) std::memcpy(before->bytes, &old, sizeof old);
+  return true;
+}
+
+bool signal_read(int signo, SignalAction* out) noexcept {
+  struct sigaction now;
+  if (::sigaction(signo, nullptr, &now) != 0) return false;
+  std::memcpy(out->bytes, &now, sizeof now);
+  return true;
+}
+
+bool signal_is_default(const SignalAction& action) noexcept {
+  const struct sigaction a = libc_action(action);
+  return (a.sa_flags & SA_SIGINFO) == 0 && a.sa_handler == SIG_DFL;
+}
+
+bool signal_is_ignored(const SignalAction& action) noexcept {
+  const struct sigaction a = libc_action(action);
+  return (a.sa_flags & SA_SIGINFO) == 0 && a.sa_handler == SIG_IGN;
+}
+
+bool signal_is_handler(const SignalAction& action, SignalHandler handler) noexcept {
+  const struct sigaction a = libc_action(action);
+  return (a.sa_flags & SA_SIGINFO) != 0 &&
+         a.sa_sigaction == reinterpret_cast<void (*)(int, siginfo_t*, void*)>(handler);
+}
+
+void signal_chain(int signo, void* info, void* context, const SignalAction& before) noexcept {
+  const struct sigaction a = libc_action(before);
+  const bool fault = is_fault(signo) && !was_sent(static_cast<siginfo_t*>(info));
+  if (signal_is_ignored(before) && !fault) return;
+  if (signal_is_default(before) || signal_is_ignored(before)) {
+    if (signo == SIGURG) return;  // ignored by default
+    // Back to the interrupted code: a fault repeats itself there, and the kernel ends the process with the
+    // registers of the culprit. (It does so for an ignored fault, too.) Anything else is sent again; it is
+    // blocked until we return.
+    set_default(signo);
+    if (!fault) signal_thread(thread_id(), signo);
+    return;
+  }
+  // The mask that the host's handler has asked for, plus what was blocked anyway.
+  SignalMask wanted = 0;
+  std::memcpy(&wanted, &a.sa_mask, sizeof wanted);
+  SignalMask ours = 0;
+  const auto* uc = static_cast<const ucontext_t*>(context);
+  std::memcpy(&ours, &uc->uc_sigmask, sizeof ours);
+  wanted |= ours;
+  if ((a.sa_flags & SA_NODEFER) == 0) wanted |= signal_bit(signo);
+  if ((a.sa_flags & SA_RESETHAND) != 0) set_default(signo);
+  change_mask(SIG_SETMASK, &wanted, nullptr);
+  if ((a.sa_flags & SA_SIGINFO) != 0) {
+    a.sa_sigaction(signo, static_cast<siginfo_t*>(info), context);
+  } else {
+    a.sa_handler(signo);
+  }
+}
+
+std::uintptr_t signal_fault_address(const void* info) noexcept {
+  const auto* i = static_cast<const siginfo_t*>(info);
+  return was_sent(i) ? 0 : reinterpret_cast<std::uintptr_t>(i->si_addr);
+}
+
+std::uintptr_t signal_context_sp(const void* context) noexcept {
+  const auto& m = static_cast<const ucontext_t*>(context)->uc_mcontext;
+#if defined(__x86_64__)
+  return static_cast<std::uintptr_t>(m.gregs[REG_RSP]);
+#else
+  return static_cast<std::uintptr_t>(m.sp);
+#endif
+}
+
+std::size_t signal_stack_bytes() noexcept {
+  // The frame that the kernel pushes, twice (a fault within a handler), and room for us to walk.
+  const std::size_t bytes = kStackLeast / 2 + 2 * ::getauxval(AT_MINSIGSTKSZ);
+  const std::size_t mask = page_size() - 1;
+  return ((bytes < kStackLeast ? kStackLeast : bytes) + mask) & ~mask;
+}
+
+SignalStack signal_stack_set(SignalStack now) noexcept {
+  stack_t stack, before;
+  std::memset(&stack, 0, sizeof stack);
+  std::memset(&before, 0, sizeof before);
+  stack.ss_sp = now.p;
+  stack.ss_size = now.bytes;
+  stack.ss_flags = now.p == nullptr ? SS_DISABLE : 0;
+  kernel::call(SYS_sigaltstack, &stack, &before);
+  if ((before.ss_flags & SS_DISABLE) != 0) return {};
+  return {before.ss_sp, before.ss_size};
+}
+
+SignalMask signal_own_set() noexcept {
+  SignalMask set = signal_bit(SIGURG) | signal_bit(SIGPROF) | signal_bit(SIGABRT);
+  for (const int fault : kFaults) set |= signal_bit(fault);
+  return set;
+}
+
+SignalMask signal_unblock(SignalMask set) noexcept {
+  SignalMask before = 0;
+  change_mask(SIG_UNBLOCK, &set, &before);
+  return before;
+}
+
+void signal_mask_set(SignalMask mask) noexcept { change_mask(SIG_SETMASK, &mask, nullptr); }
+
+bool signal_self_after(int signo, std::int64_t ns) noexcept {
+  struct sigevent event;
+  std::memset(&event, 0, sizeof event);
+  event.sigev_notify = SIGEV_THREAD_ID;
+  event.sigev_signo = signo;
+  event._sigev_un._tid = thread_id();
+  int timer = 0;
+  if (kernel::call(SYS_timer_create, CLOCK_MONOTONIC, &event, &timer) != 0) return false;
+  struct itimerspec when;
+  std::memset(&when, 0, sizeof when);
+  when.it_value.tv_sec = ns / 1'000'000'000;
+  when.it_value.tv_nsec = ns % 1'000'000'000;
+  return kernel::call(SYS_timer_settime, timer, 0, &when, nullptr) == 0;
+}
+
+}  // namespace gort::inline v0::os

@@ -1,0 +1,67 @@
+// gort: what happens to a thread of the runtime when a signal finds it.
+//
+// Whoever wants something of a running M sets a bit in m->asked and sends it SIGURG (ask). One handler serves
+// every such wish: it looks at the bits, never at how the signal was sent, because one signal may stand for
+// several (they coalesce) and the sender's mark is lost when the kernel is short of memory. A SIGURG that
+// finds no bit is the host's, and goes to whoever had the signal before.
+//
+//   signal_serve(kAskedTrace, fn);       // once, before the runtime starts
+//   ask(m, kAskedTrace);                 // fn(m, ucontext) runs on m's thread, on its signal stack, soon
+//
+// A server runs in a handler: no lock, no malloc, bounded time; it may find the M anywhere, within the
+// runtime too (Tls::in_runtime says so), and sees exactly the interrupted registers.
+//
+// What is not promised: that the signal arrives. A thread in vfork or in an uninterruptible sleep takes it
+// when that is over; user code may block it or install a handler of its own. Who asks waits with a limit.
+//
+// An M has an alternate signal stack of at least 64 KiB with a guard page below it, and lets through what
+// the runtime needs, whatever mask it has inherited; other signals stay as the host has them.
+#pragma once
+
+#include <cstdint>
+
+#include "os/signal.h"
+#include "sched/m.h"
+
+namespace gort::inline v0::rt {
+
+/// Bits of M::asked.
+enum Asked : std::uint32_t {
+  kAskedTrace = 1u << 0,  ///< where are you? (debug)
+};
+inline constexpr int kAskedKinds = 1;
+
+using SignalServer = void (*)(M* m, const void* ucontext) noexcept;
+
+/// Names the server of one bit. Before the runtime starts.
+void signal_serve(Asked bit, SignalServer server) noexcept;
+
+/// Installs the handler of SIGURG. Before the runtime starts.
+void signals_start() noexcept;
+
+/// For sched_hooks.m_start and m_end.
+void signals_m_start(M* m) noexcept;
+void signals_m_end(M* m) noexcept;
+
+/// Sets the bit and signals m's thread. False if m has no thread now; the bit is taken back then.
+bool ask(M* m, Asked bit) noexcept;
+/// Nobody waits for the answer any more.
+void unask(M* m, Asked bit) noexcept;
+
+/// Signals that M's must let through besides os::signal_own_set(); before the runtime starts.
+void signals_also_unblock(os::SignalMask set) noexcept;
+/// Unblocks all of these for the calling thread; returns its mask before.
+os::SignalMask signals_unblock() noexcept;
+
+/// The calling thread ends the process at the latest after `ns`, as a fatal error does, even if it is stuck
+/// in a lock then. For reports that go through code which a broken process may have broken.
+void end_process_within(std::int64_t ns) noexcept;
+
+/// Where the signal stack of an M lies, and some memory of its own beside it for servers' answers.
+/// That memory stays mapped for ever, as the M does; its pages are given back while the M has no thread.
+inline constexpr std::size_t kSignalScratch = 4096 - 64;
+inline void* signal_scratch(const M* m) noexcept {
+  return static_cast<char*>(m->signal_stack) + m->signal_stack_bytes;
+}
+
+}  // namespace gort::inline v0::rt
