@@ -162,7 +162,7 @@ struct Entry {
   constexpr long kTmpfs = 0x01021994, kNfs = 0x6969;
   if (entries.size() > 10'000 && ::fstatfs(::dirfd(dir), &fs) == 0 && fs.f_type != kTmpfs &&
       fs.f_type != kNfs) {
-    std::ranges::stable_sort(entries, {}, &Entry::inode);
+    std::ranges::sort(entries, {}, &Entry::inode);
   }
   ::closedir(dir);
   return error;
