@@ -191,7 +191,7 @@ TEST_F(SchedulingOnce, WorkBehindABusyGoroutineIsStolen) {
 TEST_F(SchedulingOnce, AYieldLeavesNoWorkBesideAnIdleP) {
   GORT_TEST_START(2);
   gort::run([] {
-    const std::int64_t until = now_ns() + 3'000'000'000;
+    const std::int64_t until = now_ns() + 1'500'000'000;
     for (int i = 0; i < 5'000 && now_ns() < until; ++i) {
       std::atomic<bool> there{false};
       auto hog = gort::spawn([&there] {
