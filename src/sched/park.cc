@@ -44,17 +44,22 @@ void after_park(M* m, G* left) noexcept {
   if (m->commit(left, m->after_arg)) return;
   left->status.store(GStatus::runnable, os::memory_order_relaxed);
   runq_put(m->p, left, true);
+  wake_p_if_idle();
 }
 
 void after_yield(M* m, G* left) noexcept {
   left->status.store(GStatus::runnable, os::memory_order_relaxed);
   runq_put(m->p, left, false);
+  wake_p_if_idle();
 }
 
 void after_yield_global(M*, G* left) noexcept {
   left->status.store(GStatus::runnable, os::memory_order_relaxed);
-  LockGuard guard(sched.lock);
-  global_put(left);
+  {
+    LockGuard guard(sched.lock);
+    global_put(left);
+  }
+  wake_p_if_idle();
 }
 
 void after_end(M* m, G* left) noexcept { g_free(m->p, left); }

@@ -46,7 +46,8 @@ void report(std::uint32_t epoch) noexcept {
     } else {
       out << "goroutine " << g->goid;
     }
-    const GStatus status = g->status.load(os::memory_order_acquire);
+    GStatus status = g->status.load(os::memory_order_acquire);
+    if (g->wait_reason == WaitReason::left_over) status = GStatus::runnable;  // what it was when it was stopped
     out << " [" << (status == GStatus::waiting ? wait_reason_text(g->wait_reason) : g_status_text(status)) << "]";
   });
   if (n > 10) out << " and " << n - 10 << " more";
@@ -107,8 +108,8 @@ void run_ends(std::int64_t grace_ns, bool quiet) noexcept {
   const std::uint32_t ended = end_epoch();
   if (ended == 0) return;
   if (num_goroutine() == 0) return;
-  if (!quiet) report(ended);
   await_stopped();
+  if (!quiet) report(ended);
   std::int64_t n = 0;
   for_each_g([&](G* g) {
     if (lives(g) && left_over(g)) ++n;

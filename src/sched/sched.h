@@ -121,6 +121,12 @@ OwnedP own_new_p(P* p) noexcept;
 void start_m(OwnedP p, bool spinning) noexcept;
 /// Starts one more spinning M if none spins and a P is idle. Call after making work visible.
 void wake_p() noexcept;
+/// After queueing a goroutine and going on with another one, which may never poll: that is work for an idle
+/// P. Without wake_p's fence when every P is in use, the common case and the fast one: a P that becomes idle
+/// in this very moment may be missed; sysmon looks for that (wake_for_queued).
+[[gnu::always_inline]] inline void wake_p_if_idle() noexcept {
+  if (__builtin_expect(sched.npidle.load(os::memory_order_relaxed) != 0, 0)) wake_p();
+}
 /// The M that had this P cannot use it: starts another M if there is any reason to, else idles the P.
 void hand_off_p(OwnedP p) noexcept;
 /// Puts this M to sleep until it is given a P (true) or its thread shall end (false).

@@ -66,6 +66,17 @@ int retake(std::int64_t now) noexcept {
   return n;
 }
 
+/// Queued goroutines beside an idle P and nobody who searches: a yield may have missed the P that became idle
+/// (wake_p_if_idle).
+void wake_for_queued() noexcept {
+  if (sched.npidle.load(os::memory_order_relaxed) == 0 || sched.nmspinning.load(os::memory_order_relaxed) != 0) {
+    return;
+  }
+  for (std::int32_t i = 0; i < sched.nprocs; ++i) {
+    if (!sched.all_p[i]->runq.empty()) return wake_p();
+  }
+}
+
 bool any_p_in_call() noexcept {
   for (std::int32_t i = 0; i < sched.nprocs; ++i) {
     if (sched.all_p[i]->status.load(os::memory_order_seq_cst) == PStatus::syscall) return true;
@@ -147,6 +158,7 @@ void sysmon_thread(void*) noexcept {
       stack_cache_trim();
     }
     idle_rounds = retake(now) > 0 ? 0 : idle_rounds + 1;
+    wake_for_queued();
     if (idle_rounds == 0) {
       delay = kFirstDelay;
     } else if (idle_rounds > kIdleRounds) {

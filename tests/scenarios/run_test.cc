@@ -210,6 +210,7 @@ TEST_P(Run, LeftoversDoNotDelayTheNextRuns) {
   int fds[2];
   ASSERT_EQ(::pipe(fds), 0);
   std::atomic<bool> in_call{false};
+  std::atomic<bool> call_over{false};
   gort::run({.grace = 5ms, .quiet = true}, [&] {
     gort::go([] { park_for_ever(); });
     gort::go([&] {
@@ -217,6 +218,7 @@ TEST_P(Run, LeftoversDoNotDelayTheNextRuns) {
         in_call = true;
         char c;
         EXPECT_EQ(::read(fds[0], &c, 1), 1);
+        call_over = true;
       });
     });
     ASSERT_TRUE(yield_until([&] { return in_call.load(); }));
@@ -225,6 +227,7 @@ TEST_P(Run, LeftoversDoNotDelayTheNextRuns) {
   gort::run([] { EXPECT_EQ(gort::num_goroutine(), 1); });
   EXPECT_LT(now_ns() - start, 2'000'000'000);
   ASSERT_EQ(::write(fds[1], "x", 1), 1);
+  while (!call_over) ::usleep(1'000);
 }
 
 TEST_F(RunDeath, ReportsWhatIsLeftByName) {

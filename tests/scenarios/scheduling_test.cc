@@ -185,6 +185,28 @@ TEST_F(SchedulingOnce, WorkBehindABusyGoroutineIsStolen) {
   });
 }
 
+// A goroutine that yields to one that never polls must not wait for it while another P is idle: whoever
+// queues work wakes somebody for it (golang/go: Gosched wakes too). The thief that `spawn` woke has often
+// gone to sleep again when the yield queues its goroutine.
+TEST_F(SchedulingOnce, AYieldLeavesNoWorkBesideAnIdleP) {
+  GORT_TEST_START(2);
+  gort::run([] {
+    const std::int64_t until = now_ns() + 1'500'000'000;
+    for (int i = 0; i < 5'000 && now_ns() < until; ++i) {
+      std::atomic<bool> there{false};
+      auto hog = gort::spawn([&there] {
+        const std::int64_t start = now_ns();
+        while (!there && now_ns() - start < 1'000'000'000) {
+        }
+        return there.load();
+      });
+      gort::this_goroutine::yield();
+      there = true;
+      ASSERT_TRUE(hog.get()) << "a goroutine waited a second beside an idle P, round " << i;
+    }
+  });
+}
+
 // Trap (marl #232, #261; tokio #4941): work serialised behind a busy worker while others sleep. Eight
 // calls of 20 ms that block in the kernel, on eight Ps: together far less than the 160 ms of one after the other.
 TEST_F(SchedulingOnce, BlockingCallsOverlapOnAllPs) {
@@ -256,6 +278,7 @@ TEST_F(SchedulingOnce, APairInTheNextSlotDoesNotStarveTheRing) {
     EXPECT_GT(rounds, 0);
     EXPECT_LE(least, 200);  // 64 turns of the next slot, and room for the other order
     stop = true;
+    EXPECT_TRUE(yield_until([] { return gort::num_goroutine() == 1; }));
   });
 }
 

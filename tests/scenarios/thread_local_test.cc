@@ -51,8 +51,10 @@ TEST_P(ThreadLocal, WhoAmIIsReadAnewAfterASwitch) {
     for (int i = 0; i < 16; ++i) tasks.push_back(gort::spawn(look_before_and_after, 200, i));
     for (auto& t : tasks) t.join();
   });
-  // The test says something only if goroutines have moved.
-  EXPECT_GT(moves, 0);
+  // The test says something only if goroutines have moved; with one P only a late end of a call moves one.
+  if (GetParam() > 1) {
+    EXPECT_GT(moves, 0);
+  }
 }
 
 // Forced migration: two Ms hand one goroutine to and fro. A locked goroutine holds its thread in a spin, so

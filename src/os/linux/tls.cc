@@ -5,6 +5,15 @@
 // glibc.rtld.optional_static_tls).
 #include "os/tls.h"
 
+// Only assembly names it, which link-time optimization does not see: without `used` it is dropped, without
+// `externally_visible` GCC makes it local to one of its partitions.
+#if defined(__clang__)
+#define GORT_NAMED_BY_ASSEMBLY used
+#else
+#define GORT_NAMED_BY_ASSEMBLY used, externally_visible
+#endif
+
 extern "C" {
-constinit __thread gort::v0::os::Tls gort_v0_tls __attribute__((tls_model("initial-exec"))) = {};
+constinit __thread gort::v0::os::Tls gort_v0_tls
+    __attribute__((tls_model("initial-exec"), GORT_NAMED_BY_ASSEMBLY)) = {};
 }
