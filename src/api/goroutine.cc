@@ -163,7 +163,6 @@ void report_left_over() noexcept {
 }
 
 void end_run(const run_options& options) noexcept {
-  rt::fatal_join();
   if (rt::sched.runs.fetch_sub(1, os::memory_order_acq_rel) != 1) return;  // others go on
   const std::int64_t deadline = os::nanotime() + options.grace.count();
   std::int64_t nap = 20'000;
@@ -171,7 +170,6 @@ void end_run(const run_options& options) noexcept {
     os::sleep_ns(nap);
     if (nap < 5'000'000) nap *= 2;
   }
-  rt::fatal_join();
   if (rt::num_goroutine() > 0 && !options.quiet) report_left_over();
   rt::sched.run_epoch.fetch_add(1, os::memory_order_acq_rel);
 }
@@ -191,7 +189,9 @@ void run_main(const run_options& options, void (*fn)(void*), void* arg, task_cor
     throw;
   }
   task_wait(done);
+  rt::fatal_join();
   end_run(options);
+  rt::fatal_join();
 }
 
 }  // namespace detail

@@ -45,14 +45,15 @@ void untake_m(M* m) noexcept {
 
 void m_thread(void* arg) noexcept {
   M* m = static_cast<M*>(arg);
-  os::Tls& t = os::tls();
-  t.m = m;
-  t.in_runtime = 1;
-  m->tid.store(os::thread_id(), os::memory_order_release);
+  // What libc allocates for is done while this is still a foreign thread.
   os::thread_stack(&m->stack_lo, &m->stack_hi);
   os::thread_set_name("gort-m");
   m->eh = static_cast<EhGlobals*>(__cxa_get_globals());
   san::thread_stack(m->san);
+  os::Tls& t = os::tls();
+  t.in_runtime = 1;
+  t.m = m;
+  m->tid.store(os::thread_id(), os::memory_order_release);
   if (sched_hooks.m_start != nullptr) sched_hooks.m_start(m);
   {
     LockGuard guard(sched.lock);
