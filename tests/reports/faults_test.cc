@@ -184,8 +184,7 @@ TEST(Host, UrgHandlerFromBeforeGetsItsOwnSignals) {
 SUBJECT(host_quit) {
   signal(SIGQUIT, [](int) { _exit(44); });
   gort::run([] {
-    ready();
-    shop::spin();
+    shop::spin(ready);
   });
 }
 SUBJECT(ignored_quit) {
@@ -232,6 +231,25 @@ TEST(Exception, OfAnyType) {
   EXPECT_NE(o.trace_of("goroutine 1 [semacquire").find("shop::worker()"), std::string::npos) << o.err;
 }
 
+SUBJECT(throws_in_noexcept) {
+  gort::run([] {
+    gort::go([] { []() noexcept { shop::serve(); }(); });
+    shop::worker();
+  });
+}
+SUBJECT(terminates) {
+  gort::run([] { std::terminate(); });
+}
+TEST(Exception, NotEveryTerminateIsAnEscape) {
+  Outcome o = run_subject("throws_in_noexcept");
+  EXPECT_EQ(o.signal, SIGABRT) << o.err;
+  EXPECT_EQ(o.line(0),
+            "terminate: exception of type shop::out_of_stock (no apples) met a noexcept function on goroutine 2") << o.err;
+  o = run_subject("terminates");
+  EXPECT_EQ(o.signal, SIGABRT) << o.err;
+  EXPECT_EQ(o.line(0), "terminate: called on goroutine 1 [main]") << o.err;
+}
+
 SUBJECT(host_terminate) {
   std::set_terminate([] { _exit(46); });
   gort::run([] {
@@ -272,13 +290,9 @@ SUBJECT(quit_spinning) {
   gort::run([] {
     gort::go([] { shop::worker(); });
     gort::this_goroutine::yield();
-    gort::go({.name = "hog"}, [] {
-      ready();
-      shop::spin();
-    });
+    gort::go({.name = "hog"}, [] { shop::spin(ready); });
     gort::this_goroutine::yield();
-    ready();
-    shop::spin();
+    shop::spin(ready);
   });
 }
 TEST_P(Quit, WhileGoroutinesSpin) {
@@ -344,8 +358,7 @@ SUBJECT(quit_deaf) {
     gort::go([] { shop::worker(); });
     gort::this_goroutine::yield();
     gort::rt::sched_hooks.serve_requests = nullptr;
-    ready();
-    shop::spin();
+    shop::spin(ready);
   });
 }
 

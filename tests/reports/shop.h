@@ -27,8 +27,9 @@ GORT_TEST_APART inline void worker() {
   GORT_TEST_NO_TAIL_CALL();
 }
 
-/// Uses the processor without ever calling gort.
-GORT_TEST_APART inline void spin() {
+/// Uses the processor without ever calling gort, after `first`.
+GORT_TEST_APART inline void spin(void (*first)()) {
+  first();
   for (;;) GORT_TEST_NO_TAIL_CALL();
 }
 
