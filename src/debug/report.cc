@@ -1,6 +1,7 @@
 #include "debug/report.h"
 
 #include <algorithm>
+#include <cstring>
 #include <memory>
 #include <vector>
 
@@ -39,7 +40,8 @@ constinit Remembered remembered[kMostRemembered] = {};
 constinit std::size_t remembered_count = 0;
 
 void remember(const Captured& c) noexcept {
-  if (c.trace.is_thread || c.frames.n == 0 || remembered_count == kMostRemembered) return;
+  const bool ran = std::strcmp(c.trace.status, "running") == 0 || std::strcmp(c.trace.status, "syscall") == 0;
+  if (!ran || c.trace.is_thread || c.frames.n == 0 || remembered_count == kMostRemembered) return;
   remembered[remembered_count++] = {c.trace.id, c.frames};
 }
 
@@ -114,7 +116,7 @@ void print_all_raw(const Report& r) noexcept {
   std::size_t n = 0;
   for_each_shown(r, &raw_space, [&](const Captured& c) {
     if (++n > kMostRaw) return;
-    if (c.trace.wait_reason == nullptr) remember(c);
+    remember(c);
     out << '\n';
     print_raw(out, c.trace);
   });
@@ -128,7 +130,7 @@ class Collection {
     auto space = std::make_unique<Captured>();
     for_each_shown(r, space.get(), [&](const Captured& c) { add(c); });
     const std::size_t fixed = goroutine_here(r.here) != nullptr ? 1 : 0;
-    std::stable_sort(kept_.begin() + static_cast<std::ptrdiff_t>(std::min(fixed, kept_.size())), kept_.end(),
+    std::sort(kept_.begin() + static_cast<std::ptrdiff_t>(std::min(fixed, kept_.size())), kept_.end(),
                      [](const Kept& a, const Kept& b) {
                        if (a.trace.is_thread != b.trace.is_thread) return b.trace.is_thread;
                        return a.trace.id < b.trace.id;

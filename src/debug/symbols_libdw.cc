@@ -112,15 +112,24 @@ class Session {
   std::unordered_map<Dwfl_Module*, std::vector<UnitRange>> units_;
 };
 
-/// libdw's results are malloc'ed arrays.
-struct Scopes {
-  Dwarf_Die* dies = nullptr;
-  int n = 0;
-  Scopes() = default;
-  Scopes(const Scopes&) = delete;
-  Scopes& operator=(const Scopes&) = delete;
-  ~Scopes() { std::free(dies); }
-};
+/// Functions, inlined calls and blocks around an address, outermost first. Not dwarf_getscopes: what that
+/// returns for an inlined call are the scopes of its source, and for Clang's units not the calls around it.
+void find_scopes(Dwarf_Die* parent, Dwarf_Addr at, std::vector<Dwarf_Die>& path) {
+  Dwarf_Die die;
+  if (dwarf_child(parent, &die) != 0) return;
+  do {
+    const int tag = dwarf_tag(&die);
+    if (tag == DW_TAG_namespace) {
+      find_scopes(&die, at, path);
+      if (!path.empty()) return;
+    } else if (tag == DW_TAG_subprogram || tag == DW_TAG_inlined_subroutine || tag == DW_TAG_lexical_block ||
+               tag == DW_TAG_try_block || tag == DW_TAG_catch_block) {
+      if (dwarf_haspc(&die, at) != 1) continue;
+      path.push_back(die);
+      return find_scopes(&die, at, path);
+    }
+  } while (dwarf_siblingof(&die, &die) == 0);
+}
 
 const char* text_of(Dwarf_Die* die, unsigned attribute) {
   Dwarf_Attribute a;
@@ -165,11 +174,10 @@ void Session::find_frames(Dwfl_Module* mod, std::uintptr_t pc, Found& found) {
     if (const char* s = dwarf_linesrc(l, nullptr, nullptr)) file = s;
     dwarf_lineno(l, &line);
   }
-  Scopes innermost, scopes;
-  innermost.n = dwarf_getscopes(&unit, at, &innermost.dies);
-  if (innermost.n > 0) scopes.n = dwarf_getscopes_die(&innermost.dies[0], &scopes.dies);
-  for (int i = 0; i < scopes.n; ++i) {
-    Dwarf_Die* die = &scopes.dies[i];
+  std::vector<Dwarf_Die> scopes;
+  find_scopes(&unit, at, scopes);
+  for (std::size_t i = scopes.size(); i-- > 0;) {
+    Dwarf_Die* die = &scopes[i];
     const int tag = dwarf_tag(die);
     if (tag == DW_TAG_inlined_subroutine) {
       found.frames.push_back({name_of(die), std::move(file), line});
