@@ -1,17 +1,28 @@
-# Who turns addresses into functions, files and lines: libbacktrace, which GCC carries in its own folder
-# (Debian packages it with the compiler; there is no pkg-config file). Clang finds the library there, but
-# not the header.
+# Who turns addresses into functions, files and lines: libdw (elfutils), else libbacktrace, which GCC carries in
+# its own folder (Debian packages it with the compiler; there is no pkg-config file). Clang finds that library
+# there, but not the header.
 #
-#   GORT_SYMBOLS=auto          libbacktrace if it links, else the plain fallback (default)
-#   GORT_SYMBOLS=libbacktrace  an error if it does not
+#   GORT_SYMBOLS=auto          libdw if it links, else libbacktrace, else the plain fallback (default)
+#   GORT_SYMBOLS=libdw         an error if it does not
+#   GORT_SYMBOLS=libbacktrace  likewise
 #   GORT_SYMBOLS=none          the fallback: exported names from the loader, module and offset; no lines
 #
 # Another libbacktrace (upstream's newer ones also find lines where sections are shared between objects, see
 # symbols.h): -DGORT_BACKTRACE_LIBRARY=/path/libbacktrace.a -DGORT_BACKTRACE_INCLUDE=/path/include
 #
 #   gort_use_symbols(<objects> <library>)   objects: where src/debug is compiled; library: what users link
-set(GORT_SYMBOLS "auto" CACHE STRING "Symbolizer: auto, libbacktrace or none")
-set_property(CACHE GORT_SYMBOLS PROPERTY STRINGS auto libbacktrace none)
+set(GORT_SYMBOLS "auto" CACHE STRING "Symbolizer: auto, libdw, libbacktrace or none")
+set_property(CACHE GORT_SYMBOLS PROPERTY STRINGS auto libdw libbacktrace none)
+
+# Sets GORT_LIBDW_LINKS.
+function(gort_find_libdw)
+  include(CheckCXXSourceCompiles)
+  set(CMAKE_REQUIRED_LIBRARIES dw elf)
+  set(CMAKE_REQUIRED_QUIET ON)
+  check_cxx_source_compiles("#include <elfutils/libdwfl.h>
+    int main() { return dwfl_begin(nullptr) == nullptr; }"
+    GORT_LIBDW_LINKS)
+endfunction()
 
 function(gort_find_backtrace out_library out_flags)
   set(${out_library} "" PARENT_SCOPE)
@@ -54,8 +65,19 @@ function(gort_use_symbols objects library)
   if(GORT_SYMBOLS STREQUAL "none")
     message(STATUS "gort: symbols: loader only (GORT_SYMBOLS=none); traces show module+offset, no lines")
     return()
-  elseif(NOT GORT_SYMBOLS MATCHES "^(auto|libbacktrace)$")
-    message(FATAL_ERROR "GORT_SYMBOLS is '${GORT_SYMBOLS}'; it may be auto, libbacktrace or none")
+  elseif(NOT GORT_SYMBOLS MATCHES "^(auto|libdw|libbacktrace)$")
+    message(FATAL_ERROR "GORT_SYMBOLS is '${GORT_SYMBOLS}'; it may be auto, libdw, libbacktrace or none")
+  endif()
+  if(GORT_SYMBOLS MATCHES "^(auto|libdw)$")
+    gort_find_libdw()
+    if(GORT_LIBDW_LINKS)
+      message(STATUS "gort: symbols: libdw")
+      target_compile_definitions(${objects} PRIVATE GORT_HAVE_LIBDW=1)
+      target_link_libraries(${library} PRIVATE dw elf)
+      return()
+    elseif(GORT_SYMBOLS STREQUAL "libdw")
+      message(FATAL_ERROR "GORT_SYMBOLS=libdw, but elfutils/libdwfl.h and libdw were not found (Debian: libdw-dev)")
+    endif()
   endif()
   gort_find_backtrace(archive flags)
   if(NOT archive)

@@ -7,7 +7,7 @@
 //
 //   waiting, runnable   its saved context is walked from here
 //   running, in a call  its thread is asked by signal and walks itself, in the handler; whoever asks waits
-//                       at most kAskLimit, and all that one report asks share kAskBudget
+//                       half of the patience that its report has left
 //   the caller's own    from here
 //
 // No malloc, no lock, so all of it may stand in fatal paths and in handlers. Without a stop of the world
@@ -26,8 +26,9 @@
 
 namespace gort::inline v0::rt {
 
-inline constexpr std::int64_t kAskLimit = 100'000'000;    ///< ns, for one thread's answer
-inline constexpr std::int64_t kAskBudget = 1'000'000'000; ///< ns, for all answers of one report
+/// ns that a report spends on threads that do not answer: a program that goes on, and one that dies.
+inline constexpr std::int64_t kPatience = 200'000'000;
+inline constexpr std::int64_t kLastPatience = 2'000'000'000;
 
 /// Both ends of a stack: return addresses (one past the executed instruction), innermost first.
 struct Frames {

@@ -1,12 +1,15 @@
 #include "debug/faults.h"
 
 #include <cxxabi.h>
+#include <dlfcn.h>
 
 #include <cstdlib>
 #include <exception>
 #include <memory>
+#include <string_view>
 #include <typeinfo>
 
+#include "arch/unwind.h"
 #include "base/print.h"
 #include "debug/report.h"
 #include "os/signal.h"
@@ -60,13 +63,30 @@ void print_what(Printer& out) noexcept {
   }
 }
 
+/// Whether std::terminate was called because nobody catches the exception. Otherwise it was called on the
+/// exception's way, by a function that is noexcept, and the throw point is gone from the stack.
+bool nobody_catches() noexcept {
+  std::uintptr_t pcs[16];
+  const std::size_t n = arch::collect(arch::cursor_here(), pcs, 16);
+  bool knows_libstdcxx = false;
+  for (std::size_t i = 0; i < n; ++i) {
+    Dl_info info;
+    if (dladdr(reinterpret_cast<void*>(pcs[i] - 1), &info) == 0 || info.dli_sname == nullptr) continue;
+    const std::string_view name = info.dli_sname;
+    if (name == "__gxx_personality_v0") return false;
+    if (name == "__cxa_throw" || name == "__cxa_rethrow" || name.starts_with("_ZSt17rethrow_exception")) return true;
+    knows_libstdcxx |= name == "_ZSt9terminatev";
+  }
+  return !knows_libstdcxx;  // linked statically or stripped: the common case, then
+}
+
 void print_exception(Printer& out, const std::type_info& type) noexcept {
   int status = 0;
   const std::unique_ptr<char, decltype(&std::free)> name(
       abi::__cxa_demangle(type.name(), nullptr, nullptr, &status), &std::free);
   out << "terminate: exception of type " << (name != nullptr ? name.get() : type.name());
   print_what(out);
-  out << " left ";
+  out << (nobody_catches() ? " left " : " met a noexcept function on ");
 }
 
 /// The dying goroutine tells who it is; then things go on as they would without us.

@@ -4,7 +4,8 @@
 //   SIGSEGV, SIGBUS   in the guard of the stack that the thread stands on: a named overflow, exit 2. Every
 //                     other fault goes to whoever had the signal before: cores and exit status are theirs.
 //   std::terminate    on a goroutine: names exception and goroutine, with the trace from where it was
-//                     thrown, which still stands. Then whoever was there before (abort, mostly).
+//                     thrown, which still stands if nobody catches it. Then whoever was there before
+//                     (abort, mostly).
 //   SIGQUIT           if nobody else wanted it when the runtime started: all goroutines, exit 2. Printed by
 //                     sysmon, which needs no P, so it works whatever the goroutines do; if sysmon does not
 //                     answer within kQuitPatience, the next SIGQUIT prints addresses from its handler.

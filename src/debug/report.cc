@@ -1,6 +1,7 @@
 #include "debug/report.h"
 
 #include <algorithm>
+#include <cstring>
 #include <memory>
 #include <vector>
 
@@ -25,7 +26,50 @@ struct Report {
   arch::Cursor here;        // the dying thread
   TracebackLevel level = TracebackLevel::single;
   bool all = false;
+  std::int64_t patience = kPatience;
 };
+
+/// What running goroutines said in stage 1, for stage 2: they might not answer again, or differently. As many
+/// as are worth static memory.
+struct Remembered {
+  std::uint64_t goid;
+  Frames frames;
+};
+constexpr std::size_t kMostRemembered = 64;
+constinit Remembered remembered[kMostRemembered] = {};
+constinit std::size_t remembered_count = 0;
+
+void remember(const Captured& c) noexcept {
+  const bool ran = std::strcmp(c.trace.status, "running") == 0 || std::strcmp(c.trace.status, "syscall") == 0;
+  if (!ran || c.trace.is_thread || c.frames.n == 0 || remembered_count == kMostRemembered) return;
+  remembered[remembered_count++] = {c.trace.id, c.frames};
+}
+
+const Remembered* recall(std::uint64_t goid) noexcept {
+  for (std::size_t i = 0; i < remembered_count; ++i) {
+    if (remembered[i].goid == goid) return &remembered[i];
+  }
+  return nullptr;
+}
+
+bool runs(const G* g) noexcept {
+  const GStatus status = g->status.load(os::memory_order_acquire);
+  return status == GStatus::running || status == GStatus::syscall;
+}
+
+/// As capture(), but takes what stage 1 got.
+bool capture_or_recall(const G* g, std::int64_t* patience, Captured* out) noexcept {
+  const Remembered* known = runs(g) ? recall(g->goid) : nullptr;
+  if (known == nullptr) return capture(g, patience, out);
+  std::int64_t none = 0;
+  if (!capture(g, &none, out)) return false;
+  if (out->trace.pcs.empty()) {
+    out->frames = known->frames;
+    out->trace.pcs = {out->frames.pcs, out->frames.n};
+    out->trace.omitted = out->frames.omitted;
+  }
+  return true;
+}
 
 bool shown(const G* g, TracebackLevel level) noexcept { return !g->system || shows_runtime(level); }
 
@@ -55,9 +99,9 @@ void for_each_shown(const Report& r, Captured* space, F f) {
     f(*space);
   }
   if (!r.all) return;
-  std::int64_t patience = kAskBudget;
+  std::int64_t patience = r.patience;
   for_each_g([&](const G* g) {
-    if (g != here && shown(g, r.level) && capture(g, &patience, space)) f(*space);
+    if (g != here && shown(g, r.level) && capture_or_recall(g, &patience, space)) f(*space);
   });
   if (!shows_runtime(r.level)) return;
   for (M* m = sched.all_m.load(os::memory_order_acquire); m != nullptr; m = m->all_next) {
@@ -65,13 +109,14 @@ void for_each_shown(const Report& r, Captured* space, F f) {
   }
 }
 
-constinit Captured raw_space;  // not on a stack: a kilobyte too much for a signal handler's
+constinit Captured raw_space = {};  // not on a stack: a kilobyte too much for a signal handler's
 
 void print_all_raw(const Report& r) noexcept {
   Printer out(2);
   std::size_t n = 0;
   for_each_shown(r, &raw_space, [&](const Captured& c) {
     if (++n > kMostRaw) return;
+    remember(c);
     out << '\n';
     print_raw(out, c.trace);
   });
@@ -85,7 +130,7 @@ class Collection {
     auto space = std::make_unique<Captured>();
     for_each_shown(r, space.get(), [&](const Captured& c) { add(c); });
     const std::size_t fixed = goroutine_here(r.here) != nullptr ? 1 : 0;
-    std::stable_sort(kept_.begin() + static_cast<std::ptrdiff_t>(std::min(fixed, kept_.size())), kept_.end(),
+    std::sort(kept_.begin() + static_cast<std::ptrdiff_t>(std::min(fixed, kept_.size())), kept_.end(),
                      [](const Kept& a, const Kept& b) {
                        if (a.trace.is_thread != b.trace.is_thread) return b.trace.is_thread;
                        return a.trace.id < b.trace.id;
@@ -152,6 +197,7 @@ void report_fatal(const FatalReport& what) noexcept {
   Report r;
   r.level = traceback_level;
   r.all = what.all_goroutines || traceback_level >= TracebackLevel::all;
+  r.patience = kLastPatience;
   r.here = dying_context != nullptr ? arch::cursor_from_signal(dying_context) : arch::cursor_here();
   // The thread never goes on: it is out of the runtime, though perhaps with runtime locks in hand. Names
   // need malloc, which nobody who waits for those locks can hold for ever, or the time limit ends it.
@@ -187,7 +233,7 @@ std::string current_trace_text(const arch::Cursor& c) {
 
 std::string all_traces_text(const arch::Cursor& c) {
   std::string text;
-  Report r{c, TracebackLevel::all, true};
+  const Report r{.here = c, .level = TracebackLevel::all, .all = true};
   const Collection all(r);
   print_traces(TextSink(text), all.traces(), r.level);
   return text;

@@ -10,10 +10,12 @@
 // returns, into the next function. Say so with `is_return_address`: pc - 1 is looked up then.
 //
 // Names come from DWARF and from .symtab (so hidden and static functions have names, unless stripped),
-// demangled and never shortened. Known limits: a *static* function that GCC inlined has only its
-// unqualified name in DWARF; assembly has lines only where it was assembled with -g; and the libbacktrace
-// of GCC 12 loses the file and line (never the name) of some functions in sections that several objects
-// share, templates and inline functions, because it searches units as if their ranges did not overlap.
+// demangled and never shortened. Three back ends, chosen when gort is configured (cmake/GortSymbols.cmake):
+// libdw, which is the best; libbacktrace; and the loader's own table, which has exported names only. Known
+// limits: a *static* function that GCC inlined has only its unqualified name in DWARF; assembly has lines
+// only where it was assembled with -g; and the libbacktrace of GCC 12 loses the file and line (never the
+// name) of functions in sections that several objects share, templates and inline functions, because it
+// searches units as if their ranges did not overlap.
 //
 // Who may call. symbolize() allocates, takes the loader's lock and reads files the first time (tens of
 // milliseconds for a large program, microseconds later). So: never inside the runtime while holding a P,
@@ -69,7 +71,9 @@ bool symbolize(std::uintptr_t pc, bool is_return_address, F&& f) {
       const_cast<void*>(static_cast<const void*>(std::addressof(f))));
 }
 
-/// Whether this build can find files, lines and hidden names (libbacktrace), or exported names only.
+/// Whether this build can find files, lines and hidden names, or exported names only.
 bool symbols_have_lines() noexcept;
+/// Whether that holds for templates and inline functions as well (libdw).
+bool symbols_have_all_lines() noexcept;
 
 }  // namespace gort::inline v0::rt

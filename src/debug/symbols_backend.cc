@@ -8,7 +8,7 @@
 #include "debug/symbols.h"
 #include "os/atomic.h"
 
-#if defined(GORT_HAVE_LIBBACKTRACE)
+#if defined(GORT_HAVE_LIBBACKTRACE) && !defined(GORT_HAVE_LIBDW)
 #include <backtrace.h>
 #endif
 
@@ -25,7 +25,11 @@ LoaderCounts loader_counts() noexcept {
   return counts;
 }
 
-#if defined(GORT_HAVE_LIBBACKTRACE)
+#if defined(GORT_HAVE_LIBDW)
+
+// symbols_libdw.cc has it.
+
+#elif defined(GORT_HAVE_LIBBACKTRACE)
 
 namespace {
 
@@ -106,6 +110,7 @@ Found find_symbols(std::uintptr_t pc, LoaderCounts counts) {
 }
 
 bool symbols_have_lines() noexcept { return true; }
+bool symbols_have_all_lines() noexcept { return false; }
 
 #else
 
@@ -125,6 +130,7 @@ Found find_symbols(std::uintptr_t pc, LoaderCounts) {
 }
 
 bool symbols_have_lines() noexcept { return false; }
+bool symbols_have_all_lines() noexcept { return false; }
 
 #endif
 

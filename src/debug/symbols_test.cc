@@ -60,6 +60,15 @@ GORT_TEST_APART static Place known_static(int /*only to have a parameter*/) {
   return p;
 }
 
+/// In a section of its own, which the linker takes from one of many objects.
+template <class T>
+GORT_TEST_APART Place known_template(T) {
+  Place p{};
+  p.pc = return_address(), p.line = __LINE__;
+  asm volatile("" ::: "memory");
+  return p;
+}
+
 [[gnu::always_inline]] static inline Place inlined_one() {
   Place p{};
   p.pc = return_address(), p.line = __LINE__;
@@ -88,7 +97,7 @@ bool ends_with(const std::string& s, const char* tail) {
 }
 
 #define NEEDS_LINES() \
-  if (!rt::symbols_have_lines()) GTEST_SKIP() << "needs libbacktrace: this build knows exported names only"
+  if (!rt::symbols_have_lines()) GTEST_SKIP() << "needs libdw or libbacktrace: this build knows exported names only"
 
 TEST(Symbols, StaticFunctionWithFileAndLine) {
   NEEDS_LINES();
@@ -105,6 +114,18 @@ TEST(Symbols, StaticFunctionWithFileAndLine) {
   EXPECT_GT(p.pc, f[0].entry);
   EXPECT_LT(p.pc - f[0].entry, 512u);
   EXPECT_EQ(frames_at(f[0].entry, false).at(0).function, "shop::known_static(int)") << "entry, as exact pc";
+}
+
+TEST(Symbols, TemplatesHaveLinesToo) {
+  NEEDS_LINES();
+  if (!rt::symbols_have_all_lines()) GTEST_SKIP() << "needs libdw: libbacktrace loses lines of shared sections";
+  for (const Place& p : {shop::known_template(1), shop::known_template(std::string()), shop::known_template('c')}) {
+    const auto f = frames_at(p.pc, true);
+    ASSERT_EQ(f.size(), 1u);
+    EXPECT_NE(f[0].function.find("shop::known_template<"), std::string::npos) << f[0].function;
+    EXPECT_TRUE(ends_with(f[0].file, "debug/symbols_test.cc")) << f[0].file;
+    EXPECT_EQ(f[0].line, p.line);
+  }
 }
 
 TEST(Symbols, InlinedFunctionIsAFrameOfItsOwn) {
@@ -219,8 +240,9 @@ TEST(Symbols, ManyThreadsGetTheSameAnswers) {
 
 TEST(Symbols, ModuleLoadedAfterTheFirstLookup) {
   frames_at(shop::known_static(1).pc, true);
-  void* lib = dlopen("libz.so.1", RTLD_NOW | RTLD_LOCAL);
-  if (lib == nullptr) lib = dlopen("libresolv.so.2", RTLD_NOW | RTLD_LOCAL);
+  // libz may be here already: libdw uses it.
+  void* lib = dlopen("libresolv.so.2", RTLD_NOW | RTLD_LOCAL);
+  if (lib == nullptr) lib = dlopen("libz.so.1", RTLD_NOW | RTLD_LOCAL);
   if (lib == nullptr) GTEST_SKIP() << "needs a shared library that nothing has loaded yet";
   void* f = dlsym(lib, "crc32");
   const char* name = f != nullptr ? "crc32" : "__ns_name_pton";

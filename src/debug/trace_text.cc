@@ -105,7 +105,9 @@ bool is_plumbing(std::string_view function, std::string_view file) {
   if (ends_with_any(file, {"gort/detail/goroutine.h", "gort/run.h", "gort/go.h"})) return true;
   if (starts_with_any(function, {"gort::v0::detail::", "gort::v0::run<"})) return true;
   if (function.starts_with("std::")) function.remove_prefix(5);
-  return starts_with_any(function, {"__invoke", "invoke<", "__apply_impl<", "apply<"}) &&
+  // Clang mangles some lambdas in a way that GCC's demangler does not know.
+  return starts_with_any(function, {"__invoke", "invoke<", "__apply_impl<", "apply<", "_ZSt8__invoke",
+                                    "_ZSt13__invoke_impl", "_ZSt6invoke", "_ZSt12__apply_impl", "_ZSt5apply"}) &&
          ends_with_any(file, {"/invoke.h", "/functional", "/tuple"});
 }
 

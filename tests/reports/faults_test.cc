@@ -1,0 +1,387 @@
+// Programs that are ended by a fault, an exception or a signal (acceptance scenarios 103 and 104), and hosts
+// that have handlers of their own.
+#include <gort/debug.h>
+#include <gtest/gtest.h>
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <stdexcept>
+#include <string>
+#include <thread>
+
+#include "sched/sched.h"
+#include "tests/reports/shop.h"
+#include "tests/reports/subject.h"
+
+namespace shop {
+
+GORT_TEST_APART int dive(int n) {
+  if (n < 0) return n;  // never: the compilers must not see that it has no end
+  volatile char room[200];
+  room[0] = static_cast<char>(n);
+  return dive(n + 1) + room[0];
+}
+
+GORT_TEST_APART void large_frame() {
+  volatile char room[100 * 1024];
+  for (std::size_t i = sizeof room; i > 0; i -= 512) room[i - 1] = 1;
+  wait_for_ever();
+}
+
+struct out_of_stock : std::runtime_error {
+  using runtime_error::runtime_error;
+};
+GORT_TEST_APART void sell() { throw out_of_stock("no apples"); }
+GORT_TEST_APART void serve() {
+  sell();
+  GORT_TEST_NO_TAIL_CALL();
+}
+
+GORT_TEST_APART void touch(volatile int* p) { *p = 1; }
+
+}  // namespace shop
+
+namespace {
+
+using gort::test::Outcome;
+using gort::test::ready;
+using gort::test::run_subject;
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define NOT_SANITIZED() GTEST_SKIP() << "sanitizers have signal handlers and large frames of their own"
+#else
+#define NOT_SANITIZED() static_cast<void>(0)
+#endif
+
+// ---- overflow -----------------------------------------------------------------------------------
+
+SUBJECT(deep) {
+  gort::run([] {
+    gort::go({.name = "diver"}, [] { shop::dive(0); });
+    shop::worker();
+  });
+}
+TEST(StackOverflow, DeepRecursion) {
+  NOT_SANITIZED();
+  const Outcome o = run_subject("deep");
+  EXPECT_EQ(o.exit_code, 2) << o.err;
+  EXPECT_EQ(o.line(0).find("gort: goroutine 2 exceeds its stack of 196608 bytes ["), 0u) << o.err;
+  EXPECT_EQ(o.line(1), "gort: give it a larger one: gort::go({.stack = bytes}, ...) or GORT_STACK=bytes");
+  EXPECT_EQ(o.line(2), "fatal error: stack overflow");
+  const std::string trace = o.trace_of("goroutine 2 [running, name \"diver\"]:");
+  EXPECT_NE(trace.find("shop::dive()"), std::string::npos) << o.err;
+  EXPECT_NE(trace.find(" frames elided..."), std::string::npos) << "both ends of a deep stack are shown";
+  EXPECT_NE(trace.find("created by "), std::string::npos) << trace;
+  EXPECT_EQ(o.names().find("goroutine 1 ["), std::string::npos) << "the others are not asked for: " << o.err;
+}
+
+SUBJECT(large) {
+  gort::run([] {
+    gort::go({.stack = 128 << 10}, [] { shop::large_frame(); });
+    shop::worker();
+  });
+}
+TEST(StackOverflow, LargeFrameBeyondTheStack) {
+  NOT_SANITIZED();
+  const Outcome o = run_subject("large");
+  EXPECT_EQ(o.exit_code, 2) << o.err;
+  EXPECT_EQ(o.line(0).find("gort: goroutine 2 exceeds its stack of 65536 bytes ["), 0u) << o.err;
+  EXPECT_NE(o.trace_of("goroutine 2 [running]:").find("shop::large_frame()"), std::string::npos) << o.err;
+}
+
+TEST(StackOverflow, OthersAreShownWhenAskedFor) {
+  NOT_SANITIZED();
+  const Outcome o = run_subject("deep", {.env = {"GORT_TRACEBACK=all"}});
+  EXPECT_EQ(o.names().find("goroutine 2 ["), 0u) << "the one that died comes first: " << o.err;
+  EXPECT_NE(o.trace_of("goroutine 1 [semacquire").find("shop::worker()"), std::string::npos) << o.err;
+}
+
+SUBJECT(null_pointer) {
+  gort::run([] { shop::touch(nullptr); });
+}
+TEST(Fault, OtherFaultsEndTheProgramAsEver) {
+  NOT_SANITIZED();
+  const Outcome o = run_subject("null_pointer");
+  EXPECT_EQ(o.signal, SIGSEGV) << o.err;
+  EXPECT_EQ(o.err, "");
+}
+
+SUBJECT(guard_of_another) {
+  gort::run([] {
+    std::atomic<char*> low{nullptr};
+    gort::go([&] {
+      low = reinterpret_cast<char*>(gort::rt::current_g()->stack.lo) - 4096;
+      shop::wait_for_ever();
+    });
+    while (low == nullptr) gort::this_goroutine::yield();
+    shop::touch(reinterpret_cast<int*>(low.load()));
+  });
+}
+TEST(Fault, StrayPointerIntoAGuardIsNoOverflow) {
+  NOT_SANITIZED();
+  const Outcome o = run_subject("guard_of_another");
+  EXPECT_EQ(o.signal, SIGSEGV) << o.err;
+  EXPECT_EQ(o.err, "");
+}
+
+SUBJECT(sent_segv) {
+  gort::run([] {
+    raise(SIGSEGV);
+    _exit(3);
+  });
+}
+TEST(Fault, SentFaultSignalEndsTheProgramToo) {
+  NOT_SANITIZED();
+  EXPECT_EQ(run_subject("sent_segv").signal, SIGSEGV);
+}
+
+// ---- hosts with handlers ------------------------------------------------------------------------
+
+SUBJECT(host_segv) {
+  signal(SIGSEGV, [](int) { _exit(41); });
+  gort::run([] { shop::touch(nullptr); });
+}
+SUBJECT(host_segv_info) {
+  struct sigaction act = {};
+  act.sa_flags = SA_SIGINFO | SA_ONSTACK;
+  act.sa_sigaction = [](int, siginfo_t* info, void* context) {
+    sigset_t now;
+    sigprocmask(SIG_SETMASK, nullptr, &now);
+    const bool right = info->si_addr == nullptr && context != nullptr && sigismember(&now, SIGSEGV) == 1 &&
+                       sigismember(&now, SIGUSR2) == 1 && sigismember(&now, SIGUSR1) == 0;
+    _exit(right ? 42 : 1);
+  };
+  sigaddset(&act.sa_mask, SIGUSR2);
+  sigaction(SIGSEGV, &act, nullptr);
+  gort::run([] { shop::touch(nullptr); });
+}
+TEST(Host, FaultHandlerFromBeforeIsCalled) {
+  NOT_SANITIZED();
+  EXPECT_EQ(run_subject("host_segv").exit_code, 41);
+  EXPECT_EQ(run_subject("host_segv_info").exit_code, 42);
+}
+
+std::atomic<int> urgent{0};
+SUBJECT(host_urg) {
+  signal(SIGURG, [](int) { ++urgent; });
+  gort::run([] {
+    raise(SIGURG);
+    if (urgent != 1) _exit(1);
+    std::thread([] { raise(SIGURG); }).join();
+    if (urgent != 2) _exit(2);
+    gort::all_stacks();
+    if (urgent != 2) _exit(3);
+    _exit(43);
+  });
+}
+TEST(Host, UrgHandlerFromBeforeGetsItsOwnSignals) {
+  NOT_SANITIZED();
+  EXPECT_EQ(run_subject("host_urg").exit_code, 43);
+}
+
+SUBJECT(host_quit) {
+  signal(SIGQUIT, [](int) { _exit(44); });
+  gort::run([] {
+    shop::spin(ready);
+  });
+}
+SUBJECT(ignored_quit) {
+  signal(SIGQUIT, SIG_IGN);
+  gort::run([] {
+    raise(SIGQUIT);
+    _exit(45);
+  });
+}
+TEST(Host, QuitBelongsToWhoeverHadItBefore) {
+  EXPECT_EQ(run_subject("host_quit", {.send = SIGQUIT}).exit_code, 44);
+  EXPECT_EQ(run_subject("ignored_quit").exit_code, 45);
+}
+
+// ---- exceptions ---------------------------------------------------------------------------------
+
+SUBJECT(throws) {
+  gort::run([] {
+    gort::go({.name = "seller"}, [] { shop::serve(); });
+    shop::worker();
+  });
+}
+TEST(Exception, LeavesAGoroutine) {
+  const Outcome o = run_subject("throws");
+  EXPECT_EQ(o.signal, SIGABRT) << o.err;
+  EXPECT_EQ(o.line(0), "terminate: exception of type shop::out_of_stock (no apples) left goroutine 2 [seller]") << o.err;
+  const std::string trace = o.trace_of("goroutine 2 [running, name \"seller\"]:");
+  EXPECT_NE(trace.find("shop::sell()"), std::string::npos) << "from where it was thrown: " << o.err;
+  EXPECT_NE(trace.find("shop::serve()"), std::string::npos) << o.err;
+  EXPECT_TRUE(o.says("terminate called after throwing")) << "then the handler from before: " << o.err;
+  EXPECT_EQ(o.names().find("goroutine 1 ["), std::string::npos) << o.err;
+}
+
+SUBJECT(throws_int) {
+  gort::run([] {
+    gort::go([] { throw 5; });
+    shop::worker();
+  });
+}
+TEST(Exception, OfAnyType) {
+  const Outcome o = run_subject("throws_int", {.env = {"GORT_TRACEBACK=all"}});
+  EXPECT_EQ(o.signal, SIGABRT) << o.err;
+  EXPECT_EQ(o.line(0), "terminate: exception of type int left goroutine 2") << o.err;
+  EXPECT_NE(o.trace_of("goroutine 1 [semacquire").find("shop::worker()"), std::string::npos) << o.err;
+}
+
+SUBJECT(throws_in_noexcept) {
+  gort::run([] {
+    gort::go([] { []() noexcept { shop::serve(); }(); });
+    shop::worker();
+  });
+}
+SUBJECT(terminates) {
+  gort::run([] { std::terminate(); });
+}
+TEST(Exception, NotEveryTerminateIsAnEscape) {
+  Outcome o = run_subject("throws_in_noexcept");
+  EXPECT_EQ(o.signal, SIGABRT) << o.err;
+  EXPECT_EQ(o.line(0),
+            "terminate: exception of type shop::out_of_stock (no apples) met a noexcept function on goroutine 2") << o.err;
+  o = run_subject("terminates");
+  EXPECT_EQ(o.signal, SIGABRT) << o.err;
+  EXPECT_EQ(o.line(0), "terminate: called on goroutine 1 [main]") << o.err;
+}
+
+SUBJECT(host_terminate) {
+  std::set_terminate([] { _exit(46); });
+  gort::run([] {
+    gort::go([] { shop::serve(); });
+    shop::worker();
+  });
+}
+TEST(Exception, HostsTerminateHandlerHasTheLastWord) {
+  const Outcome o = run_subject("host_terminate");
+  EXPECT_EQ(o.exit_code, 46);
+  EXPECT_EQ(o.line(0).find("terminate: exception of type shop::out_of_stock"), 0u) << o.err;
+}
+
+SUBJECT(throws_on_thread) {
+  gort::run([] { std::thread([] { shop::serve(); }).join(); });
+}
+TEST(Exception, OnAForeignThreadIsNotOurs) {
+  const Outcome o = run_subject("throws_on_thread");
+  EXPECT_EQ(o.signal, SIGABRT);
+  EXPECT_FALSE(o.says("goroutine")) << o.err;
+}
+
+// ---- SIGQUIT ------------------------------------------------------------------------------------
+
+class Quit : public testing::TestWithParam<const char*> {
+ protected:
+  Outcome run(const char* subject, int signo = SIGQUIT) {
+    const Outcome o = run_subject(subject, {.env = {std::string("GORT_MAXPROCS=") + GetParam()}, .send = signo});
+    EXPECT_EQ(o.exit_code, 2) << o.err;
+    EXPECT_EQ(o.line(0), "SIGQUIT: quit") << o.err;
+    EXPECT_EQ(o.line(1), "") << o.err;
+    return o;
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Procs, Quit, testing::Values("1", "2"));
+
+SUBJECT(quit_spinning) {
+  gort::run([] {
+    gort::go([] { shop::worker(); });
+    gort::this_goroutine::yield();
+    gort::go({.name = "hog"}, [] { shop::spin(ready); });
+    gort::this_goroutine::yield();
+    shop::spin(ready);
+  });
+}
+TEST_P(Quit, WhileGoroutinesSpin) {
+  NOT_SANITIZED();
+  const Outcome o = run("quit_spinning");
+  EXPECT_NE(o.trace_of("goroutine 3 [running, name \"hog\"]:").find("shop::spin()"), std::string::npos) << o.err;
+  EXPECT_NE(o.trace_of("goroutine 2 [semacquire]:").find("shop::worker()"), std::string::npos) << o.err;
+  EXPECT_NE(o.trace_of("goroutine 1 ["), "") << o.err;
+}
+
+void park_three_and_wait_foreign() {
+  for (int i = 0; i < 3; ++i) gort::go([] { shop::worker(); });
+  while (gort::rt::sched.nmidle < 1 || gort::rt::sched.npidle.load() != gort::rt::sched.nprocs) usleep(1000);
+  ready();
+  for (;;) pause();
+}
+SUBJECT(quit_parked) { park_three_and_wait_foreign(); }
+TEST_P(Quit, WhileAllAreParkedAndMainIsForeign) {
+  const Outcome o = run("quit_parked");
+  for (const char* id : {"1", "2", "3"}) {
+    EXPECT_NE(o.trace_of(std::string("goroutine ") + id + " [semacquire]:").find("shop::worker()"), std::string::npos) << o.err;
+  }
+}
+
+GORT_TEST_APART void wait_for_a_pipe() {
+  int fds[2];
+  if (pipe(fds) != 0) _exit(1);
+  ready();
+  char c;
+  const ssize_t n = read(fds[0], &c, 1);  // restarted after signals
+  _exit(n < 0 ? 3 : 4);
+}
+SUBJECT(quit_in_blocking) {
+  gort::run([] { gort::blocking([] { wait_for_a_pipe(); }); });
+}
+TEST_P(Quit, WhileAGoroutineBlocksInTheKernel) {
+  NOT_SANITIZED();
+  const Outcome o = run("quit_in_blocking");
+  EXPECT_NE(o.trace_of("goroutine 1 [syscall").find("wait_for_a_pipe()"), std::string::npos) << o.err;
+}
+
+SUBJECT(quit_all_blocked) {
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, nullptr);
+  park_three_and_wait_foreign();
+}
+TEST_P(Quit, WhenTheHostStartedUsWithAllSignalsBlocked) {
+  const Outcome o = run("quit_all_blocked");
+  EXPECT_NE(o.trace_of("goroutine 2 [semacquire]:").find("shop::worker()"), std::string::npos) << o.err;
+}
+
+TEST(QuitTwice, WithoutAMonitorTheSecondPrintsAddresses) {
+  const Outcome o = run_subject("quit_deaf", {.send = SIGQUIT, .send_again_after_ms = 2200});
+  EXPECT_EQ(o.exit_code, 2) << o.err;
+  EXPECT_EQ(o.line(0), "SIGQUIT: quit (the monitor does not answer: addresses only)");
+  EXPECT_TRUE(o.says("\ngoroutine 1 [running, name \"main\"]:\n\t0x")) << o.err;
+  EXPECT_TRUE(o.says("\ngoroutine 2 [semacquire]:\n\t0x")) << o.err;
+}
+SUBJECT(quit_deaf) {
+  gort::run([] {
+    gort::go([] { shop::worker(); });
+    gort::this_goroutine::yield();
+    gort::rt::sched_hooks.serve_requests = nullptr;
+    shop::spin(ready);
+  });
+}
+
+TEST(QuitLevels, CrashAborts) {
+  NOT_SANITIZED();
+  const Outcome o = run_subject("quit_spinning", {.env = {"GORT_TRACEBACK=crash"}, .send = SIGQUIT});
+  EXPECT_EQ(o.signal, SIGABRT) << o.err;
+  EXPECT_NE(o.names().find("\nthread "), std::string::npos) << "all threads: " << o.err;
+}
+
+// ---- threads ------------------------------------------------------------------------------------
+
+SUBJECT(too_many_threads) {
+  gort::run([] {
+    for (int i = 0; i < 32; ++i) gort::go([] { gort::blocking([] { for (;;) pause(); }); });
+    for (;;) gort::this_goroutine::yield();
+  });
+}
+TEST(Threads, ExhaustionNamesWhoHoldsThem) {
+  const Outcome o = run_subject("too_many_threads", {.env = {"GORT_MAXTHREADS=8", "GORT_MAXPROCS=2"}});
+  EXPECT_EQ(o.exit_code, 2) << o.err;
+  EXPECT_EQ(o.line(0), "gort: program exceeds 8-thread limit") << o.err;
+  EXPECT_EQ(o.line(1), "fatal error: thread exhaustion");
+  EXPECT_NE(o.names().find("[syscall]:"), std::string::npos) << o.err;
+}
+
+}  // namespace
