@@ -122,10 +122,16 @@ void start_m(OwnedP p, bool spinning) noexcept;
 /// Starts one more spinning M if none spins and a P is idle. Call after making work visible.
 void wake_p() noexcept;
 /// After queueing a goroutine and going on with another one, which may never poll: that is work for an idle
-/// P. Without wake_p's fence when every P is in use, the common case and the fast one: a P that becomes idle
-/// in this very moment may be missed; sysmon looks for that (wake_for_queued).
+/// P. Without wake_p's fence when every P is in use, the common case and the fast one. Then need_spinning tells
+/// the M that idles next to look again: set here with a full fence before npidle is read, read in idle()
+/// after npidle is written, so one of the two sees the other. Where it is set already there is no fence, and an M
+/// that is just consuming it may look before our queue entry has left the store buffer; sysmon looks for that
+/// (wake_for_queued).
 [[gnu::always_inline]] inline void wake_p_if_idle() noexcept {
-  if (__builtin_expect(sched.npidle.load(os::memory_order_relaxed) != 0, 0)) wake_p();
+  if (__builtin_expect(sched.need_spinning.load(os::memory_order_relaxed) == 0, 0)) {
+    sched.need_spinning.exchange(1, os::memory_order_seq_cst);
+  }
+  if (__builtin_expect(sched.npidle.load(os::memory_order_seq_cst) != 0, 0)) wake_p();
 }
 /// The M that had this P cannot use it: starts another M if there is any reason to, else idles the P.
 void hand_off_p(OwnedP p) noexcept;

@@ -144,21 +144,23 @@ bool idle(M* m) noexcept {
     }
     pidle_put(release_p());
   }
-  if (m->spinning) {
+  const bool was_spinning = m->spinning;
+  if (was_spinning) {
     m->spinning = false;
     const std::int32_t before = sched.nmspinning.fetch_sub(1, os::memory_order_seq_cst);
     GORT_CHECK(before > 0, "nmspinning is negative");
-    // Partner of the fence in wake_p: we lowered the count before we look.
-    os::fence(os::memory_order_seq_cst);
-    if (any_queue_has_work()) {
-      sched.lock.lock();
-      MaybeOwnedP p = pidle_get_spinning();
-      sched.lock.unlock();
-      if (p) {
-        wire(p.take());
-        become_spinning(m);
-        return true;
-      }
+  }
+  // Partner of the fences in wake_p and wake_p_if_idle: we lowered nmspinning and raised npidle before we look.
+  os::fence(os::memory_order_seq_cst);
+  // An M that did not spin has others to look for it, unless somebody has called for a look since.
+  if ((was_spinning || sched.need_spinning.load(os::memory_order_relaxed) != 0) && any_queue_has_work()) {
+    sched.lock.lock();
+    MaybeOwnedP p = pidle_get_spinning();
+    sched.lock.unlock();
+    if (p) {
+      wire(p.take());
+      become_spinning(m);
+      return true;
     }
   }
   return stop_m(m);
