@@ -62,6 +62,7 @@ struct Sched {
   P* idle_p = nullptr;
   os::atomic<std::int32_t> npidle{0};      ///< written under lock, read without
   std::int32_t nprocs = 0;                 ///< constant while the world runs
+  std::int32_t cpus = 1;                   ///< processors of the machine that we may use, at start
   P* all_p[kMaxProcs] = {};                ///< [0, nprocs) set once before the world starts
 
   // ---- work

@@ -143,6 +143,7 @@ void start(const StartOptions& options) noexcept {
   stack_from_environment();
   if (options.max_threads > 0) sched.max_threads = options.max_threads;
   threads_from_environment();
+  sched.cpus = os::cpu_count();
   make_procs(choose_procs(options));
   start_system_threads();
   sched.started.store(true, os::memory_order_release);
