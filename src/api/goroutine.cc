@@ -110,7 +110,13 @@ bool task_finish(task_core* t) noexcept {
   if (old != kRunning) {
     auto* w = reinterpret_cast<waiter*>(old);
     rt::RuntimeEntry entry;
-    w->ready(w);
+    if (w->ready == rt::ready_waiter) {
+      // Behind those who wait already, not into runnext: who joins a batch then finds the rest of it done,
+      // instead of being woken and parked again for each of its tasks (a third of the price of a batch).
+      rt::ready(rt::g_of(w), false);
+    } else {
+      w->ready(w);
+    }
   }
   return false;
 }
