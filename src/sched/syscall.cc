@@ -1,6 +1,7 @@
 #include "sched/syscall.h"
 
 #include "sched/entry.h"
+#include "sched/park.h"
 #include "sched/runs.h"
 #include "sched/switch.h"
 
@@ -95,6 +96,8 @@ void exit_blocking() noexcept {
   os::tls().in_runtime = 1;
   g->in_blocking = false;
   get_p_back(m, g);
+  // A goroutine that makes one call after the other polls nowhere else.
+  if ((self_m()->pending.load(os::memory_order_relaxed) & kPendingYield) != 0) yield_global();
   os::tls().in_runtime = 0;
 }
 

@@ -17,10 +17,23 @@ constexpr std::int64_t kDeadRecheck = 1'000'000'000;
 constexpr std::int64_t kModulesEvery = 1'000'000'000;
 constexpr std::int64_t kTrimEvery = 1'000'000'000;
 
-/// A P in a blocking call: taken when it has been there for a whole tick and somebody could use it.
-bool retake_from_call(P* p, std::int64_t now) noexcept {
+/// Whether P has had the same goroutine for a whole time slice. Blocking calls do not begin a new one: a
+/// goroutine that makes one after the other would keep its P from the others for ever.
+bool slice_over(P* p, std::int64_t now) noexcept {
+  const std::uint32_t tick = p->schedtick.load(os::memory_order_relaxed);
+  if (tick != p->seen_schedtick) {
+    p->seen_schedtick = tick;
+    p->seen_sched_when = now;
+    return false;
+  }
+  return now - p->seen_sched_when >= kTimeSlice;
+}
+
+/// A P in a blocking call: taken when the slice is over, or when it has been there for a whole tick, and
+/// somebody could use it.
+bool retake_from_call(P* p, bool slice_is_over, std::int64_t now) noexcept {
   const std::uint32_t tick = p->syscalltick.load(os::memory_order_relaxed);
-  if (tick != p->seen_syscalltick) {
+  if (!slice_is_over && tick != p->seen_syscalltick) {
     p->seen_syscalltick = tick;
     p->seen_syscall_when = now;
     return false;
@@ -37,15 +50,8 @@ bool retake_from_call(P* p, std::int64_t now) noexcept {
   return true;
 }
 
-/// A goroutine that has run too long is asked to yield; only a poll or a blocking call heeds it so far.
-void ask_to_yield(P* p, std::int64_t now) noexcept {
-  const std::uint32_t tick = p->schedtick.load(os::memory_order_relaxed);
-  if (tick != p->seen_schedtick) {
-    p->seen_schedtick = tick;
-    p->seen_sched_when = now;
-    return;
-  }
-  if (now - p->seen_sched_when < kTimeSlice) return;
+/// A goroutine that has run too long is asked to yield; a poll, a blocking call or its end heeds that.
+void ask_to_yield(P* p) noexcept {
   // The M may have another P by now; a yield too many is harmless, so no lock.
   if (M* m = p->m.load(os::memory_order_relaxed); m != nullptr) {
     m->pending.fetch_or(kPendingYield, os::memory_order_relaxed);
@@ -57,10 +63,13 @@ int retake(std::int64_t now) noexcept {
   int n = 0;
   for (std::int32_t i = 0; i < sched.nprocs; ++i) {
     P* p = sched.all_p[i];
-    switch (p->status.load(os::memory_order_acquire)) {
-      case PStatus::running: ask_to_yield(p, now); break;
-      case PStatus::syscall: n += retake_from_call(p, now) ? 1 : 0; break;
-      default: break;
+    const PStatus status = p->status.load(os::memory_order_acquire);
+    if (status != PStatus::running && status != PStatus::syscall) continue;
+    const bool over = slice_over(p, now);
+    if (status == PStatus::syscall) {
+      n += retake_from_call(p, over, now) ? 1 : 0;
+    } else if (over) {
+      ask_to_yield(p);
     }
   }
   return n;
