@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
 
 #include "gort/gort.h"
 
@@ -12,16 +13,15 @@ namespace {
 TEST(CallLoop, OthersRunBesideShortBlockingCalls) {
   gort::start({.max_procs = 1});
   gort::run([] {
+    // Something that neither blocks nor calls the kernel, until the monitor looks every 10 ms only: then it
+    // never finds the P twice in the same call.
+    const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(100);
+    while (std::chrono::steady_clock::now() < until) gort::this_goroutine::yield();
     std::atomic<bool> other_ran{false};
-    std::atomic<bool> caller_runs{false};
     auto caller = gort::spawn([&] {
-      while (!other_ran) {
-        gort::blocking([] { ::usleep(1'000); });
-        caller_runs = true;
-      }
+      gort::go([&] { other_ran = true; });
+      while (!other_ran) gort::blocking([] { ::usleep(1'000); });
     });
-    while (!caller_runs) gort::this_goroutine::yield();
-    gort::go([&] { other_ran = true; });
     caller.join();
   });
 }
