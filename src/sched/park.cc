@@ -1,5 +1,6 @@
 #include "sched/park.h"
 
+#include "sched/entry.h"
 #include "sched/spawn.h"
 #include "sched/switch.h"
 
@@ -132,6 +133,8 @@ G* end_goroutine() noexcept {
   M* m = self_m();
   G* g = m->curg;
   GORT_CHECK(os::tls().locks == 0, "a goroutine ends with runtime locks held");
+  // Stacks without a guard (old kernels, past the bound): an overflow is at least named afterwards.
+  if (!stack_canary_ok(g->stack)) fatal_stack_overflow(g, g->stack.lo);
   if (g->locked_m != nullptr) {
     // It may have altered the thread's state: nobody else shall inherit it, so the thread ends too.
     g->locked_m = nullptr;
