@@ -43,7 +43,7 @@ bench: build     ## measure: make bench [ROW=name] [JSON=file]
 	@test -x bench/run || { echo 'make bench: bench/run is not there yet'; exit 2; }
 	@bench/run $(if $(ROW),--row $(ROW)) $(if $(JSON),--json $(JSON))
 
-soak: build      ## run the soak programs, one after the other
+soak: setup      ## stress with new seeds for SOAK_SECONDS (600)
 	@scripts/soak
 
 format:          ## clang-format over our sources
