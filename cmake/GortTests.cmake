@@ -53,6 +53,14 @@ endif()
 # Helpers that several test programs share: tests/support/*.cc.
 file(GLOB gort_support_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/support/*.cc)
 list(FILTER gort_support_sources EXCLUDE REGEX "_test\\.cc$|/malloc_guard\\.cc$")
+# Compiled once for all programs.
+add_library(gort_test_support OBJECT ${gort_support_sources})
+gort_common_flags(gort_test_support)
+gort_internal_includes(gort_test_support)
+target_link_libraries(gort_test_support PRIVATE GTest::gtest)
+if(GORT_MALLOC_GUARD)
+  target_compile_definitions(gort_test_support PRIVATE GORT_MALLOC_GUARD=1)
+endif()
 
 # Reads the `// test:` line of a file into test_labels, test_timeout, test_missing of the caller.
 function(gort_test_wishes source)
@@ -121,7 +129,7 @@ function(gort_test source)
 
   add_executable(${target} ${source})
   if(library STREQUAL gort)
-    target_sources(${target} PRIVATE ${gort_support_sources})
+    target_sources(${target} PRIVATE $<TARGET_OBJECTS:gort_test_support>)
     if(GORT_MALLOC_GUARD)
       target_sources(${target} PRIVATE $<TARGET_OBJECTS:gort_malloc_guard>)
       target_compile_definitions(${target} PRIVATE GORT_MALLOC_GUARD=1)
