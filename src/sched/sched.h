@@ -80,7 +80,6 @@ struct Sched {
   os::atomic<std::uint64_t> g_started{0};  ///< by threads without P
   os::atomic<std::uint64_t> g_ended{0};    ///< likewise
   os::atomic<std::uint32_t> run_epoch{1};  ///< goroutines of earlier epochs are left over: never run again
-  os::atomic<std::int64_t> left_over{0};   ///< how many of those there are; they count as started, not as ended
 
   // ---- sysmon
   Note sysmon_note;
