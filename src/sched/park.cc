@@ -146,6 +146,7 @@ G* end_goroutine() noexcept {
     if (!next->own_stack && !g->own_stack && !san::active) {
       next->stack = g->stack;
       g->stack = {};
+      g->m = nullptr;
       g_free(m->p, g);
       m->curg = next;
       next->m = m;
