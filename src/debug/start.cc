@@ -1,11 +1,14 @@
 #include "debug/start.h"
 
+#include <pthread.h>
+
 #include "arch/modules.h"
 #include "base/print.h"
 #include "debug/capture.h"
 #include "debug/faults.h"
 #include "debug/report.h"
 #include "debug/sched_report.h"
+#include "sched/entry.h"
 #include "sched/sched.h"
 #include "world/signal.h"
 
@@ -50,6 +53,7 @@ void fill_hooks() noexcept {
 
 void start_with_reports(const StartOptions& options) noexcept {
   for (;;) {
+  check_not_fork_child();
     std::uint32_t state = kNotYet;
     if (progress.compare_exchange_strong(state, kStarting)) break;
     if (state == kStarted) return;
@@ -68,6 +72,8 @@ void start_with_reports(const StartOptions& options) noexcept {
   os::signal_mask_set(host);
   progress.store(kStarted);
   os::futex_wake(&progress, 1 << 30);
+  // No handler before a fork: it would take locks, or wait for threads that may not be able to go on.
+  ::pthread_atfork(nullptr, nullptr, fork_child_begins);
 }
 
 }  // namespace gort::inline v0::rt

@@ -23,7 +23,12 @@ namespace gort::inline v0::rt {
 /// Bytes at the low end of a stack that a runtime call may need.
 inline constexpr std::uintptr_t kStackReserve = 8192;
 
-[[noreturn]] void fatal_entered_from_handler() noexcept;
+/// in_runtime was set at an entry: a signal handler, or the child of a fork. Says which.
+[[noreturn]] void fatal_entered_twice() noexcept;
+/// The calling thread is the only one of a forked child; from now on every entry is fatal. For pthread_atfork.
+void fork_child_begins() noexcept;
+/// Fatal in the child of a fork: for what a thread that the child has made may come to.
+void check_not_fork_child() noexcept;
 [[noreturn]] void fatal_stack_overflow(G* g, std::uintptr_t sp) noexcept;
 /// A call into gort from inside gort::blocking: takes a P for its duration, and gives it back.
 void entry_leave_blocking() noexcept;
@@ -38,7 +43,7 @@ class RuntimeEntry {
  public:
   [[gnu::always_inline]] RuntimeEntry() noexcept {
     os::Tls& t = os::tls();
-    if (__builtin_expect(t.in_runtime != 0, 0)) fatal_entered_from_handler();
+    if (__builtin_expect(t.in_runtime != 0, 0)) fatal_entered_twice();
     t.in_runtime = 1;
     M* m = static_cast<M*>(t.m);
     if (m == nullptr) return;

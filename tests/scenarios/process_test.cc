@@ -250,4 +250,91 @@ TEST_F(Process, AForkedChildMayExecExitAndAllocate) {
   });
 }
 
+// ... and nothing else: the goroutines, threads and locks of the parent are not there.
+constexpr const char* kForked =
+    "fatal error: gort: called in the child of a fork; only exec, _exit and malloc work there\n";
+
+/// What a child that calls `f` says and how it ends.
+template <class F>
+void expect_fatal_in_child(const char* what, F f) {
+  SCOPED_TRACE(what);
+  int out[2];
+  ASSERT_EQ(::pipe(out), 0);
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    ::dup2(out[1], 2);
+    ::alarm(5);
+    f();
+    ::_exit(0);
+  }
+  ::close(out[1]);
+  std::string said;
+  char text[512];
+  for (ssize_t n; (n = ::read(out[0], text, sizeof text)) > 0;) said.append(text, static_cast<std::size_t>(n));
+  ::close(out[0]);
+  int status = 0;
+  ASSERT_EQ(::waitpid(pid, &status, 0), pid);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 2) << status;
+  EXPECT_EQ(said, kForked);
+}
+
+TEST_F(Process, AnyOtherCallInAForkedChildIsFatal) {
+  GORT_TEST_START(2);
+  auto all = [] {
+    expect_fatal_in_child("go", [] { gort::go([] {}); });
+    expect_fatal_in_child("spawn", [] { gort::spawn([] {}).join(); });
+    expect_fatal_in_child("run", [] {
+      if (!gort::detail::on_goroutine()) gort::run([] {});
+      gort::lock_os_thread();
+    });
+    expect_fatal_in_child("semaphore", [] {
+      gort::semaphore s(0);
+      s.release();
+    });
+  };
+  all();
+  gort::run([&all] {
+    all();
+    expect_fatal_in_child("yield", [] { gort::this_goroutine::yield(); });
+    expect_fatal_in_child("blocking", [] { gort::blocking([] {}); });
+  });
+  expect_fatal_in_child("from a new thread", [] { std::thread([] { gort::go([] {}); }).join(); });
+}
+
+TEST_F(Process, AGoroutineThatReturnsInAForkedChildIsFatal) {
+  GORT_TEST_START(2);
+  for (const bool inside : {false, true}) {
+    // The child leaves gort::blocking, or ends the goroutine: both are calls.
+    int out[2];
+    ASSERT_EQ(::pipe(out), 0);
+    pid_t pid = 0;
+    const auto fork_here = [&] {
+      pid = ::fork();
+      if (pid == 0) {
+        ::dup2(out[1], 2);
+        ::alarm(5);
+      }
+    };
+    const pid_t parent = ::getpid();
+    gort::go([&, inside] {
+      if (inside) {
+        gort::blocking(fork_here);
+        if (::getpid() != parent) ::_exit(0);
+      } else {
+        fork_here();
+      }
+    });
+    ASSERT_TRUE(gort::test::yield_until([&pid] { return reinterpret_cast<volatile pid_t&>(pid) > 0; }));
+    ::close(out[1]);
+    std::string said;
+    char text[512];
+    for (ssize_t n; (n = ::read(out[0], text, sizeof text)) > 0;) said.append(text, static_cast<std::size_t>(n));
+    ::close(out[0]);
+    int status = 0;
+    ASSERT_EQ(::waitpid(pid, &status, 0), pid);
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 2) << status;
+    EXPECT_EQ(said, kForked);
+  }
+}
+
 }  // namespace
