@@ -24,6 +24,14 @@ void fatal_entered_twice() noexcept {
   fatal("gort was called from a signal handler that interrupted gort");
 }
 
+void entry_off_stack(M* m, std::uintptr_t sp) noexcept {
+  if (stack_nearly_out(m->curg->stack, sp)) fatal_stack_overflow(m->curg, sp);
+  const auto lo = reinterpret_cast<std::uintptr_t>(m->signal_stack);
+  if (sp - lo >= m->signal_stack_bytes) return;
+  os::tls().in_runtime = 0;
+  fatal("gort was called from a signal handler");
+}
+
 void fork_child_begins() noexcept {
   os::tls().in_runtime = os::kInForkChild;
   fork_child.store(true, os::memory_order_relaxed);

@@ -160,6 +160,23 @@ TEST_F(Process, ACallFromAHandlerThatInterruptedTheRuntimeIsFatal) {
               ExitedWithCode(2), "^fatal error: gort was called from a signal handler");
 }
 
+// One that interrupts user code runs on the thread's alternate stack: the stack pointer says so.
+TEST_F(Process, ACallFromAHandlerThatInterruptedAGoroutineIsFatal) {
+#if defined(GORT_TEST_TSAN)
+  GTEST_SKIP() << "TSan calls handlers later, on the goroutine's stack";
+#endif
+  struct sigaction act = {};
+  act.sa_flags = SA_ONSTACK;
+  act.sa_handler = [](int) { gort::go([] {}); };
+  ::sigaction(SIGUSR1, &act, nullptr);
+  EXPECT_EXIT(gort::run([] { ::raise(SIGUSR1); }), ExitedWithCode(2),
+              "^fatal error: gort was called from a signal handler\n");
+  act.sa_handler = [](int) { gort::this_goroutine::yield(); };
+  ::sigaction(SIGUSR1, &act, nullptr);
+  EXPECT_EXIT(gort::run([] { ::raise(SIGUSR1); }), ExitedWithCode(2),
+              "^fatal error: gort was called from a signal handler\n");
+}
+
 // Scenario 103, as far as the checks at runtime entries go: endless recursion that calls gort on its way.
 [[gnu::noinline]] int recurse(int n) {
   volatile char frame[256];  // used after the call: no loop can be made of this
