@@ -171,6 +171,8 @@ struct SchedHooks {
   /// An M starts or ends on this thread, without P: signal stacks and masks.
   void (*m_start)(M* m) noexcept = nullptr;
   void (*m_end)(M* m) noexcept = nullptr;
+  /// The template thread or sysmon begins: masks.
+  void (*system_thread_start)() noexcept = nullptr;
   /// SIGQUIT and its like: sysmon serves what a signal handler asked for.
   void (*serve_requests)() noexcept = nullptr;
   /// The process's modules may have changed (a thread without P, now and then).

@@ -8,6 +8,8 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -351,6 +353,55 @@ TEST_F(Process, AGoroutineThatReturnsInAForkedChildIsFatal) {
     ASSERT_EQ(::waitpid(pid, &status, 0), pid);
     EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 2) << status;
     EXPECT_EQ(said, kForked);
+  }
+}
+
+/// Blocked signals of the threads with this name, as bit masks.
+std::vector<std::uint64_t> blocked_in(const std::string& name) {
+  std::vector<std::uint64_t> masks;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::ifstream comm(task.path() / "comm");
+    std::string is;
+    std::getline(comm, is);
+    if (is != name) continue;
+    std::ifstream status(task.path() / "status");
+    for (std::string line; std::getline(status, line);) {
+      if (line.starts_with("SigBlk:")) masks.push_back(std::stoull(line.substr(7), nullptr, 16));
+    }
+  }
+  return masks;
+}
+
+// A host's signal handler must not run on the runtime's own threads (it may call gort, or take long); on the
+// threads that run goroutines the mask is the one that the host had when it started the runtime.
+TEST_F(Process, SystemThreadsBlockTheHostsSignals) {
+  sigset_t usr2;
+  sigemptyset(&usr2);
+  sigaddset(&usr2, SIGUSR2);
+  ::pthread_sigmask(SIG_BLOCK, &usr2, nullptr);
+  GORT_TEST_START(2);
+  gort::run([] {});
+  const auto bit = [](int signo) { return std::uint64_t{1} << (signo - 1); };
+  for (const char* name : {"gort-template", "gort-sysmon"}) {
+    std::vector<std::uint64_t> masks;
+    ASSERT_TRUE(gort::test::yield_until([&] {
+      masks = blocked_in(name);
+      return !masks.empty() && (masks[0] & bit(SIGTERM)) != 0;
+    })) << name;
+    for (const int signo : {SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGCHLD, SIGALRM, SIGRTMIN}) {
+      EXPECT_NE(masks[0] & bit(signo), 0u) << name << " " << signo;
+    }
+    for (const int signo : {SIGSEGV, SIGBUS, SIGURG, SIGPROF, SIGABRT}) {
+      EXPECT_EQ(masks[0] & bit(signo), 0u) << name << " " << signo;
+    }
+    // setuid() and pthread_cancel() use these, behind sigfillset's back.
+    for (const int signo : {32, 33}) EXPECT_EQ(masks[0] & bit(signo), 0u) << name << " " << signo;
+  }
+  const auto ms = blocked_in("gort-m");
+  EXPECT_FALSE(ms.empty());
+  for (const std::uint64_t m : ms) {
+    EXPECT_EQ(m & (bit(SIGTERM) | bit(SIGINT) | bit(SIGUSR1) | bit(SIGCHLD)), 0u);
+    EXPECT_NE(m & bit(SIGUSR2), 0u);
   }
 }
 
