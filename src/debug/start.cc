@@ -6,6 +6,7 @@
 #include "base/print.h"
 #include "debug/capture.h"
 #include "debug/faults.h"
+#include "debug/only_copy.h"
 #include "debug/report.h"
 #include "debug/sched_report.h"
 #include "sched/entry.h"
@@ -60,6 +61,7 @@ void start_with_reports(const StartOptions& options) noexcept {
     if (state == kStarted) return;
     os::futex_wait(&progress, kStarting, -1);
   }
+  refuse_second_copy();
   read_traceback_level();
   refresh();
   capture_start();
