@@ -94,7 +94,7 @@ void refuse_second_copy() noexcept {
   if (found.other == nullptr) return;
   Printer(2) << "fatal error: gort: two copies in one process: " << name_of(found.other)
              << " has started one, and now " << name_of(found.own)
-             << " would start another; link both with the shared library\n";
+             << " would start another; link one copy into a shared object that both use\n";
   os::exit_process(2);
 }
 

@@ -47,7 +47,7 @@ TEST_F(SecondCopy, ThePluginsIsRefusedBesideTheProgramsOwn) {
       },
       ExitedWithCode(2),
       "^fatal error: gort: two copies in one process: the program has started one, and now .*gort_copy_plugin.so would "
-      "start another; link both with the shared library\n$");
+      "start another; link one copy into a shared object that both use\n$");
 }
 
 TEST_F(SecondCopy, TheProgramsIsRefusedBesideAPlugins) {
