@@ -173,6 +173,14 @@ list(FILTER gort_test_sources EXCLUDE REGEX "/arch/${gort_foreign_arch}/")
 foreach(source IN LISTS gort_test_sources)
   gort_test(${source})
 endforeach()
+# A plugin with a copy of gort of its own.
+add_library(gort_copy_plugin MODULE ${PROJECT_SOURCE_DIR}/tests/copies/plugin/plugin.cc)
+gort_common_flags(gort_copy_plugin)
+target_link_libraries(gort_copy_plugin PRIVATE gort)
+set_target_properties(gort_copy_plugin PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/test_programs)
+add_dependencies(tests_copies_second_copy_test gort_copy_plugin)
+target_compile_definitions(tests_copies_second_copy_test PRIVATE
+  GORT_COPY_PLUGIN="$<TARGET_FILE:gort_copy_plugin>")
 # A changed `// test:` line is a changed configuration.
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${gort_test_sources})
 

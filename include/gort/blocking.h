@@ -5,7 +5,19 @@
 //
 //   ssize_t n = gort::blocking([&] { return ::read(fd, buf, size); });
 //
-// Promised: f runs once, on the calling thread; its result or exception is passed on; errno is as f left it.
+// Promised: f runs once, on the calling thread; its result or exception is passed on.
+//
+// errno is the thread's, and the end of blocking() may change the thread. It is carried over: a function that
+// first uses errno *after* the call sees what f left there. But compilers take errno's address for constant
+// within a function (libc declares it so), also over calls: one that uses errno before and after in the same
+// body, or into which such uses are inlined, may read and write the old thread's afterwards, which another
+// goroutine runs on. So take errno inside f and carry it out as a value:
+//
+//   int error = 0;
+//   ssize_t n = gort::blocking([&] { ssize_t r = ::read(fd, buf, size); error = r < 0 ? errno : 0; return r; });
+//
+// The same holds for every other operation that may change the thread, and for every thread_local variable.
+//
 // Cost: a few tens of nanoseconds when the call is short. May change the thread at its end.
 // Inside: keep it short of surprises: calls into gort work (each takes a processor for its duration), but no
 // collected object may be touched. They nest. On a foreign thread it is a plain call.

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <thread>
@@ -105,6 +107,54 @@ TEST_P(GoroutineLocal, ManyOfThem) {
     for (int i = 199; i >= 0; --i) **many[static_cast<std::size_t>(i)] = i;
     for (int i = 0; i < 200; ++i) EXPECT_EQ(**many[static_cast<std::size_t>(i)], i);
   });
+}
+
+void* leak(std::size_t n) {
+  static void* volatile last;
+  last = std::malloc(n);
+  return last;
+}
+
+/// Used by a static destructor, when main's thread_locals are gone.
+struct used_at_exit {
+  gort::goroutine_local<std::string> text;
+  bool armed = false;
+  ~used_at_exit() {
+    if (!armed) return;
+    // Whatever the thread has freed is somebody else's now.
+    for (std::size_t n = 16; n <= 1024; n += 16) {
+      for (int i = 0; i < 8; ++i) std::memset(leak(n), 0x5a, n);
+    }
+    if (!text->empty()) std::_Exit(3);  // destroyed with the thread's others
+    text->assign(100, 'x');
+    std::_Exit(text->size() == 100 ? 0 : 4);
+  }
+} at_exit_object;
+
+class GoroutineLocalAtExit : public gort::test::RuntimeTest {};
+
+TEST_F(GoroutineLocalAtExit, StaticDestructorsMayUseThem) {
+  EXPECT_EXIT(
+      {
+        at_exit_object.armed = true;
+        at_exit_object.text->assign(200, 'a');
+        std::exit(1);
+      },
+      ::testing::ExitedWithCode(0), "^$");
+  // ... and run() as well.
+  static struct runs_at_exit {
+    bool armed = false;
+    ~runs_at_exit() {
+      if (armed) std::_Exit(gort::run([] { return gort::spawn([] { return 17; }).get(); }));
+    }
+  } runs;
+  EXPECT_EXIT(
+      {
+        runs.armed = true;
+        gort::run([] {});
+        std::exit(1);
+      },
+      ::testing::ExitedWithCode(17), "^$");
 }
 
 }  // namespace

@@ -98,10 +98,27 @@ struct local_table {
   }
 };
 
-thread_local local_table thread_table;
+// A foreign thread's. The pointer outlives the destructor of `ends`: static destructors run after the main
+// thread's thread_locals are gone, and may use goroutine_locals. They get a new table then, which nobody destroys.
+constinit thread_local local_table* thread_table = nullptr;
+
+struct thread_ends {
+  bool used = false;
+  ~thread_ends() {
+    delete thread_table;  // while it is still installed: destructors may use other goroutine_locals
+    thread_table = nullptr;
+  }
+};
+thread_local thread_ends ends;
 
 // Not inlined: the address of a thread_local must not be kept over a park.
-[[gnu::noinline]] local_table& table_of_thread() { return thread_table; }
+[[gnu::noinline]] local_table& table_of_thread() {
+  if (thread_table == nullptr) {
+    thread_table = new local_table;
+    ends.used = true;  // a first use registers the destructor; none after the end
+  }
+  return *thread_table;
+}
 
 }  // namespace
 

@@ -1,11 +1,15 @@
 #include "debug/start.h"
 
+#include <pthread.h>
+
 #include "arch/modules.h"
 #include "base/print.h"
 #include "debug/capture.h"
 #include "debug/faults.h"
+#include "debug/only_copy.h"
 #include "debug/report.h"
 #include "debug/sched_report.h"
+#include "sched/entry.h"
 #include "sched/sched.h"
 #include "world/signal.h"
 
@@ -41,6 +45,7 @@ void fill_hooks() noexcept {
   sched_hooks.schedtrace = print_sched_report;
   sched_hooks.m_start = signals_m_start;
   sched_hooks.m_end = signals_m_end;
+  sched_hooks.system_thread_start = signals_system_thread;
   sched_hooks.serve_requests = serve_signal_requests;
   sched_hooks.refresh_modules = refresh;
   fatal_report_hook.store(report_fatal, os::memory_order_release);
@@ -49,12 +54,14 @@ void fill_hooks() noexcept {
 }  // namespace
 
 void start_with_reports(const StartOptions& options) noexcept {
+  check_not_fork_child();
   for (;;) {
     std::uint32_t state = kNotYet;
     if (progress.compare_exchange_strong(state, kStarting)) break;
     if (state == kStarted) return;
     os::futex_wait(&progress, kStarting, -1);
   }
+  refuse_second_copy();
   read_traceback_level();
   refresh();
   capture_start();
@@ -64,8 +71,11 @@ void start_with_reports(const StartOptions& options) noexcept {
   // The runtime's threads inherit the mask: a host that starts us with everything blocked keeps its own mask,
   // and we get one that we can work with.
   const os::SignalMask host = signals_unblock();
+  signals_host_mask(host);
   start(options);
   os::signal_mask_set(host);
+  // No handler before a fork: it would take locks, or wait for threads that may not be able to go on.
+  ::pthread_atfork(nullptr, nullptr, fork_child_begins);
   progress.store(kStarted);
   os::futex_wake(&progress, 1 << 30);
 }

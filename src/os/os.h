@@ -23,7 +23,7 @@ struct Thread {
 };
 
 /// Starts a joinable thread with its own stack of `stack_bytes` (0: the platform's choice for system
-/// stacks), all signals blocked as the creator has them. Returns 0 or errno (EAGAIN: limits).
+/// stacks) and the creator's signal mask. Returns 0 or errno (EAGAIN: limits).
 /// Calls malloc and takes loader locks: only a thread without a P may call it (rule L1).
 int thread_create(Thread* out, void (*entry)(void*), void* arg, std::size_t stack_bytes) noexcept;
 

@@ -1,7 +1,8 @@
 // gort: the thread's own block, the only thread-local storage of the runtime.
 //
 //   os::tls().m             the M of this thread, null on a thread that gort did not make or adopt
-//   os::tls().in_runtime    1 between RuntimeEntry's construction and destruction
+//   os::tls().in_runtime    1 between RuntimeEntry's construction and destruction; kInForkChild for ever on
+//                           the thread of a forked child, so that the test at each entry finds that, too
 //   os::tls().window        1 inside an inline fast path that touches P or GC phase (rule L4)
 //   os::tls().locks         runtime locks held plus NoPreempt depth; schedule() CHECKs that it is 0
 //
@@ -16,6 +17,9 @@
 #include <cstdint>
 
 namespace gort::inline v0::os {
+
+/// Tls::in_runtime in the child of a fork: nothing of the runtime works there.
+inline constexpr std::uint8_t kInForkChild = 2;
 
 /// Written by its own thread only, and by signal handlers on that thread.
 struct Tls {

@@ -10,8 +10,10 @@
 //
 // The checks at entry, each one compare:
 //   * in_runtime already set: no public operation calls user code while it is in the runtime, so this is
-//     a signal handler that interrupted one. Fatal, and says so.
-//   * the stack pointer is below the goroutine's stack plus a reserve: overflow, named as such.
+//     a signal handler that interrupted one. Fatal, and says so. Or it is the child of a fork.
+//   * the stack pointer is below the goroutine's stack plus a reserve: overflow, named as such. Or it is on
+//     the thread's signal stack: a handler that interrupted user code. Fatal too: what it calls may park the
+//     goroutine, and the handler with it. (A handler without SA_ONSTACK cannot be told from the goroutine.)
 #pragma once
 
 #include "base/check.h"
@@ -23,8 +25,16 @@ namespace gort::inline v0::rt {
 /// Bytes at the low end of a stack that a runtime call may need.
 inline constexpr std::uintptr_t kStackReserve = 8192;
 
-[[noreturn]] void fatal_entered_from_handler() noexcept;
+/// in_runtime was set at an entry: a signal handler, or the child of a fork. Says which.
+[[noreturn]] void fatal_entered_twice() noexcept;
+/// The calling thread is the only one of a forked child; from now on every entry is fatal. For pthread_atfork.
+void fork_child_begins() noexcept;
+/// Fatal in the child of a fork: for what a thread that the child has made may come to.
+void check_not_fork_child() noexcept;
 [[noreturn]] void fatal_stack_overflow(G* g, std::uintptr_t sp) noexcept;
+/// An entry with sp in the last kStackReserve bytes of the goroutine's stack, or not on it at all: an overflow, a
+/// handler on the M's signal stack (both fatal), or a stack that the user has switched to, which is fine.
+void entry_off_stack(M* m, std::uintptr_t sp) noexcept;
 /// A call into gort from inside gort::blocking: takes a P for its duration, and gives it back.
 void entry_leave_blocking() noexcept;
 void entry_back_to_blocking() noexcept;
@@ -38,13 +48,14 @@ class RuntimeEntry {
  public:
   [[gnu::always_inline]] RuntimeEntry() noexcept {
     os::Tls& t = os::tls();
-    if (__builtin_expect(t.in_runtime != 0, 0)) fatal_entered_from_handler();
+    if (__builtin_expect(t.in_runtime != 0, 0)) fatal_entered_twice();
     t.in_runtime = 1;
     M* m = static_cast<M*>(t.m);
     if (m == nullptr) return;
     G* g = m->curg;
     const auto sp = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
-    if (__builtin_expect(stack_nearly_out(g->stack, sp), 0)) fatal_stack_overflow(g, sp);
+    const std::uintptr_t least = g->stack.lo + kStackReserve;
+    if (__builtin_expect(sp - least >= g->stack.hi - least, 0)) entry_off_stack(m, sp);
     if (__builtin_expect(g->in_blocking, 0)) entry_leave_blocking();
   }
   RuntimeEntry(const RuntimeEntry&) = delete;

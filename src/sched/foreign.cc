@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "sched/check_dead.h"
+#include "sched/entry.h"
 #include "sched/sched.h"
 
 namespace gort::inline v0::rt {
@@ -38,7 +39,9 @@ void ready_foreign(waiter* w) noexcept {
 
 }  // namespace
 
-ForeignWait::ForeignWait() noexcept : record_(::new (records.alloc()) Record) {
+ForeignWait::ForeignWait() noexcept {
+  check_not_fork_child();  // nobody is there who could end the wait
+  record_ = ::new (records.alloc()) Record;
   static_assert(offsetof(Record, wait) == 0, "ready_foreign casts");
   record_->wait.ready = ready_foreign;
   record_->users.store(1, os::memory_order_relaxed);

@@ -30,7 +30,7 @@ class [[nodiscard]] ForeignWait {
   struct Record;
 
  private:
-  Record* record_;
+  Record* record_ = nullptr;
 };
 
 }  // namespace gort::inline v0::rt

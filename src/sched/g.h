@@ -61,6 +61,7 @@ struct alignas(64) G {
   // ---- the rest
   std::uint64_t parent_goid = 0;
   std::uintptr_t created_by_pc = 0;       ///< return address into the code that called go or spawn
+  os::atomic<std::uint64_t> counted{0};   ///< goid, while its end is still to be counted (g_count_end)
   os::atomic<std::int64_t> waiting_since{0};  ///< nanotime of a park, written lazily by sysmon
   Stack stack;
   void (*fn)(void*) = nullptr;            ///< the API's wrapper; runs in user context

@@ -129,6 +129,7 @@ void yield_global() noexcept {
 }
 
 G* end_goroutine() noexcept {
+  if (__builtin_expect(os::tls().in_runtime != 0, 0)) fatal_entered_twice();  // a forked child
   os::tls().in_runtime = 1;
   M* m = self_m();
   G* g = m->curg;
@@ -147,6 +148,7 @@ G* end_goroutine() noexcept {
   if (next != nullptr && next->ctx.sp == nullptr) {
     // Sanitizers and Valgrind tell goroutines apart by their switches.
     if (!next->own_stack && !g->own_stack && !san::active) {
+      g->m = nullptr;
       next->stack = g->stack;
       g->stack = {};
       g_free(m->p, g);

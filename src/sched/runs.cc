@@ -110,11 +110,11 @@ void run_ends(std::int64_t grace_ns, bool quiet) noexcept {
   if (num_goroutine() == 0) return;
   await_stopped();
   if (!quiet) report(ended);
-  std::int64_t n = 0;
-  for_each_g([&](G* g) {
-    if (lives(g) && left_over(g)) ++n;
+  for_each_g([](G* g) {
+    // The number first: if it ends now, and the G begins another life, that one is not what is counted here.
+    const std::uint64_t goid = g->counted.load(os::memory_order_acquire);
+    if (lives(g) && left_over(g)) g_count_end(g, goid);
   });
-  sched.left_over.store(n, os::memory_order_relaxed);
 }
 
 }  // namespace gort::inline v0::rt

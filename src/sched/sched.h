@@ -81,7 +81,6 @@ struct Sched {
   os::atomic<std::uint64_t> g_started{0};  ///< by threads without P
   os::atomic<std::uint64_t> g_ended{0};    ///< likewise
   os::atomic<std::uint32_t> run_epoch{1};  ///< goroutines of earlier epochs are left over: never run again
-  os::atomic<std::int64_t> left_over{0};   ///< how many of those there are; they count as started, not as ended
 
   // ---- sysmon
   Note sysmon_note;
@@ -173,6 +172,8 @@ struct SchedHooks {
   /// An M starts or ends on this thread, without P: signal stacks and masks.
   void (*m_start)(M* m) noexcept = nullptr;
   void (*m_end)(M* m) noexcept = nullptr;
+  /// The template thread or sysmon begins: masks.
+  void (*system_thread_start)() noexcept = nullptr;
   /// SIGQUIT and its like: sysmon serves what a signal handler asked for.
   void (*serve_requests)() noexcept = nullptr;
   /// The process's modules may have changed (a thread without P, now and then).

@@ -131,9 +131,11 @@ void g_start(G* g, const StartArgs& args) noexcept {
   for (std::size_t i = 0; i < name_bytes; ++i) g->name[i] = args.name[i];
   g->name[name_bytes] = '\0';
   g->ctx = {};
+  const bool counts = !args.system && !left_over(g);
+  g->counted.store(counts ? g->goid : 0, os::memory_order_relaxed);
+  if (counts) count(p, &P::g_started, sched.g_started);
   san::release(g);
   g->status.store(GStatus::runnable, os::memory_order_relaxed);
-  if (!args.system && !left_over(g)) count(p, &P::g_started, sched.g_started);
   if (p != nullptr) {
     runq_put(p, g, true);
   } else {
@@ -149,7 +151,11 @@ void g_free(P* p, G* g) noexcept {
   const bool was_started = g->status.load(os::memory_order_relaxed) != GStatus::dead;
   if (was_started) {
     if (g->stack) san::stack_gone(g->san, g->stack.lo, g->stack.hi);
-    if (!g->system && !left_over(g)) count(p, &P::g_ended, sched.g_ended);
+    if (left_over(g)) {
+      g_count_end(g, g->goid);
+    } else if (!g->system) {
+      count(p, &P::g_ended, sched.g_ended);
+    }
     g->status.store(GStatus::dead, os::memory_order_release);
   }
   if (g->own_stack) {
@@ -170,6 +176,13 @@ void g_free(P* p, G* g) noexcept {
   while (p->g_free.n > kFreeCache - kFreeBatch) sched.g_free.push(p->g_free.pop());
 }
 
+bool g_count_end(G* g, std::uint64_t goid) noexcept {
+  std::uint64_t expected = goid;
+  if (goid == 0 || !g->counted.compare_exchange_strong(expected, 0, os::memory_order_relaxed)) return false;
+  sched.g_ended.fetch_add(1, os::memory_order_relaxed);
+  return true;
+}
+
 std::int64_t num_goroutine() noexcept {
   // Ends are read before starts: a goroutine that comes and goes meanwhile may be counted, never negatively.
   std::uint64_t ended = sched.g_ended.load(os::memory_order_relaxed);
@@ -180,7 +193,7 @@ std::int64_t num_goroutine() noexcept {
   for (std::int32_t i = 0; i < sched.nprocs; ++i) {
     started += sched.all_p[i]->g_started.load(os::memory_order_relaxed);
   }
-  const auto n = static_cast<std::int64_t>(started - ended) - sched.left_over.load(os::memory_order_relaxed);
+  const auto n = static_cast<std::int64_t>(started - ended);
   return n > 0 ? n : 0;
 }
 

@@ -51,6 +51,10 @@ void g_discard(G* g) noexcept;
 /// After its last switch: the G is dead, its stack is nobody's. `p`: the P whose cache takes it, or null.
 void g_free(P* p, G* g) noexcept;
 
+/// Counts a left-over goroutine as ended, for it never will or nobody shall wait for that: once, whoever comes
+/// first, the end of its run or its own. True: it was this call.
+bool g_count_end(G* g, std::uint64_t goid) noexcept;
+
 /// Goroutines that have been started and have not ended, those of the runtime excluded. A moment's view.
 std::int64_t num_goroutine() noexcept;
 

@@ -312,6 +312,7 @@ StackStats stack_stats() noexcept {
   for (SizeClass& c : pool.classes) {
     t.reserved_bytes += c.reserved;
     t.in_use += c.in_use;
+    t.claimed += c.claimed;
     t.in_use_bytes += c.in_use * slot;
     t.free_warm += c.warm.count.load(os::memory_order_relaxed);
     t.free_cold += c.cold.count.load(os::memory_order_relaxed);

@@ -135,6 +135,7 @@ struct StackStats {
   std::size_t slabs = 0;           ///< mappings made
   std::size_t reserved_bytes = 0;  ///< address space of all slabs
   std::size_t in_use = 0;          ///< stacks handed out (per-P caches hold some of them)
+  std::size_t claimed = 0;         ///< claims that have not been given back
   std::size_t in_use_bytes = 0;    ///< their slots' sizes
   std::size_t free_warm = 0;       ///< free with their topmost pages kept, for quick reuse; bounded
   std::size_t free_cold = 0;       ///< free without any memory

@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/print.h"
+#include "sched/entry.h"
 #include "sched/spawn.h"
 
 namespace gort::inline v0::rt {
@@ -136,6 +137,7 @@ std::int32_t default_procs(std::int32_t cpus, std::int64_t cgroup_milli) noexcep
 }
 
 void start(const StartOptions& options) noexcept {
+  check_not_fork_child();
   LockGuard guard(start_lock);
   if (sched.started.load(os::memory_order_relaxed)) return;
   san::detect();

@@ -79,9 +79,10 @@ void enter_blocking() noexcept {
   os::Tls& t = os::tls();
   M* m = static_cast<M*>(t.m);
   if (m == nullptr) return;
+  if (__builtin_expect(t.in_runtime != 0, 0)) fatal_entered_twice();
   G* g = m->curg;
   if (g->blocking_depth++ > 0) return;
-  GORT_CHECK(t.in_runtime == 0 && t.locks == 0, "enter_blocking inside the runtime");
+  GORT_CHECK(t.locks == 0, "enter_blocking inside the runtime");
   t.in_runtime = 1;
   let_p_go(m, g);
   g->in_blocking = true;
@@ -91,6 +92,7 @@ void enter_blocking() noexcept {
 void exit_blocking() noexcept {
   M* m = self_m();
   if (m == nullptr) return;
+  if (__builtin_expect(os::tls().in_runtime != 0, 0)) fatal_entered_twice();
   G* g = m->curg;
   if (--g->blocking_depth > 0) return;
   os::tls().in_runtime = 1;
@@ -129,9 +131,5 @@ void entry_back_to_blocking() noexcept {
   g->in_blocking = true;
 }
 
-void fatal_entered_from_handler() noexcept {
-  os::tls().in_runtime = 0;
-  fatal("gort was called from a signal handler that interrupted gort");
-}
 
 }  // namespace gort::inline v0::rt

@@ -130,6 +130,7 @@ void sysmon_ring() noexcept { sched.sysmon_note.ring(); }
 
 void sysmon_thread(void*) noexcept {
   os::thread_set_name("gort-sysmon");
+  if (sched_hooks.system_thread_start != nullptr) sched_hooks.system_thread_start();
   os::tls().in_runtime = 1;
   SchedTrace trace{debug_settings.schedtrace_ns, os::nanotime()};
   std::int64_t delay = kFirstDelay;

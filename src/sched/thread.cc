@@ -158,6 +158,7 @@ bool more_wanted() noexcept {
 
 void template_thread(void*) noexcept {
   os::thread_set_name("gort-template");
+  if (sched_hooks.system_thread_start != nullptr) sched_hooks.system_thread_start();
   os::tls().in_runtime = 1;
   std::int64_t retry = kRetryFirst;
   bool warned = false;

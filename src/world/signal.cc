@@ -9,6 +9,7 @@ namespace {
 constinit SignalServer servers[kAskedKinds] = {};
 constinit os::SignalAction host_urg = {};
 constinit os::SignalMask also_unblock = 0;
+constinit os::SignalMask host_mask = 0;
 /// Kernel id of the thread that has to end the process when its timer rings; 0: none.
 constinit os::atomic<int> ends_process{0};
 
@@ -53,6 +54,13 @@ void signals_start() noexcept {
 
 void signals_also_unblock(os::SignalMask set) noexcept { also_unblock |= set; }
 
+void signals_host_mask(os::SignalMask mask) noexcept { host_mask = mask; }
+
+void signals_system_thread() noexcept {
+  // 32 and 33 are libc's: setuid() waits until every thread has had its signal.
+  os::signal_mask_set(~(os::signal_own_set() | also_unblock | os::signal_bit(32) | os::signal_bit(33)));
+}
+
 os::SignalMask signals_unblock() noexcept { return os::signal_unblock(os::signal_own_set() | also_unblock); }
 
 void signals_m_start(M* m) noexcept {
@@ -68,7 +76,8 @@ void signals_m_start(M* m) noexcept {
     m->signal_stack = p + guard;
   }
   *host_stack(m) = os::signal_stack_set({m->signal_stack, m->signal_stack_bytes});
-  signals_unblock();
+  // The thread has inherited the template thread's mask.
+  os::signal_mask_set(host_mask & ~(os::signal_own_set() | also_unblock));
 }
 
 void signals_m_end(M* m) noexcept {

@@ -15,7 +15,8 @@
 // when that is over; user code may block it or install a handler of its own. Who asks waits with a limit.
 //
 // An M has an alternate signal stack of at least 64 KiB with a guard page below it, and lets through what
-// the runtime needs, whatever mask it has inherited; other signals stay as the host has them.
+// the runtime needs, whatever the host's mask was when it started the runtime; other signals stay as the host
+// had them. The runtime's system threads let through nothing else.
 #pragma once
 
 #include <cstdint>
@@ -52,6 +53,13 @@ void unask(M* m, Asked bit) noexcept;
 void signals_also_unblock(os::SignalMask set) noexcept;
 /// Unblocks all of these for the calling thread; returns its mask before.
 os::SignalMask signals_unblock() noexcept;
+
+/// The mask that the host has where it starts the runtime, before it does: an M's, but for what it must let
+/// through.
+void signals_host_mask(os::SignalMask mask) noexcept;
+/// For sched_hooks.system_thread_start: blocks what is the host's on this thread of the runtime's own. A handler
+/// of the host may call gort or take long, and the template thread and sysmon can do with neither.
+void signals_system_thread() noexcept;
 
 /// The calling thread ends the process at the latest after `ns`, as a fatal error does, even if it is stuck
 /// in a lock then. For reports that go through code which a broken process may have broken.

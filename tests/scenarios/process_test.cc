@@ -8,6 +8,8 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -160,6 +162,23 @@ TEST_F(Process, ACallFromAHandlerThatInterruptedTheRuntimeIsFatal) {
               ExitedWithCode(2), "^fatal error: gort was called from a signal handler");
 }
 
+// One that interrupts user code runs on the thread's alternate stack: the stack pointer says so.
+TEST_F(Process, ACallFromAHandlerThatInterruptedAGoroutineIsFatal) {
+#if defined(GORT_TEST_TSAN)
+  GTEST_SKIP() << "TSan calls handlers later, on the goroutine's stack";
+#endif
+  struct sigaction act = {};
+  act.sa_flags = SA_ONSTACK;
+  act.sa_handler = [](int) { gort::go([] {}); };
+  ::sigaction(SIGUSR1, &act, nullptr);
+  EXPECT_EXIT(gort::run([] { ::raise(SIGUSR1); }), ExitedWithCode(2),
+              "^fatal error: gort was called from a signal handler\n");
+  act.sa_handler = [](int) { gort::this_goroutine::yield(); };
+  ::sigaction(SIGUSR1, &act, nullptr);
+  EXPECT_EXIT(gort::run([] { ::raise(SIGUSR1); }), ExitedWithCode(2),
+              "^fatal error: gort was called from a signal handler\n");
+}
+
 // Scenario 103, as far as the checks at runtime entries go: endless recursion that calls gort on its way.
 [[gnu::noinline]] int recurse(int n) {
   volatile char frame[256];  // used after the call: no loop can be made of this
@@ -248,6 +267,142 @@ TEST_F(Process, AForkedChildMayExecExitAndAllocate) {
     stop = true;
     for (auto& t : load) t.join();
   });
+}
+
+// ... and nothing else: the goroutines, threads and locks of the parent are not there.
+constexpr const char* kForked =
+    "fatal error: gort: called in the child of a fork; only exec, _exit and malloc work there\n";
+
+/// What a child that calls `f` says and how it ends.
+template <class F>
+void expect_fatal_in_child(const char* what, F f) {
+  SCOPED_TRACE(what);
+  int out[2];
+  ASSERT_EQ(::pipe(out), 0);
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    ::dup2(out[1], 2);
+    ::alarm(5);
+    f();
+    ::_exit(0);
+  }
+  ::close(out[1]);
+  std::string said;
+  char text[512];
+  for (ssize_t n; (n = ::read(out[0], text, sizeof text)) > 0;) said.append(text, static_cast<std::size_t>(n));
+  ::close(out[0]);
+  int status = 0;
+  ASSERT_EQ(::waitpid(pid, &status, 0), pid);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 2) << status;
+  EXPECT_EQ(said, kForked);
+}
+
+TEST_F(Process, AnyOtherCallInAForkedChildIsFatal) {
+  GORT_TEST_START(2);
+  auto all = [] {
+    expect_fatal_in_child("go", [] { gort::go([] {}); });
+    expect_fatal_in_child("spawn", [] { gort::spawn([] {}).join(); });
+    expect_fatal_in_child("run", [] {
+      if (!gort::detail::on_goroutine()) gort::run([] {});
+      gort::lock_os_thread();
+    });
+    expect_fatal_in_child("semaphore", [] {
+      gort::semaphore s(0);
+      s.release();
+    });
+  };
+  all();
+  gort::run([&all] {
+    all();
+    expect_fatal_in_child("yield", [] { gort::this_goroutine::yield(); });
+    expect_fatal_in_child("blocking", [] { gort::blocking([] {}); });
+  });
+  expect_fatal_in_child("from a new thread", [] { std::thread([] { gort::go([] {}); }).join(); });
+}
+
+TEST_F(Process, AGoroutineThatReturnsInAForkedChildIsFatal) {
+  GORT_TEST_START(2);
+  for (const bool inside : {false, true}) {
+    // The child leaves gort::blocking, or ends the goroutine: both are calls.
+    int out[2];
+    ASSERT_EQ(::pipe(out), 0);
+    pid_t pid = 0;
+    const auto fork_here = [&] {
+      pid = ::fork();
+      if (pid == 0) {
+        ::dup2(out[1], 2);
+        ::alarm(5);
+      }
+    };
+    const pid_t parent = ::getpid();
+    gort::go([&, inside] {
+      if (inside) {
+        gort::blocking(fork_here);
+        if (::getpid() != parent) ::_exit(0);
+      } else {
+        fork_here();
+      }
+    });
+    ASSERT_TRUE(gort::test::yield_until([&pid] { return reinterpret_cast<volatile pid_t&>(pid) > 0; }));
+    ::close(out[1]);
+    std::string said;
+    char text[512];
+    for (ssize_t n; (n = ::read(out[0], text, sizeof text)) > 0;) said.append(text, static_cast<std::size_t>(n));
+    ::close(out[0]);
+    int status = 0;
+    ASSERT_EQ(::waitpid(pid, &status, 0), pid);
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 2) << status;
+    EXPECT_EQ(said, kForked);
+  }
+}
+
+/// Blocked signals of the threads with this name, as bit masks.
+std::vector<std::uint64_t> blocked_in(const std::string& name) {
+  std::vector<std::uint64_t> masks;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::ifstream comm(task.path() / "comm");
+    std::string is;
+    std::getline(comm, is);
+    if (is != name) continue;
+    std::ifstream status(task.path() / "status");
+    for (std::string line; std::getline(status, line);) {
+      if (line.starts_with("SigBlk:")) masks.push_back(std::stoull(line.substr(7), nullptr, 16));
+    }
+  }
+  return masks;
+}
+
+// A host's signal handler must not run on the runtime's own threads (it may call gort, or take long); on the
+// threads that run goroutines the mask is the one that the host had when it started the runtime.
+TEST_F(Process, SystemThreadsBlockTheHostsSignals) {
+  sigset_t usr2;
+  sigemptyset(&usr2);
+  sigaddset(&usr2, SIGUSR2);
+  ::pthread_sigmask(SIG_BLOCK, &usr2, nullptr);
+  GORT_TEST_START(2);
+  gort::run([] {});
+  const auto bit = [](int signo) { return std::uint64_t{1} << (signo - 1); };
+  for (const char* name : {"gort-template", "gort-sysmon"}) {
+    std::vector<std::uint64_t> masks;
+    ASSERT_TRUE(gort::test::yield_until([&] {
+      masks = blocked_in(name);
+      return !masks.empty() && (masks[0] & bit(SIGTERM)) != 0;
+    })) << name;
+    for (const int signo : {SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGCHLD, SIGALRM, SIGRTMIN}) {
+      EXPECT_NE(masks[0] & bit(signo), 0u) << name << " " << signo;
+    }
+    for (const int signo : {SIGSEGV, SIGBUS, SIGURG, SIGPROF, SIGABRT}) {
+      EXPECT_EQ(masks[0] & bit(signo), 0u) << name << " " << signo;
+    }
+    // setuid() and pthread_cancel() use these, behind sigfillset's back.
+    for (const int signo : {32, 33}) EXPECT_EQ(masks[0] & bit(signo), 0u) << name << " " << signo;
+  }
+  const auto ms = blocked_in("gort-m");
+  EXPECT_FALSE(ms.empty());
+  for (const std::uint64_t m : ms) {
+    EXPECT_EQ(m & (bit(SIGTERM) | bit(SIGINT) | bit(SIGUSR1) | bit(SIGCHLD)), 0u);
+    EXPECT_NE(m & bit(SIGUSR2), 0u);
+  }
 }
 
 }  // namespace

@@ -317,4 +317,23 @@ TEST_F(RunDeath, AnExceptionThatLeavesAGoroutineEndsTheProgram) {
               ::testing::KilledBySignal(SIGABRT), "nobody catches me");
 }
 
+// A goroutine that computes past the end of its run and ends then is gone, and counted so.
+TEST_P(Run, WhoEndsJustAfterItsRunIsNotCountedForEver) {
+  GORT_TEST_START(GetParam());
+  if (GetParam() == 1) GTEST_SKIP() << "nothing runs beside the main goroutine";
+  std::atomic<int> state{0};
+  gort::run({.grace = std::chrono::nanoseconds(0), .quiet = true}, [&state] {
+    gort::go([&state] {
+      state = 1;
+      const std::int64_t end = gort::test::now_ns() + 10'000'000;
+      while (gort::test::now_ns() < end) {
+      }
+      state = 2;
+    });
+    while (state != 1) gort::this_goroutine::yield();
+  });
+  EXPECT_TRUE(gort::test::yield_until([&state] { return state == 2; }));
+  EXPECT_TRUE(gort::test::yield_until([] { return gort::num_goroutine() == 0; }, 1'000)) << gort::num_goroutine();
+}
+
 }  // namespace

@@ -50,7 +50,7 @@ void put(const char* text) {
 [[gnu::always_inline]] inline void check(const char* function) {
   if (!guard_on.load(std::memory_order_relaxed)) return;
   const os::Tls& t = os::tls();
-  if (t.in_runtime != 0 && t.m != nullptr) refuse(function);
+  if (t.in_runtime == 1 && t.m != nullptr) refuse(function);
   calls.fetch_add(1, std::memory_order_relaxed);
 }
 

@@ -1,0 +1,46 @@
+#include "sched/entry.h"
+
+#include "base/print.h"
+#include "sched/sched.h"
+
+namespace gort::inline v0::rt {
+
+namespace {
+
+constinit os::atomic<bool> fork_child{false};
+
+// Not fatal(): its report asks other threads, and one of them may have been dying in the parent.
+[[noreturn]] void fatal_in_fork_child() noexcept {
+  Printer(2) << "fatal error: gort: called in the child of a fork; only exec, _exit and malloc work there\n";
+  if (fatal_by_abort.load(os::memory_order_relaxed)) os::abort_process();
+  os::exit_process(2);
+}
+
+}  // namespace
+
+void fatal_entered_twice() noexcept {
+  if (os::tls().in_runtime == os::kInForkChild) fatal_in_fork_child();
+  os::tls().in_runtime = 0;
+  fatal("gort was called from a signal handler that interrupted gort");
+}
+
+void entry_off_stack(M* m, std::uintptr_t sp) noexcept {
+  if (stack_nearly_out(m->curg->stack, sp)) fatal_stack_overflow(m->curg, sp);
+  const auto lo = reinterpret_cast<std::uintptr_t>(m->signal_stack);
+  if (sp - lo >= m->signal_stack_bytes) return;
+  os::tls().in_runtime = 0;
+  fatal("gort was called from a signal handler");
+}
+
+void fork_child_begins() noexcept {
+  os::tls().in_runtime = os::kInForkChild;
+  fork_child.store(true, os::memory_order_relaxed);
+  // A thread that the child makes has a block of its own: whatever it begins with looks whether the runtime runs.
+  sched.started.store(false, os::memory_order_relaxed);
+}
+
+void check_not_fork_child() noexcept {
+  if (fork_child.load(os::memory_order_relaxed)) fatal_in_fork_child();
+}
+
+}  // namespace gort::inline v0::rt

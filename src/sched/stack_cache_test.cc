@@ -1,0 +1,128 @@
+// Stacks come with the first dispatch, go with the end, and are neither lost nor promised twice.
+#include "sched/stack_cache.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdint>
+#include <vector>
+
+#include "base/sanitizer.h"
+#include "sched/sched.h"
+#include "sched/spawn.h"
+#include "sched/stack.h"
+#include "tests/support/runtime_fixture.h"
+
+namespace gort::rt {
+namespace {
+
+class StackCache : public gort::test::RuntimeTestAtProcs {
+ protected:
+  /// Claims in the Ps' accounts, when nobody runs.
+  static std::uint64_t in_accounts() {
+    std::uint64_t n = 0;
+    for (std::int32_t i = 0; i < sched.nprocs; ++i) n += sched.all_p[i]->claims;
+    return n;
+  }
+  /// Stacks in all caches, when nobody runs.
+  static std::uint64_t cached() {
+    std::uint64_t n = sched.stacks.size();
+    for (std::int32_t i = 0; i < sched.nprocs; ++i) n += sched.all_p[i]->stacks.size();
+    return n;
+  }
+};
+GORT_TEST_AT_PROCS(StackCache);
+
+// 10,000 goroutines that never park run one after the other: each on the stack of the one before.
+TEST_P(StackCache, ThoseThatNeverParkShareOneStack) {
+  GORT_TEST_START(GetParam());
+  static std::atomic<int> ran;
+  static std::atomic<std::uintptr_t> first, others;
+  ran = 0;
+  first = others = 0;
+  // Before main's first dispatch nothing of this class is in use (main's stack is of another).
+  gort::run([] {
+    for (int i = 0; i < 10'000; ++i) {
+      gort::go([] {
+        const std::uintptr_t lo = current_g()->stack.lo;
+        std::uintptr_t none = 0;
+        if (!first.compare_exchange_strong(none, lo) && none != lo) ++others;
+        ++ran;
+      });
+    }
+    while (ran < 10'000) gort::this_goroutine::yield();
+  });
+  gort::test::expect_every_p_idle();
+  const auto most = static_cast<std::uint64_t>(GetParam());
+  // A P takes eight from the pool at once.
+  EXPECT_LE(cached(), most * 8) << "10,000 runnable goroutines had stacks of their own";
+  if (GetParam() == 1 && !san::active) {  // sanitizers tell goroutines apart by their switches
+    EXPECT_EQ(others, 0u) << "did not use the first one's";
+  }
+  EXPECT_EQ(stack_stats().in_use, cached()) << "main's has been given back as well";
+}
+
+TEST_P(StackCache, ClaimsBalanceAfterBursts) {
+  GORT_TEST_START(GetParam());
+  gort::run([] { gort::spawn([] {}).join(); });
+  for (int burst = 0; burst < 4; ++burst) {
+    gort::run([] {
+      gort::semaphore gate(0);
+      std::vector<gort::task<void>> tasks;
+      for (int i = 0; i < 3'000; ++i) tasks.push_back(gort::spawn([&gate] { gate.acquire(); }));
+      // Some that are made and taken back without a start.
+      for (int i = 0; i < 500; ++i) gort::detail::new_goroutine(0);
+      gate.release(3'000);
+      for (auto& t : tasks) t.join();
+    });
+    gort::test::expect_every_p_idle();
+    EXPECT_EQ(stack_stats().claimed, in_accounts()) << "nobody lives, so all claims are unused ones";
+    EXPECT_LE(in_accounts(), 256u * static_cast<unsigned>(GetParam()));
+  }
+  // A closure whose move throws leaves neither goroutine nor claim.
+  struct throws {
+    throws() = default;
+    throws(throws&&) { throw 1; }
+    void operator()() {}
+  };
+  for (int i = 0; i < 1'000; ++i) {
+    EXPECT_THROW(gort::go(throws{}), int);
+    EXPECT_THROW(static_cast<void>(gort::spawn(throws{})), int);
+  }
+  gort::run([] {
+    for (int i = 0; i < 1'000; ++i) EXPECT_THROW(gort::go(throws{}), int);
+  });
+  gort::test::expect_every_p_idle();
+  EXPECT_EQ(stack_stats().claimed, in_accounts());
+  EXPECT_EQ(gort::num_goroutine(), 0);
+}
+
+TEST_P(StackCache, TrimmingGivesTheUnusedOnesBack) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    gort::semaphore gate(0);
+    std::atomic<int> waiting{0};
+    std::vector<gort::task<void>> tasks;
+    for (int i = 0; i < 3'000; ++i) {
+      tasks.push_back(gort::spawn([&] {
+        ++waiting;
+        gate.acquire();
+      }));
+    }
+    while (waiting != 3'000) gort::this_goroutine::yield();
+    gate.release(3'000);
+    for (auto& t : tasks) t.join();
+  });
+  gort::test::expect_every_p_idle();
+  const std::uint64_t before = cached();
+  // sysmon does the same once a second, and may just have been here.
+  EXPECT_GE(before, 2'000u);
+  stack_cache_trim();  // sets the mark
+  for (int i = 0; i < 40 && stack_cache_trimmable(); ++i) stack_cache_trim();
+  EXPECT_FALSE(stack_cache_trimmable());
+  EXPECT_LE(cached(), 64u + 64u * static_cast<unsigned>(GetParam()));
+  EXPECT_TRUE(gort::test::yield_until([] { return stack_stats().in_use == cached(); })) << "the rest is with the pool";
+}
+
+}  // namespace
+}  // namespace gort::rt
