@@ -107,7 +107,7 @@ G* g_alloc(std::size_t stack_bytes) noexcept {
 
 void g_prepare(P* p, G* g) noexcept {
   if (!g->own_stack) g->stack = stack_take(p);
-  san::stack_born(g->san, g->stack.lo, g->stack.hi);
+  san::stack_born(g->san, self_m()->san, g->stack.lo, g->stack.hi);
   arch::make_context(&g->ctx, reinterpret_cast<void*>(stack_top(g->stack)), g_main, g);
 }
 
