@@ -132,6 +132,8 @@ G* end_goroutine() noexcept {
   M* m = self_m();
   G* g = m->curg;
   GORT_CHECK(os::tls().locks == 0, "a goroutine ends with runtime locks held");
+  // Whoever gets this stack writes over the frames. Partner: g_main.
+  san::release(reinterpret_cast<const void*>(g->stack.lo));
   if (g->locked_m != nullptr) {
     // It may have altered the thread's state: nobody else shall inherit it, so the thread ends too.
     g->locked_m = nullptr;

@@ -22,6 +22,8 @@ void g_main(void* arg) noexcept {
   finish_switch();
   for (G* g = static_cast<G*>(arg);;) {
     san::acquire(g);
+    // Frames of goroutines that were on this stack before. Partner: end_goroutine.
+    san::acquire(reinterpret_cast<const void*>(g->stack.lo));
     os::tls().in_runtime = 0;
     g->fn(g->arg);
     g = end_goroutine();
