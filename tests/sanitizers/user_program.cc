@@ -342,8 +342,8 @@ void stack() {
   }).join();
 }
 
-/// How many goroutines, each of which has run and is parked, this process can hold. Prints each hundred, so
-/// that the last line tells also when the sanitizer ends the process.
+/// How many goroutines, each of which has run and is parked, this process can hold. Prints as it goes,
+/// so that the last line tells also when the sanitizer ends the process.
 void ceiling(long most) {
   gort::semaphore gate(0), parked(0);
   for (long n = 1; n <= most; ++n) {
@@ -352,7 +352,7 @@ void ceiling(long most) {
       gate.acquire();
     });
     parked.acquire();
-    if (n % 100 == 0) {
+    if (n % 100 == 0 || n > 8'000) {
       std::printf("parked %ld\n", n);
       std::fflush(stdout);
     }
