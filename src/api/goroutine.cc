@@ -45,8 +45,8 @@ new_goroutine::~new_goroutine() {
 }
 
 void* new_goroutine::closure_space(std::size_t bytes, std::size_t align) noexcept {
-  // A record is used again without the user's knowledge; TSan and ASan understand the heap.
-  if (rt::san::active) return nullptr;
+  // A record is used again without the user's knowledge; TSan understands the heap.
+  if (rt::san::tsan()) return nullptr;
   return rt::g_closure_space(static_cast<rt::G*>(g_), bytes, align);
 }
 

@@ -47,6 +47,7 @@ namespace san {
 /// True if any sanitizer (or Valgrind) watches this process. Written once, before the first goroutine.
 extern bool active;
 void detect() noexcept;
+inline bool tsan() noexcept { return active && __tsan_create_fiber != nullptr; }
 
 void start_switch_slow(GSanitizer& from, GSanitizer& to, std::uintptr_t to_lo, std::uintptr_t to_hi,
                        bool from_ends) noexcept;
