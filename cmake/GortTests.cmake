@@ -224,3 +224,9 @@ if(GORT_INSTALL AND NOT GORT_SANITIZE AND NOT GORT_TESTING AND NOT GORT_LTO AND 
     -P ${PROJECT_SOURCE_DIR}/tests/consumer/run.cmake)
   set_tests_properties(house:consumer PROPERTIES TIMEOUT 300 LABELS "house;slow;smoke")
 endif()
+
+# Users' sanitized programs against a release library.
+if(NOT GORT_DEBUG AND NOT GORT_TESTING AND NOT GORT_SANITIZE AND NOT GORT_LTO AND GORT_INSTALL
+   AND NOT CMAKE_CROSSCOMPILING)
+  include(${PROJECT_SOURCE_DIR}/tests/sanitizers/tests.cmake)
+endif()

@@ -45,6 +45,8 @@ new_goroutine::~new_goroutine() {
 }
 
 void* new_goroutine::closure_space(std::size_t bytes, std::size_t align) noexcept {
+  // A record is used again without the user's knowledge; TSan understands the heap.
+  if (rt::san::tsan()) return nullptr;
   return rt::g_closure_space(static_cast<rt::G*>(g_), bytes, align);
 }
 
@@ -106,7 +108,10 @@ void task_wait(task_core* t) {
 bool task_finish(task_core* t) noexcept {
   rt::san::release(t);
   const std::uintptr_t old = t->word.exchange(kDone, std::memory_order_acq_rel);
-  if (old == kDetached) return true;
+  if (old == kDetached) {
+    rt::san::acquire(t);  // what the owner of the task did with it, before we free the state
+    return true;
+  }
   if (old != kRunning) {
     auto* w = reinterpret_cast<waiter*>(old);
     rt::RuntimeEntry entry;
@@ -122,8 +127,11 @@ bool task_finish(task_core* t) noexcept {
 }
 
 bool task_detach(task_core* t) noexcept {
+  rt::san::release(t);
   std::uintptr_t expected = kRunning;
-  return !t->word.compare_exchange_strong(expected, kDetached, std::memory_order_acq_rel);
+  if (t->word.compare_exchange_strong(expected, kDetached, std::memory_order_acq_rel)) return false;
+  rt::san::acquire(t);
+  return true;
 }
 
 void task_misuse(const char* operation) noexcept {

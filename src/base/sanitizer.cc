@@ -91,8 +91,16 @@ GORT_NO_TSAN void finish_switch_slow(GSanitizer& now, bool /*left_ends*/) noexce
   }
 }
 
-void stack_born_slow(GSanitizer& s, std::uintptr_t lo, std::uintptr_t hi) noexcept {
-  if (__tsan_create_fiber != nullptr) s.tsan_fiber = __tsan_create_fiber(0);
+GORT_NO_TSAN void stack_born_slow(GSanitizer& s, const GSanitizer& thread, std::uintptr_t lo,
+                                  std::uintptr_t hi) noexcept {
+  if (__tsan_create_fiber != nullptr) {
+    // Made by the goroutine that is being left, the fiber would inherit all that this one has done, and no
+    // race between two goroutines of one thread would ever be seen.
+    void* const here = __tsan_get_current_fiber();
+    if (here != thread.tsan_fiber) __tsan_switch_to_fiber(thread.tsan_fiber, kTsanSwitch);
+    s.tsan_fiber = __tsan_create_fiber(0);
+    if (here != thread.tsan_fiber) __tsan_switch_to_fiber(here, kTsanSwitch);
+  }
   if (on_valgrind) s.valgrind_id = valgrind_request(0, kStackRegister, lo, hi - 1);
 }
 

@@ -4,9 +4,11 @@
 // *user's* program is sanitized, and finds nulls otherwise. `active` is read once at start, so a plain
 // program pays one predictable branch per switch.
 //
-//   TSan   each goroutine is a "fiber"; switching tells TSan whose shadow state follows. Fibers are made
-//          with the goroutine. Happens-before comes from release()/acquire() at the public operations, not
-//          from the switch (flag 1 = no synchronisation), or races between goroutines would be hidden.
+//   TSan   each goroutine is a "fiber"; switching tells TSan whose shadow state follows. A fiber is made at
+//          the goroutine's first dispatch, and in the name of the thread: a new fiber has seen all that its
+//          maker has, and the goroutine that happens to be left then has nothing to do with the new one.
+//          Happens-before comes from release()/acquire() at the public operations, not from the switch
+//          (flag 1 = no synchronisation), or races between goroutines would be hidden.
 //          Only a core that is itself built with TSan lets switches synchronise, see sanitizer.cc.
 //   ASan   is told the bounds of the stack that follows, keeps each goroutine's fake stack, and drops it
 //          when the goroutine ends (brpc #2931: otherwise use-after-return detection reports garbage).
@@ -45,11 +47,12 @@ namespace san {
 /// True if any sanitizer (or Valgrind) watches this process. Written once, before the first goroutine.
 extern bool active;
 void detect() noexcept;
+inline bool tsan() noexcept { return active && __tsan_create_fiber != nullptr; }
 
 void start_switch_slow(GSanitizer& from, GSanitizer& to, std::uintptr_t to_lo, std::uintptr_t to_hi,
                        bool from_ends) noexcept;
 void finish_switch_slow(GSanitizer& now, bool left_ends) noexcept;
-void stack_born_slow(GSanitizer& s, std::uintptr_t lo, std::uintptr_t hi) noexcept;
+void stack_born_slow(GSanitizer& s, const GSanitizer& thread, std::uintptr_t lo, std::uintptr_t hi) noexcept;
 void stack_gone_slow(GSanitizer& s, std::uintptr_t lo, std::uintptr_t hi) noexcept;
 void thread_stack_slow(GSanitizer& s) noexcept;
 void acquire_slow(const void* p) noexcept;
@@ -64,9 +67,9 @@ void release_slow(const void* p) noexcept;
 [[gnu::always_inline]] inline void finish_switch(GSanitizer& now, bool left_ends) noexcept {
   if (__builtin_expect(active, 0)) finish_switch_slow(now, left_ends);
 }
-/// A goroutine begins to use / has ceased to use this stack.
-inline void stack_born(GSanitizer& s, std::uintptr_t lo, std::uintptr_t hi) noexcept {
-  if (__builtin_expect(active, 0)) stack_born_slow(s, lo, hi);
+/// A goroutine begins to use / has ceased to use this stack. `thread` is the M's, where it begins.
+inline void stack_born(GSanitizer& s, const GSanitizer& thread, std::uintptr_t lo, std::uintptr_t hi) noexcept {
+  if (__builtin_expect(active, 0)) stack_born_slow(s, thread, lo, hi);
 }
 inline void stack_gone(GSanitizer& s, std::uintptr_t lo, std::uintptr_t hi) noexcept {
   if (__builtin_expect(active, 0)) stack_gone_slow(s, lo, hi);

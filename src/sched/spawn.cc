@@ -22,6 +22,8 @@ void g_main(void* arg) noexcept {
   finish_switch();
   for (G* g = static_cast<G*>(arg);;) {
     san::acquire(g);
+    // Frames of goroutines that were on this stack before. Partner: end_goroutine.
+    san::acquire(reinterpret_cast<const void*>(g->stack.lo));
     os::tls().in_runtime = 0;
     g->fn(g->arg);
     g = end_goroutine();
@@ -107,7 +109,7 @@ G* g_alloc(std::size_t stack_bytes) noexcept {
 
 void g_prepare(P* p, G* g) noexcept {
   if (!g->own_stack) g->stack = stack_take(p);
-  san::stack_born(g->san, g->stack.lo, g->stack.hi);
+  san::stack_born(g->san, self_m()->san, g->stack.lo, g->stack.hi);
   arch::make_context(&g->ctx, reinterpret_cast<void*>(stack_top(g->stack)), g_main, g);
 }
 

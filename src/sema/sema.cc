@@ -33,7 +33,6 @@ bool queue_or_take(SemRoot& root, SemWord* addr, waiter* w, bool lifo) noexcept 
   w->key = addr;
   w->ticket = 0;
   root.lock.lock();
-  san::acquire(&root);
   // A1. Partner: R2 in wake_for_units.
   root.nwait.store(root.nwait.load(os::memory_order_relaxed) + 1, os::memory_order_seq_cst);
   if (sem_try_acquire(addr)) {  // A2. Partner: R1, the addition in sem_release.
@@ -42,7 +41,6 @@ bool queue_or_take(SemRoot& root, SemWord* addr, waiter* w, bool lifo) noexcept 
     return false;
   }
   root.queue(w, lifo);
-  san::release(&root);
   return true;
 }
 
@@ -96,7 +94,6 @@ std::uint32_t take_units(SemWord* addr, std::uint32_t max) noexcept {
 SemRoot::Taken wake_for_units(SemRoot& root, SemWord* addr, std::uint32_t n, bool handoff) noexcept {
   if (root.nwait.load(os::memory_order_seq_cst) == 0) return {};  // R2. Partner: A1 in queue_or_take.
   LockGuard guard(root.lock);
-  san::acquire(&root);
   SemRoot::Taken taken = root.dequeue(addr, n);
   if (taken.n != 0) {
     const std::uint32_t units = handoff ? take_units(addr, taken.n) : addr->load(os::memory_order_relaxed);
@@ -109,7 +106,6 @@ SemRoot::Taken wake_for_units(SemRoot& root, SemWord* addr, std::uint32_t n, boo
 /// With waiters in sight: units to the waiters, what is left into the word.
 SemRoot::Taken hand_over(SemRoot& root, SemWord* addr, std::uint32_t n) noexcept {
   LockGuard guard(root.lock);
-  san::acquire(&root);
   const SemRoot::Taken taken = root.dequeue(addr, n);
   root.settle(taken);
   // None of our units is known to anybody yet, so the word is still ours to touch.
@@ -228,7 +224,6 @@ void sem_for_each_waiter(void (*visit)(const void*, const waiter*, void*) noexce
   for (SemRoot& root : sem_table) {
     if (root.nwait.load(os::memory_order_relaxed) == 0) continue;
     LockGuard guard(root.lock);
-    san::acquire(&root);
     Walk w{visit, arg};
     walk(root.tree(), &w);
   }

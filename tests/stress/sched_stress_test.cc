@@ -248,7 +248,7 @@ TEST_P(SchedStress, RandomMix) {
   if (HasFailure()) print_state(seed);
   done = true;
   watchdog.join();
-  EXPECT_GT(progress, 100u);
+  EXPECT_GT(progress, ms / 30);  // 100 in the usual three seconds: a short run under a sanitizer does little
 }
 
 }  // namespace
