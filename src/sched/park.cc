@@ -145,7 +145,7 @@ G* end_goroutine() noexcept {
   G* next = pick_any(m);
   if (next != nullptr && next->ctx.sp == nullptr) {
     // Sanitizers and Valgrind tell goroutines apart by their switches.
-    if (!next->own_stack && !g->own_stack && !san::active) {
+    if (!next->own_stack && !g->own_stack && !san::watched()) {
       next->stack = g->stack;
       g->stack = {};
       g_free(m->p, g);
