@@ -47,7 +47,9 @@ namespace san {
 /// True if any sanitizer (or Valgrind) watches this process. Written once, before the first goroutine.
 extern bool active;
 void detect() noexcept;
-inline bool tsan() noexcept { return active && __tsan_create_fiber != nullptr; }
+/// Foreign threads may look while the runtime starts.
+inline bool watched() noexcept { return __atomic_load_n(&active, __ATOMIC_RELAXED); }  // floors: allow no scheduling point of sim
+inline bool tsan() noexcept { return watched() && __tsan_create_fiber != nullptr; }
 
 void start_switch_slow(GSanitizer& from, GSanitizer& to, std::uintptr_t to_lo, std::uintptr_t to_hi,
                        bool from_ends) noexcept;
@@ -61,29 +63,29 @@ void release_slow(const void* p) noexcept;
 /// Just before the switch, on the old stack.
 [[gnu::always_inline]] inline void start_switch(GSanitizer& from, GSanitizer& to, std::uintptr_t to_lo,
                                                 std::uintptr_t to_hi, bool from_ends) noexcept {
-  if (__builtin_expect(active, 0)) start_switch_slow(from, to, to_lo, to_hi, from_ends);
+  if (__builtin_expect(watched(), 0)) start_switch_slow(from, to, to_lo, to_hi, from_ends);
 }
 /// Just after it, on the new one.
 [[gnu::always_inline]] inline void finish_switch(GSanitizer& now, bool left_ends) noexcept {
-  if (__builtin_expect(active, 0)) finish_switch_slow(now, left_ends);
+  if (__builtin_expect(watched(), 0)) finish_switch_slow(now, left_ends);
 }
 /// A goroutine begins to use / has ceased to use this stack. `thread` is the M's, where it begins.
 inline void stack_born(GSanitizer& s, const GSanitizer& thread, std::uintptr_t lo, std::uintptr_t hi) noexcept {
-  if (__builtin_expect(active, 0)) stack_born_slow(s, thread, lo, hi);
+  if (__builtin_expect(watched(), 0)) stack_born_slow(s, thread, lo, hi);
 }
 inline void stack_gone(GSanitizer& s, std::uintptr_t lo, std::uintptr_t hi) noexcept {
-  if (__builtin_expect(active, 0)) stack_gone_slow(s, lo, hi);
+  if (__builtin_expect(watched(), 0)) stack_gone_slow(s, lo, hi);
 }
 /// This thread's own stack, at the start of an M.
 inline void thread_stack(GSanitizer& s) noexcept {
-  if (__builtin_expect(active, 0)) thread_stack_slow(s);
+  if (__builtin_expect(watched(), 0)) thread_stack_slow(s);
 }
 /// Happens-before for TSan: what came before release(p) is visible after acquire(p).
 inline void acquire(const void* p) noexcept {
-  if (__builtin_expect(active, 0)) acquire_slow(p);
+  if (__builtin_expect(watched(), 0)) acquire_slow(p);
 }
 inline void release(const void* p) noexcept {
-  if (__builtin_expect(active, 0)) release_slow(p);
+  if (__builtin_expect(watched(), 0)) release_slow(p);
 }
 
 }  // namespace san

@@ -149,7 +149,7 @@ G* end_goroutine() noexcept {
   G* next = pick_any(m);
   if (next != nullptr && next->ctx.sp == nullptr) {
     // Sanitizers and Valgrind tell goroutines apart by their switches.
-    if (!next->own_stack && !g->own_stack && !san::active) {
+    if (!next->own_stack && !g->own_stack && !san::watched()) {
       g->m = nullptr;
       next->stack = g->stack;
       g->stack = {};
