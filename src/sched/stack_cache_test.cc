@@ -56,7 +56,7 @@ TEST_P(StackCache, ThoseThatNeverParkShareOneStack) {
   const auto most = static_cast<std::uint64_t>(GetParam());
   // A P takes eight from the pool at once.
   EXPECT_LE(cached(), most * 8) << "10,000 runnable goroutines had stacks of their own";
-  if (GetParam() == 1 && !san::active) {  // sanitizers tell goroutines apart by their switches
+  if (GetParam() == 1 && !san::watched()) {  // sanitizers tell goroutines apart by their switches
     EXPECT_EQ(others, 0u) << "did not use the first one's";
   }
   EXPECT_EQ(stack_stats().in_use, cached()) << "main's has been given back as well";
