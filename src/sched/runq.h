@@ -58,8 +58,6 @@ class RunQueue {
     for (;;) {
       if (tail_.load(os::memory_order_relaxed) == h) return nullptr;
       G* g = ring_[h % kSize].load(os::memory_order_relaxed);
-      // Whoever comes after it (perhaps an old entry; Gs are never unmapped) is on its way into the cache meanwhile.
-      __builtin_prefetch(ring_[(h + 1) % kSize].load(os::memory_order_relaxed));
       if (head_.compare_exchange_weak(h, h + 1, os::memory_order_acq_rel, os::memory_order_acquire)) return g;
     }
   }
