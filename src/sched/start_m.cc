@@ -35,6 +35,10 @@ void start_m(OwnedP p, bool spinning) noexcept {
 }
 
 void wake_p() noexcept {
+  if (sched.nprocs == 1) {
+    const M* m = self_m();
+    if (m != nullptr && m->p != nullptr) return;  // the only P is ours
+  }
   // Partner of the fence in idle() (schedule.cc): the caller's work is visible before we read the counts.
   os::fence(os::memory_order_seq_cst);
   if (sched.nmspinning.load(os::memory_order_relaxed) != 0) return;
