@@ -212,6 +212,7 @@ if(GORT_DEBUG AND NOT GORT_SANITIZE AND NOT CMAKE_CROSSCOMPILING)
   gort_check(floors_selftest "" tools/check_floors --self-test)
   gort_check(symbols_selftest "" tools/check_symbols --self-test)
   gort_check(run_tests_selftest "" tools/run_tests --self-test)
+  gort_check(bench_run_selftest "" bench/run_test.py)
 endif()
 # What release objects may ask of libc (and what a release must not contain).
 if(NOT GORT_DEBUG AND NOT GORT_TESTING AND NOT GORT_SANITIZE AND NOT GORT_LTO
