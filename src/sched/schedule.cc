@@ -3,7 +3,7 @@
 // Why an idle M looks at everything twice (find_runnable): a producer makes work visible and then reads
 // nmspinning; an M that stops spinning lowers nmspinning and then looks for work. With a full fence
 // between the two steps on both sides, at least one of them sees the other, so work is never left lying
-// with every M asleep. The partners: wake_p's fence, and the fence in stop_spinning below.
+// with every M asleep. The partners: the fences in wake_p and wake_p_if_idle, and the one in idle() below.
 #include "sched/runs.h"
 #include "sched/sched.h"
 #include "sched/spawn.h"
