@@ -1,0 +1,77 @@
+// gort: faults on purpose. Test builds can switch each protective measure off, so that a test can show the
+// hang, the loss or the starvation that the measure is there for.
+//
+//   GORT_FAULT=s0,s3 program        the environment, read once when the runtime starts; or
+//   set_fault(Fault::s0, true);     from a test
+//   if (fault(Fault::s0)) { … }     in the code: the old way. Constant false in release builds.
+//
+// A *test point* is a named place in a protocol. A test hangs a function into it that waits until the
+// interleaving it wants has come about: deterministic recipes instead of luck. Without a function it costs one
+// load in test builds, nothing in release builds.
+#pragma once
+
+#include <cstdint>
+
+#include "os/os.h"
+
+namespace gort::inline v0::rt {
+
+/// The measures that can be switched off. The text after each is what is done instead.
+enum class Fault : std::uint8_t {
+  s0,          ///< worldsema is released without handoff (golang/go#40459)
+  s1,          ///< who stops the world is not stoppable itself, and requests do not queue for worldsema (#19812)
+  s2,          ///< start_m can be stopped between taking a P and handing it over (#42237)
+  s3,          ///< thread requests carry a P, and the template thread starts at the first lock_os_thread (#38931)
+  s4,          ///< worldsema is taken on the M's own stack (#8749)
+  resend,      ///< a stop asks once and does not repeat
+  idle_drain,  ///< Ps may go idle during a stop without being counted
+  progress,    ///< L3: a sleeper may be claimed by one stop after the other
+  handed,      ///< a stop waits for threads that were handed a P and have not woken
+  captives,    ///< a slice ends only if an idle thread exists (L2)
+  handoff_yields,  ///< a granted semaphore yields although preemption is off (#35424)
+  gc_order,    ///< gcsema after worldsema
+  kCount
+};
+
+/// The name as GORT_FAULT has it.
+const char* fault_name(Fault f) noexcept;
+
+enum class TestPoint : std::uint8_t {
+  start_m_has_p,        ///< start_m holds a P and has not handed it over
+  template_flag_set,    ///< (fault s3) lock_os_thread: flag set, template thread not created yet
+  world_acquired,       ///< worldsema taken, nothing stopped yet
+  world_requested,      ///< a stop has asked everybody and begins to wait
+  world_stopped,        ///< everybody has stopped
+  world_restarted,      ///< the world goes on, worldsema not released yet
+  captive_queued,       ///< a goroutine stands on the captives' queue, its P is on its way
+  kCount
+};
+
+#if defined(GORT_TESTING)
+
+extern os::atomic<std::uint32_t> faults;  ///< bit per Fault
+inline bool fault(Fault f) noexcept {
+  return __builtin_expect((faults.load(os::memory_order_relaxed) >> static_cast<unsigned>(f) & 1) != 0, 0);
+}
+void set_fault(Fault f, bool on) noexcept;
+/// Reads GORT_FAULT. An unknown name ends the process with a message and exit status 2.
+void faults_from_environment() noexcept;
+
+using TestHook = void (*)(void* arg) noexcept;
+/// One hook per point; null takes it out. The hook runs inside the runtime, perhaps with locks held or in a signal
+/// handler: it may spin and look at atomics, nothing else.
+void set_test_hook(TestPoint at, TestHook hook, void* arg) noexcept;
+void run_test_hook(TestPoint at) noexcept;
+extern os::atomic<std::uint32_t> test_hooks_set;  ///< bit per TestPoint
+inline void test_point(TestPoint at) noexcept {
+  if (__builtin_expect(test_hooks_set.load(os::memory_order_relaxed) != 0, 0)) run_test_hook(at);
+}
+
+#else
+
+constexpr bool fault(Fault) noexcept { return false; }
+constexpr void test_point(TestPoint) noexcept {}
+
+#endif
+
+}  // namespace gort::inline v0::rt
