@@ -90,7 +90,7 @@ SchedTraceTotals read_totals() noexcept {
   t.runqueue = sched.global.size();
   t.nmidlelocked = sched.nmidle_locked;
   t.sysmonwait = sched.sysmon_wait.load(os::memory_order_relaxed);
-  for (std::int32_t i = 0; i < sched.nprocs; ++i) ps[i] = read_p(sched.all_p[i]);
+  for (std::int32_t i = 0; i < sched.nprocs; ++i) ps[i] = read_p(p_at(i));
   return t;
 }
 

@@ -11,6 +11,7 @@
 #include "debug/sched_report.h"
 #include "sched/entry.h"
 #include "sched/sched.h"
+#include "world/preempt.h"
 #include "world/signal.h"
 
 namespace gort::inline v0::rt {
@@ -65,6 +66,7 @@ void start_with_reports(const StartOptions& options) noexcept {
   read_traceback_level();
   refresh();
   capture_start();
+  preempt_start();
   fill_hooks();
   signals_start();
   faults_start();

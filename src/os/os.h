@@ -85,6 +85,9 @@ std::int64_t nanotime() noexcept;
 /// CPU time that the calling thread has used.
 std::int64_t thread_cputime() noexcept;
 
+/// CPU time that another thread of this process has used; negative if there is no such thread. About 200 ns.
+std::int64_t thread_cputime_of(int tid) noexcept;
+
 /// Ticks of the cheapest counter of this CPU, for seeds only; not a clock.
 std::uint64_t cputicks() noexcept;
 
@@ -139,6 +142,10 @@ int cpu_count() noexcept;
 /// The cgroup's CPU limit (v2 cpu.max or v1 cfs quota, the tightest of all ancestors) in thousandths of
 /// a processor; 0 if there is none. Reads files: at start and from sysmon only.
 std::int64_t cgroup_cpu_limit_milli() noexcept;
+
+/// The cgroup's limit on the number of processes and threads (pids.max, the tightest of all ancestors); 0 if
+/// there is none. Reads files: at start only.
+std::int64_t cgroup_pids_limit() noexcept;
 
 /// The value of an environment variable, or null. Reads the process environment without copying.
 const char* getenv(const char* name) noexcept;

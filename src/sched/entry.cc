@@ -2,6 +2,7 @@
 
 #include "base/print.h"
 #include "sched/sched.h"
+#include "sched/stop_point.h"
 
 namespace gort::inline v0::rt {
 
@@ -30,6 +31,18 @@ void entry_off_stack(M* m, std::uintptr_t sp) noexcept {
   if (sp - lo >= m->signal_stack_bytes) return;
   os::tls().in_runtime = 0;
   fatal("gort was called from a signal handler");
+}
+
+void serve_at_exit() noexcept {
+  do {
+    os::Tls& t = os::tls();
+    M* m = static_cast<M*>(t.m);
+    if (m->p == nullptr) return;  // inside gort::blocking: nothing is asked of it
+    t.in_runtime = 1;
+    serve_here(m, nullptr);
+    t.in_runtime = 0;
+    asm volatile("" ::: "memory");
+  } while ((self_m()->pending.load(os::memory_order_relaxed) & kPendingHere) != 0);
 }
 
 void fork_child_begins() noexcept {

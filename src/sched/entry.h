@@ -39,6 +39,21 @@ void entry_off_stack(M* m, std::uintptr_t sp) noexcept;
 void entry_leave_blocking() noexcept;
 void entry_back_to_blocking() noexcept;
 
+/// Something is asked of this M, at the end of a call into gort: serves it here, on the same thread.
+void serve_at_exit() noexcept;
+
+/// The outermost end of being in the runtime: clear, then look, so that a request which the signal handler left
+/// because it found the runtime is served now (L4).
+[[gnu::always_inline]] inline void leave_runtime() noexcept {
+  os::Tls& t = os::tls();
+  t.in_runtime = 0;
+  asm volatile("" ::: "memory");  // the handler runs on this very thread: order in the program is enough
+  M* m = static_cast<M*>(t.m);
+  if (m != nullptr && __builtin_expect((m->pending.load(os::memory_order_relaxed) & kPendingHere) != 0, 0)) {
+    serve_at_exit();
+  }
+}
+
 /// Whether sp stands within the last kStackReserve bytes of a stack, or beyond it but within its guard.
 inline bool stack_nearly_out(const Stack& s, std::uintptr_t sp) noexcept {
   return sp - (s.lo - kStackGuard) < kStackGuard + kStackReserve;
@@ -64,7 +79,7 @@ class RuntimeEntry {
     os::Tls& t = os::tls();  // anew: a blocking operation may have changed the thread
     M* m = static_cast<M*>(t.m);
     if (m != nullptr && __builtin_expect(m->curg->blocking_depth != 0, 0)) entry_back_to_blocking();
-    os::tls().in_runtime = 0;
+    leave_runtime();
   }
 };
 

@@ -6,6 +6,7 @@
 //   runnable   on exactly one run queue                    whoever takes it from the queue
 //   running    an M runs it (m->curg)                      itself
 //   syscall    its M is in a blocking call, maybe P-less   itself, at exit_syscall
+//   captive    taken off its P in the middle of user code  its own M, when it is handed a P (captives.h)
 //   waiting    parked; a waiter stands for it somewhere    whoever completes that waiter: ready()
 //
 // One agent at a time may change the status (the column on the right); ready() CHECKs it by CAS, since
@@ -27,7 +28,7 @@ namespace gort::inline v0::rt {
 struct M;
 struct G;
 
-enum class GStatus : std::uint32_t { idle, runnable, running, syscall, waiting, dead };
+enum class GStatus : std::uint32_t { idle, runnable, running, syscall, waiting, captive, dead };
 
 const char* g_status_text(GStatus s) noexcept;
 

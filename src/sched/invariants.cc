@@ -93,7 +93,7 @@ PAccount check_ps() noexcept {
   LockGuard guard(sched.lock);
   a.total = sched.nprocs;
   for (std::int32_t i = 0; i < sched.nprocs; ++i) {
-    P* p = sched.all_p[i];
+    P* p = p_at(i);
     book(p, a, out);
     a.queued += static_cast<std::int32_t>(p->runq.size());
   }

@@ -9,6 +9,7 @@
 //   idle            on sched.idle_m, asleep on m->park                 sched.nmidle
 //   idle, locked    its locked goroutine is not to run, asleep         sched.nmidle_locked
 //   in a call       m->p null or in status syscall                     –
+//   captive         m->p null, its goroutine on sched.captives         sched.ncaptive
 //   ended           off every list, on sched.dead_m until reaped       –
 //
 // Ms are never unmapped: a stale M* (a waker, sysmon) still points to an M.
@@ -27,8 +28,13 @@ struct P;
 
 /// Bits of M::pending: what is asked of the goroutine that this M runs.
 enum Pending : std::uint32_t {
-  kPendingYield = 1u << 0,  ///< its time slice is over and others wait (sysmon)
+  kPendingYield = 1u << 0,      ///< its time slice is over and others wait (sysmon)
+  kPendingStop = 1u << 1,       ///< the world is to stop
+  kPendingSafePoint = 1u << 2,  ///< its P owes a function of for_each_p
+  kPendingCaptives = 1u << 3,   ///< it is the captives' turn on its P (sysmon)
 };
+/// What the end of a call into gort has to look at: the goroutine goes on without changing its thread.
+inline constexpr std::uint32_t kPendingHere = kPendingYield | kPendingStop | kPendingSafePoint;
 
 /// What is to be done about the goroutine that was just left, by whoever runs next on this M, when its
 /// context has been saved. Must not park.
@@ -48,6 +54,9 @@ struct alignas(64) M {
   bool spinning = false;         ///< looks for work; also set by start_m before the wakeup
   bool ending = false;           ///< the thread ends at the next schedule()
   G* picked = nullptr;           ///< taken off a queue, to be run by the next schedule()
+  bool inside = false;           ///< as a captive: in the middle of user code, not at a call into gort
+  std::int64_t resumed_cpu = -1; ///< its CPU clock when it came back from a stop; -1: has run since
+  std::uint32_t asleep_streak = 0;  ///< how often in a row its goroutine was found asleep in the kernel
   arch::Context g0_ctx;          ///< the M's own stack while a goroutine runs
   // ---- written by others
   alignas(64) os::atomic<std::uint32_t> pending{0};  ///< Pending bits; set by anyone, cleared by the M
@@ -57,6 +66,8 @@ struct alignas(64) M {
   // ---- rarely
   M* link = nullptr;             ///< idle list or dead list, under sched.lock
   M* all_next = nullptr;         ///< registry of all Ms, append-only
+  M* captive_link = nullptr;     ///< Sched::captives, under sched.lock
+  os::atomic<const void*> interrupted{nullptr};  ///< ucontext of the user code, while it waits in the handler
   std::int64_t id = 0;
   os::atomic<int> tid{0};        ///< kernel id; 0 before it runs and after it ended
   os::Thread thread;             ///< for the reaper

@@ -1,6 +1,9 @@
 #include "sched/owned_p.h"
 
+#include "base/fault.h"
+#include "sched/captives.h"
 #include "sched/sched.h"
+#include "sched/stop_point.h"
 
 namespace gort::inline v0::rt {
 
@@ -26,8 +29,24 @@ MaybeOwnedP pidle_get_spinning() noexcept {
   return pidle_get();
 }
 
+M* settle_p(OwnedP owned) noexcept {
+  GORT_DCHECK(sched.lock.held(), "settle_p: under sched.lock");
+  run_safe_point(owned.operator->());
+  if (stop_requested() && !fault(Fault::idle_drain)) {
+    stop_owned_p(std::move(owned));
+    return nullptr;
+  }
+  if (M* captive = captive_get(); captive != nullptr) {
+    hand_to_captive_m(std::move(owned), captive);
+    return captive;
+  }
+  pidle_put(std::move(owned));
+  return nullptr;
+}
+
 void pidle_put(OwnedP owned) noexcept {
   GORT_DCHECK(sched.lock.held(), "the idle list is guarded by sched.lock");
+  GORT_CHECK(sched.captives.empty(), "a P goes idle beside a queued captive");
   GORT_CHECK(owned->runq.empty(), "a P with goroutines on its queue is put on the idle list");
   P* p = std::move(owned).die();
   p->idle_link = sched.idle_p;
@@ -65,6 +84,7 @@ void hand_to_m(OwnedP owned, M* m) noexcept {
   GORT_CHECK(owned->status.load(os::memory_order_relaxed) == PStatus::idle, "hand_to_m: the P is in use");
   P* p = std::move(owned).die();
   m->nextp = p;
+  p->m.store(m, os::memory_order_relaxed);  // whoever stops the world finds it by this
   // Release: whoever takes a handed P (the M that wakes, or a stop) sees what its last owner wrote.
   p->status.store(PStatus::handed, os::memory_order_release);
 }
@@ -80,5 +100,15 @@ MaybeOwnedP retake_p(P* p) noexcept {
 }
 
 OwnedP own_new_p(P* p) noexcept { return OwnedP(p); }
+
+MaybeOwnedP take_stopped_p(P* p) noexcept {
+  GORT_CHECK(p->m.load(os::memory_order_relaxed) == nullptr, "take_stopped_p: an M waits for it");
+  PStatus expected = PStatus::stopped;
+  if (!p->status.compare_exchange_strong(expected, PStatus::idle, os::memory_order_acq_rel,
+                                         os::memory_order_relaxed)) {
+    return {};
+  }
+  return OwnedP(p);
+}
 
 }  // namespace gort::inline v0::rt

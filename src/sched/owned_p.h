@@ -4,8 +4,8 @@
 // one OwnedP stands for it, on the stack of one thread that cannot be stopped, preempted or parked
 // meanwhile (Tls::locks and Tls::owned count it). The rules, all CHECKed in every build:
 //
-//   born   idle list (pidle_get), syscall (retake_p), release_p, proc_resize, capture (later)
-//   dies   wire, hand_to_m, pidle_put, stop (later), retire, back to its syscall
+//   born   idle list (pidle_get), syscall (retake_p), release_p, a new one (own_new_p), after a stop (take_stopped_p)
+//   dies   wire, hand_to_m, pidle_put, stop_owned_p
 //
 //   * It dies exactly once, on the thread where it was born: the destructor CHECKs. C++ has no linear
 //     types, so forgetting one is caught at run time, at the end of the very scope that forgot it.
@@ -64,10 +64,12 @@ class [[nodiscard]] OwnedP {
   friend class MaybeOwnedP retake_p(P* p) noexcept;
   friend OwnedP release_p() noexcept;
   friend OwnedP own_new_p(P* p) noexcept;
+  friend class MaybeOwnedP take_stopped_p(P* p) noexcept;
   // Deaths.
   friend void wire(OwnedP p) noexcept;
   friend void hand_to_m(OwnedP p, M* m) noexcept;
   friend void pidle_put(OwnedP p) noexcept;
+  friend void stop_owned_p(OwnedP p) noexcept;
 };
 
 /// The answer of a birth that can fail.

@@ -5,8 +5,8 @@
 //   running   wired: m->p == p and p->m == m               with that M
 //   handed    given to an M that has not woken yet         m->nextp of that M
 //   syscall   its M is in a blocking call                  m->oldp of that M; anyone may take it by CAS
-//   stopped   the world is stopped                         with whoever stopped it
-//   dead      beyond nprocs                                nowhere
+//   stopped   the world is stopped                         with whoever stopped it; p->m: the M that waits for it
+//   dead      beyond nprocs                                nowhere; p->m: an M that has not noticed yet
 //
 // Rule R (DESIGN 3): at each instant a P is in exactly one of these places. The state "in the hand of a
 // function that can be stopped" does not exist; five bugs of the Go runtime were instances of it.
@@ -20,6 +20,13 @@
 //   running   syscall   enter_syscall                               no: own M only
 //   syscall   running   exit_syscall on its own M                   yes
 //   syscall   idle      retake_p -> OwnedP (sysmon)                 yes
+//   running   stopped   stop_here on its own M                      no: own M only
+//   syscall   stopped   a stop, or enter_syscall itself             yes
+//   handed    stopped   a stop: the M has not woken yet             yes
+//   idle      stopped   a stop (idle list), stop_owned_p            no: owned
+//   stopped   handed    start_with: p->m waits for it               no: the stopper's
+//   stopped   idle      start_with -> OwnedP                        no: the stopper's
+//   stopped   dead      proc_resize; back when the number grows     no: the stopper's
 #pragma once
 
 #include <cstdint>
@@ -57,15 +64,25 @@ struct GList {
 struct alignas(128) P {
   explicit P(std::int32_t number) noexcept : id(number), random(0x90f7 + static_cast<std::uint64_t>(number)) {}
 
-  const std::int32_t id;
+  std::int32_t id;                 ///< its place in Sched::all_p; changed by proc_resize only
   os::atomic<PStatus> status{PStatus::idle};
-  os::atomic<M*> m{nullptr};       ///< wired M; written by that M (wire, release, syscall entry)
+  os::atomic<M*> m{nullptr};       ///< wired M, or the M that it is handed to; written by who owns the P
   P* idle_link = nullptr;          ///< Sched's idle list, under sched.lock
   // Written by the owner; sysmon reads them to see whether anything moved.
   os::atomic<std::uint32_t> schedtick{0};    ///< one more per dispatch that does not inherit a slice
   os::atomic<std::uint32_t> syscalltick{0};  ///< one more per blocking call, and per retake
   std::uint32_t next_turns = 0;    ///< dispatches from runnext in a row; owner
+  // Stops (stop_point.h).
+  os::atomic<std::uint32_t> asleep{0};      ///< its M may sleep on `status`; written by that M
+  os::atomic<std::uint32_t> safe_point{0};  ///< for_each_p: done, runs, asked
+  bool claimed = false;            ///< a stop took it from an M that had not woken; stopper and M by turns
+  // Shares (captives.h), written by who owns the P.
+  os::atomic<bool> serves_captives{false};
+  os::atomic<std::int64_t> class_since{0};  ///< nanotime
   // sysmon's own view.
+  std::uint32_t seen_run_tick = 0;
+  std::int64_t seen_cpu = 0;       ///< CPU clock of its M
+  std::int64_t seen_cpu_when = 0;
   std::uint32_t seen_schedtick = 0;
   std::uint32_t seen_syscalltick = 0;
   std::int64_t seen_sched_when = 0;

@@ -59,7 +59,7 @@ bool any_p_works() noexcept {
   LockGuard guard(sched.lock);
   std::int32_t in_calls = 0;
   for (std::int32_t i = 0; i < sched.nprocs; ++i) {
-    if (sched.all_p[i]->status.load(os::memory_order_seq_cst) == PStatus::syscall) ++in_calls;
+    if (p_at(i)->status.load(os::memory_order_seq_cst) == PStatus::syscall) ++in_calls;
   }
   return sched.npidle.load(os::memory_order_relaxed) + in_calls != sched.nprocs;
 }

@@ -61,9 +61,23 @@ struct Sched {
   // ---- Ps
   P* idle_p = nullptr;
   os::atomic<std::int32_t> npidle{0};      ///< written under lock, read without
-  std::int32_t nprocs = 0;                 ///< constant while the world runs
+  os::atomic<std::int32_t> nprocs{0};      ///< constant while the world runs
   std::int32_t cpus = 1;                   ///< processors of the machine that we may use, at start
-  P* all_p[kMaxProcs] = {};                ///< [0, nprocs) set once before the world starts
+  os::atomic<P*> all_p[kMaxProcs] = {};    ///< changes while the world is stopped only; entries never go away
+
+  // ---- stops (stop_point.h)
+  os::atomic<std::uint32_t> stopping{0};     ///< Stopping; written under lock
+  os::atomic<P*> awaited{nullptr};           ///< the P that the initiator waits for; who stops it rings
+  Note stop_note;                            ///< the initiator's
+  void (*safe_point_fn)(P* p, void* arg) noexcept = nullptr;  ///< for_each_p; guarded by worldsema
+  void* safe_point_arg = nullptr;
+
+  // ---- captives (captives.h)
+  Queue1<M, &M::captive_link> captives;
+  os::atomic<std::int32_t> ncaptive{0};      ///< written under lock, read without
+  std::int32_t ninside = 0;                  ///< goroutines off their P in the middle of user code, queued or not
+  os::atomic<std::uint64_t> found_asleep{0};  ///< goroutines found asleep in the kernel with a P, ever
+  std::int32_t many_captives = 0;            ///< from so many per P on, ordinary goroutines get less; set at start
 
   // ---- work
   Queue1<G, &G::link> global;
@@ -95,14 +109,20 @@ struct Sched {
 
 extern Sched sched;
 
+/// The P in place i, from 0 to nprocs.
+inline P* p_at(std::int32_t i) noexcept { return sched.all_p[i].load(os::memory_order_relaxed); }
+
 // ---- ownership (owned_p.cc) -----------------------------------------------------------------
 
 /// Takes a P off the idle list. Under sched.lock.
 MaybeOwnedP pidle_get() noexcept;
 /// As pidle_get; if there is none, remembers that a spinning M was wanted. Under sched.lock.
 MaybeOwnedP pidle_get_spinning() noexcept;
-/// Puts a P with an empty queue on the idle list. Under sched.lock.
+/// Puts a P with an empty queue on the idle list. No captive is queued. Under sched.lock.
 void pidle_put(OwnedP p) noexcept;
+/// A P with an empty queue that its owner has no use for: stopped if the world is to stop, else handed to the oldest
+/// captive, else idle. Returns the M that got it: to be woken (M::park) after sched.lock is released. Under sched.lock.
+[[nodiscard]] M* settle_p(OwnedP p) noexcept;
 /// Makes the P this M's.
 void wire(OwnedP p) noexcept;
 /// Takes the wired P away from this M.
@@ -111,8 +131,11 @@ OwnedP release_p() noexcept;
 void hand_to_m(OwnedP p, M* m) noexcept;
 /// Takes a P from a blocking call, if it is still there. Any thread.
 MaybeOwnedP retake_p(P* p) noexcept;
-/// A P that has just been made (start.cc).
+/// A P that has just been made.
 OwnedP own_new_p(P* p) noexcept;
+/// A stopped P that no M waits for; not if its M, which is in a blocking call, has taken it back. By whoever
+/// stopped the world, when it goes on.
+MaybeOwnedP take_stopped_p(P* p) noexcept;
 
 // ---- Ms (start_m.cc, thread.cc, lock_thread.cc) -----------------------------------------------
 
@@ -134,7 +157,8 @@ void wake_p() noexcept;
   if (__builtin_expect(sched.npidle.load(os::memory_order_seq_cst) != 0, 0)) wake_p();
 }
 /// The M that had this P cannot use it: starts another M if there is any reason to, else idles the P.
-void hand_off_p(OwnedP p) noexcept;
+/// `captives_first`: the M sleeps in the kernel, perhaps for a lock that a captive holds.
+void hand_off_p(OwnedP p, bool captives_first = false) noexcept;
 /// Puts this M to sleep until it is given a P (true) or its thread shall end (false).
 [[nodiscard]] bool stop_m(M* m) noexcept;
 /// This M's locked goroutine is not to run: gives the P away, sleeps until it is handed one.
@@ -152,8 +176,10 @@ void start_system_threads() noexcept;
 
 /// The M's loop; returns when the thread shall end.
 void schedule_loop(M* m) noexcept;
-/// Wired P wanted: the next goroutine, blocking as needed; null if the thread shall end.
+/// One search with this M's P. Null: nothing, and the P may be gone to where idle Ps go.
 G* find_runnable(M* m) noexcept;
+/// This M stops searching although it has found nothing.
+void leave_spinning(M* m) noexcept;
 /// Puts goroutines on the global queue. Under sched.lock.
 void global_put(G* g) noexcept;
 void global_put_batch(Queue1<G, &G::link>& batch) noexcept;
@@ -176,6 +202,8 @@ struct SchedHooks {
   void (*system_thread_start)() noexcept = nullptr;
   /// SIGQUIT and its like: sysmon serves what a signal handler asked for.
   void (*serve_requests)() noexcept = nullptr;
+  /// m shall be interrupted and look at what is pending; `asleep`: perhaps it sleeps in the kernel.
+  void (*preempt)(M* m, bool asleep) noexcept = nullptr;
   /// The process's modules may have changed (a thread without P, now and then).
   void (*refresh_modules)() noexcept = nullptr;
 };

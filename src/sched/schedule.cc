@@ -4,10 +4,12 @@
 // nmspinning; an M that stops spinning lowers nmspinning and then looks for work. With a full fence
 // between the two steps on both sides, at least one of them sees the other, so work is never left lying
 // with every M asleep. The partners: the fences in wake_p and wake_p_if_idle, and the one in idle() below.
+#include "sched/captives.h"
 #include "sched/runs.h"
 #include "sched/sched.h"
 #include "sched/spawn.h"
 #include "sched/steal_order.h"
+#include "sched/stop_point.h"
 #include "sched/switch.h"
 
 namespace gort::inline v0::rt {
@@ -46,7 +48,7 @@ G* steal_work(P* p) noexcept {
   for (int round = 0; round < kStealRounds; ++round) {
     const bool last = round == kStealRounds - 1;
     for (StealOrder order(n, p->random); order.more(); order.next()) {
-      P* victim = sched.all_p[order.at()];
+      P* victim = p_at(order.at());
       if (victim == p) continue;
       if (G* g = steal_from(p, victim, last); g != nullptr) return g;
     }
@@ -74,7 +76,7 @@ void reset_spinning(M* m) noexcept {
 bool any_queue_has_work() noexcept {
   if (sched.global_size.load(os::memory_order_relaxed) != 0) return true;
   for (std::int32_t i = 0; i < sched.nprocs; ++i) {
-    if (!sched.all_p[i]->runq.empty()) return true;
+    if (!p_at(i)->runq.empty()) return true;
   }
   return false;
 }
@@ -106,15 +108,15 @@ G* find_local(P* p) noexcept {
   return g;
 }
 
-/// Gives the P up and goes to sleep, unless something turns up on the way. True: look again (the M has a
-/// P); false: the thread shall end.
-bool idle(M* m) noexcept {
+/// Gives the P up, unless something turns up on the way: then the M still has it.
+void idle(M* m) noexcept {
+  M* captive = nullptr;
   {
     LockGuard guard(sched.lock);
-    if (!sched.global.empty()) return true;
+    if (!sched.global.empty()) return;
     if (!m->spinning && sched.need_spinning.load(os::memory_order_seq_cst) != 0) {
       become_spinning(m);
-      return true;
+      return;
     }
     if (sched.orders > 0) {
       // Somebody wanted a thread for work, and here is one, with a P: serve the order.
@@ -128,10 +130,11 @@ bool idle(M* m) noexcept {
           m->spinning = true;  // the order's count of nmspinning is ours now
         }
       }
-      return true;
+      return;
     }
-    pidle_put(release_p());
+    captive = settle_p(release_p());
   }
+  if (captive != nullptr) captive->park.wakeup();
   const bool was_spinning = m->spinning;
   if (was_spinning) {
     m->spinning = false;
@@ -148,10 +151,8 @@ bool idle(M* m) noexcept {
     if (p) {
       wire(p.take());
       become_spinning(m);
-      return true;
     }
   }
-  return stop_m(m);
 }
 
 }  // namespace
@@ -205,32 +206,75 @@ void runq_put(P* p, G* g, bool next) noexcept {
 }
 
 G* find_runnable(M* m) noexcept {
-  for (;;) {
-    P* p = m->p;
-    if (G* g = find_local(p); g != nullptr) return g;
-    // At most half of the busy Ps' number of Ms search at once: more would only fight over the same queues.
-    const std::int32_t busy = sched.nprocs - sched.npidle.load(os::memory_order_relaxed);
-    if (m->spinning || 2 * sched.nmspinning.load(os::memory_order_relaxed) < busy) {
-      if (!m->spinning) become_spinning(m);
-      if (G* g = steal_work(p); g != nullptr) {
-        p->schedtick.store(p->schedtick.load(os::memory_order_relaxed) + 1, os::memory_order_relaxed);
-        return g;
-      }
+  P* p = m->p;
+  if (G* g = find_local(p); g != nullptr) return g;
+  // At most half of the busy Ps' number of Ms search at once: more would only fight over the same queues.
+  const std::int32_t busy = sched.nprocs - sched.npidle.load(os::memory_order_relaxed);
+  if (m->spinning || 2 * sched.nmspinning.load(os::memory_order_relaxed) < busy) {
+    if (!m->spinning) become_spinning(m);
+    if (G* g = steal_work(p); g != nullptr) {
+      p->schedtick.store(p->schedtick.load(os::memory_order_relaxed) + 1, os::memory_order_relaxed);
+      return g;
     }
-    if (!idle(m)) return nullptr;
   }
+  idle(m);
+  return nullptr;
+}
+
+void leave_spinning(M* m) noexcept {
+  if (!m->spinning) return;
+  m->spinning = false;
+  // Who made work visible while this M was searching relied on it: the P that idles next looks again.
+  sched.need_spinning.store(1, os::memory_order_seq_cst);
+  const std::int32_t before = sched.nmspinning.fetch_sub(1, os::memory_order_seq_cst);
+  GORT_CHECK(before > 0, "nmspinning is negative");
 }
 
 namespace {
 
+/// What others ask of this M and its P, before it looks for a goroutine. False: the P is gone.
+/// `stopped`: it has stood in a stop since it ran a goroutine last, and runs one before the next (L3).
+bool serve_before_work(M* m, bool* stopped) noexcept {
+  if (stop_requested() && !*stopped) {
+    m->resumed_cpu = -1;
+    if (!stop_here(m)) return false;
+    *stopped = true;
+  }
+  run_safe_point(m->p);
+  if (sched.ncaptive.load(os::memory_order_relaxed) == 0 || !captives_turn(m->p, os::nanotime())) return true;
+  return !hand_to_captive(m);
+}
+
+/// The M's P is gone: so is what it had picked, and its search.
+void lost_p(M* m) noexcept {
+  leave_spinning(m);
+  G* g = m->picked;
+  m->picked = nullptr;
+  if (g == nullptr) return;
+  {
+    LockGuard guard(sched.lock);
+    global_put(g);
+  }
+  wake_p();
+}
+
 /// The next goroutine for this M, wherever it comes from; null: the thread shall end. On return the M has a
 /// P and does not spin.
 G* schedule(M* m) noexcept {
+  bool stopped = false;
   for (;;) {
     GORT_CHECK(os::tls().locks == 0 && os::tls().owned == 0, "schedule: holding runtime locks or a P");
     // Acquire: the end of a run asks everybody to look at its new epoch.
-    m->pending.fetch_and(~static_cast<std::uint32_t>(kPendingYield), os::memory_order_acquire);
+    m->pending.exchange(0, os::memory_order_acquire);
+    m->asleep_streak = 0;
     if (m->ending) return nullptr;
+    if (m->p == nullptr && m->locked_g == nullptr && m->picked == nullptr) {
+      if (!stop_m(m)) return nullptr;
+    }
+    if (m->p != nullptr && !serve_before_work(m, &stopped)) {
+      lost_p(m);
+      continue;
+    }
     G* g = m->picked;
     m->picked = nullptr;
     GORT_CHECK(g == nullptr || m->p != nullptr, "a goroutine was picked without a P");
@@ -239,11 +283,8 @@ G* schedule(M* m) noexcept {
       if (g == nullptr) stop_locked_m(m);
       return m->locked_g;
     }
-    if (m->p == nullptr) {
-      if (!stop_m(m)) return nullptr;
-    }
     if (g == nullptr) g = find_runnable(m);
-    if (g == nullptr) return nullptr;
+    if (g == nullptr) continue;
     if (m->spinning) reset_spinning(m);
     if (left_over(g)) {
       // Its run has ended: it must never meet the static destructors. Parked for good.

@@ -1,6 +1,7 @@
 #include "sched/spawn.h"
 
 #include "base/alloc.h"
+#include "sched/entry.h"
 #include "sched/park.h"
 #include "sched/runs.h"
 #include "sched/switch.h"
@@ -24,7 +25,7 @@ void g_main(void* arg) noexcept {
     san::acquire(g);
     // Frames of goroutines that were on this stack before. Partner: end_goroutine.
     san::acquire(reinterpret_cast<const void*>(g->stack.lo));
-    os::tls().in_runtime = 0;
+    leave_runtime();
     g->fn(g->arg);
     g = end_goroutine();
   }
@@ -85,6 +86,7 @@ const char* g_status_text(GStatus s) noexcept {
     case GStatus::running: return "running";
     case GStatus::syscall: return "blocking call";
     case GStatus::waiting: return "waiting";
+    case GStatus::captive: return "captive";
     case GStatus::dead: return "dead";
   }
   return "?";
@@ -189,11 +191,11 @@ std::int64_t num_goroutine() noexcept {
   // Ends are read before starts: a goroutine that comes and goes meanwhile may be counted, never negatively.
   std::uint64_t ended = sched.g_ended.load(os::memory_order_relaxed);
   for (std::int32_t i = 0; i < sched.nprocs; ++i) {
-    ended += sched.all_p[i]->g_ended.load(os::memory_order_relaxed);
+    ended += p_at(i)->g_ended.load(os::memory_order_relaxed);
   }
   std::uint64_t started = sched.g_started.load(os::memory_order_relaxed);
   for (std::int32_t i = 0; i < sched.nprocs; ++i) {
-    started += sched.all_p[i]->g_started.load(os::memory_order_relaxed);
+    started += p_at(i)->g_started.load(os::memory_order_relaxed);
   }
   const auto n = static_cast<std::int64_t>(started - ended);
   return n > 0 ? n : 0;

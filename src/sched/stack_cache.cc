@@ -79,6 +79,11 @@ void stack_unclaim_one(P* p) noexcept {
   stack_unclaim(default_stack_bytes(), 2 * kClaims);
 }
 
+void stack_unclaim_all(P* p) noexcept {
+  if (p->claims != 0) stack_unclaim(default_stack_bytes(), p->claims);
+  p->claims = 0;
+}
+
 void stack_cache_trim() noexcept {
   Stack batch[32];
   std::uint32_t todo = 0;

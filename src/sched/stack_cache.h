@@ -53,6 +53,8 @@ void stack_put(P* p, const Stack& s) noexcept;
 /// Claims and gives back one stack for one goroutine; batches in p's account. False: no address space.
 bool stack_claim_one(P* p) noexcept;
 void stack_unclaim_one(P* p) noexcept;
+/// All that p has claimed and not given to a goroutine: p dies.
+void stack_unclaim_all(P* p) noexcept;
 
 /// From sysmon, once a second: gives a part of what the shared cache did not need to the pool.
 void stack_cache_trim() noexcept;

@@ -21,13 +21,13 @@ class StackCache : public gort::test::RuntimeTestAtProcs {
   /// Claims in the Ps' accounts, when nobody runs.
   static std::uint64_t in_accounts() {
     std::uint64_t n = 0;
-    for (std::int32_t i = 0; i < sched.nprocs; ++i) n += sched.all_p[i]->claims;
+    for (std::int32_t i = 0; i < sched.nprocs; ++i) n += p_at(i)->claims;
     return n;
   }
   /// Stacks in all caches, when nobody runs.
   static std::uint64_t cached() {
     std::uint64_t n = sched.stacks.size();
-    for (std::int32_t i = 0; i < sched.nprocs; ++i) n += sched.all_p[i]->stacks.size();
+    for (std::int32_t i = 0; i < sched.nprocs; ++i) n += p_at(i)->stacks.size();
     return n;
   }
 };

@@ -1,7 +1,9 @@
 #include "sched/start.h"
 
 #include "base/alloc.h"
+#include "base/fault.h"
 #include "base/print.h"
+#include "sched/captives.h"
 #include "sched/entry.h"
 #include "sched/spawn.h"
 
@@ -74,8 +76,17 @@ void debug_item(const char* all, const char* item, const char* end) noexcept {
   } else if (starts_with(word, "scheddetail=", &value)) {
     if (!parse_number(value, &n) || n < 0 || n > 1) bad_setting("GORT_DEBUG", all, "scheddetail wants 0 or 1");
     debug_settings.scheddetail = n == 1;
+  } else if (starts_with(word, "asyncpreemptoff=", &value)) {
+    if (!parse_number(value, &n) || n < 0 || n > 1) bad_setting("GORT_DEBUG", all, "asyncpreemptoff wants 0 or 1");
+    debug_settings.asyncpreempt = n == 0;
+  } else if (starts_with(word, "slowstop=", &value)) {
+    if (!parse_number(value, &n) || n < 1 || n > 86'400'000) {
+      bad_setting("GORT_DEBUG", all, "slowstop wants milliseconds, 1 or more");
+    }
+    debug_settings.slow_stop_ns = n * 1'000'000;
   } else {
-    Printer(2) << "gort: GORT_DEBUG: no setting '" << word << "'; known: schedtrace=ms, scheddetail=0|1\n";
+    Printer(2) << "gort: GORT_DEBUG: no setting '" << word
+               << "'; known: asyncpreemptoff=0|1, schedtrace=ms, scheddetail=0|1, slowstop=ms\n";
     os::exit_process(2);
   }
 }
@@ -97,7 +108,7 @@ void make_procs(std::int32_t n) noexcept {
   sched.nprocs = n;
   for (std::int32_t i = n - 1; i >= 0; --i) {
     P* p = ::new (persistent_alloc(sizeof(P), alignof(P))) P(i);
-    sched.all_p[i] = p;
+    sched.all_p[i].store(p, os::memory_order_relaxed);
     pidle_put(own_new_p(p));
   }
 }
@@ -136,17 +147,29 @@ std::int32_t default_procs(std::int32_t cpus, std::int64_t cgroup_milli) noexcep
   return cpus < kMaxProcs ? cpus : kMaxProcs;
 }
 
+std::int32_t many_captives(std::int32_t procs) noexcept {
+  std::int64_t most = std::int64_t{kManyCaptives} * procs;
+  const std::int64_t pids = os::cgroup_pids_limit();
+  if (pids > 0 && pids / 4 < most) most = pids / 4;
+  return static_cast<std::int32_t>(most);
+}
+
 void start(const StartOptions& options) noexcept {
   check_not_fork_child();
   LockGuard guard(start_lock);
   if (sched.started.load(os::memory_order_relaxed)) return;
   san::detect();
+#if defined(GORT_TESTING)
+  faults_from_environment();
+#endif
   debug_from_environment();
   stack_from_environment();
   if (options.max_threads > 0) sched.max_threads = options.max_threads;
   threads_from_environment();
   sched.cpus = os::cpu_count();
+  debug_settings.asyncpreempt &= !san::tsan();  // TSan delivers a signal when it pleases
   make_procs(choose_procs(options));
+  sched.many_captives = many_captives(sched.nprocs);
   start_system_threads();
   sched.started.store(true, os::memory_order_release);
 }

@@ -19,6 +19,8 @@ struct StartOptions {
 struct DebugSettings {
   std::int64_t schedtrace_ns = 0;
   bool scheddetail = false;
+  bool asyncpreempt = true;                  ///< false: goroutines are stopped at calls into gort only
+  std::int64_t slow_stop_ns = 10'000'000'000;  ///< a stop that takes longer is reported
 };
 extern DebugSettings debug_settings;
 
@@ -34,6 +36,10 @@ std::int32_t foreign_thread_count() noexcept;
 /// What the number of Ps would be without options and environment: affinity, cgroup limit (rounded up, at
 /// least 2 unless there are fewer processors). Pure.
 std::int32_t default_procs(std::int32_t cpus, std::int64_t cgroup_milli) noexcept;
+
+/// From how many captives on ordinary goroutines get less time (captives.h): 64 per P, at most a quarter of the
+/// cgroup's limit of processes.
+std::int32_t many_captives(std::int32_t procs) noexcept;
 
 /// Parses a whole decimal number, nothing before or after it. False: not a number, or above int64.
 bool parse_number(const char* s, std::int64_t* out) noexcept;

@@ -6,11 +6,15 @@
 // goroutines to the global queue, and an *order* stays behind (DESIGN 6). That removes by construction the
 // limbo of golang/go#42237 (a P in the hand of a startm that was preempted while it created a thread) and
 // of #38931 (a P riding with a thread request that nobody serves).
+#include "base/fault.h"
+#include "sched/captives.h"
 #include "sched/sched.h"
+#include "sched/stop_point.h"
 
 namespace gort::inline v0::rt {
 
 void start_m(OwnedP p, bool spinning) noexcept {
+  test_point(TestPoint::start_m_has_p);
   sched.lock.lock();
   M* m = sched.idle_m.pop();
   if (m == nullptr) {
@@ -19,10 +23,11 @@ void start_m(OwnedP p, bool spinning) noexcept {
     while (G* g = p->runq.get()) batch.push_back(g);
     if (G* g = p->runq.get_next(); g != nullptr) batch.push_front(g);
     global_put_batch(batch);
-    pidle_put(std::move(p));
+    M* const captive = settle_p(std::move(p));
     ++sched.orders;
     if (spinning) ++sched.orders_spinning;
     sched.lock.unlock();
+    if (captive != nullptr) captive->park.wakeup();
     want_threads();
     return;
   }
@@ -59,7 +64,34 @@ void wake_p() noexcept {
   start_m(p.take(), true);
 }
 
-void hand_off_p(OwnedP p) noexcept {
+namespace {
+
+/// Under a stop, or with a captive whose turn it is, that is where the P goes, whatever work there is.
+/// True: it has gone.
+bool hand_off_before_work(OwnedP& p, bool captives_first) noexcept {
+  sched.lock.lock();
+  if (stop_requested()) {
+    stop_owned_p(std::move(p));
+    sched.lock.unlock();
+    return true;
+  }
+  M* captive = nullptr;
+  if (captives_first || captives_turn(p.operator->(), os::nanotime())) captive = captive_get();
+  if (captive != nullptr) hand_to_captive_m(std::move(p), captive);
+  sched.lock.unlock();
+  if (captive == nullptr) return false;
+  captive->park.wakeup();
+  return true;
+}
+
+}  // namespace
+
+void hand_off_p(OwnedP p, bool captives_first) noexcept {
+  run_safe_point(p.operator->());
+  if ((stop_requested() || sched.ncaptive.load(os::memory_order_relaxed) != 0) &&
+      hand_off_before_work(p, captives_first)) {
+    return;
+  }
   // If find_runnable on this P would return a goroutine, an M must be started.
   if (!p->runq.empty() || sched.global_size.load(os::memory_order_relaxed) != 0) {
     start_m(std::move(p), false);
@@ -80,8 +112,9 @@ void hand_off_p(OwnedP p) noexcept {
     start_m(std::move(p), false);
     return;
   }
-  pidle_put(std::move(p));
+  M* const captive = settle_p(std::move(p));
   sched.lock.unlock();
+  if (captive != nullptr) captive->park.wakeup();
 }
 
 }  // namespace gort::inline v0::rt

@@ -2,6 +2,7 @@
 #include "sched/check_dead.h"
 #include "sched/invariants.h"
 #include "sched/sched.h"
+#include "sched/stop_point.h"
 
 namespace gort::inline v0::rt {
 
@@ -16,18 +17,12 @@ std::int64_t idle_thread_life() noexcept { return idle_life.load(os::memory_orde
 constexpr std::int64_t idle_thread_life() noexcept { return kIdleThreadLife; }
 #endif
 
-/// Wires the P that this M was handed before it was woken.
-void take_handed(M* m) noexcept {
+/// Wires the P that this M was handed before it was woken, when no stop has it any more. False: it is gone.
+[[nodiscard]] bool take_handed(M* m) noexcept {
   P* p = m->nextp;
   GORT_CHECK(p != nullptr, "an M was woken without a P");
   m->nextp = nullptr;
-  // Acquire: what the last owner wrote. The CAS can fail only when a stop has taken the P back.
-  PStatus expected = PStatus::handed;
-  const bool mine = p->status.compare_exchange_strong(expected, PStatus::running, os::memory_order_acq_rel,
-                                                      os::memory_order_acquire);
-  GORT_CHECK(mine, "a handed P is not handed any more");
-  p->m.store(m, os::memory_order_relaxed);
-  m->p = p;
+  return await_p(m, p);
 }
 
 /// A wake-up that is on its way often comes within microseconds, while a sleep and a wake in the kernel cost
@@ -82,38 +77,48 @@ void set_idle_thread_life_for_test(std::int64_t ns) noexcept { idle_life.store(n
 bool stop_m(M* m) noexcept {
   GORT_CHECK(os::tls().locks == 0 && os::tls().owned == 0, "stop_m: holding runtime locks or a P");
   GORT_CHECK(m->p == nullptr && !m->spinning, "stop_m: with a P, or spinning");
-  bool timed = false;
-  {
-    LockGuard guard(sched.lock);
-    if (serve_order(m)) return true;
-    sched.idle_m.push(m);
-    ++sched.nmidle;
-    // The newest idle Ms are woken first, so it is the old ones that time out.
-    timed = sched.nmidle > kSpareThreads;
-    check_dead();
+  for (;;) {
+    bool timed = false;
+    {
+      LockGuard guard(sched.lock);
+      if (serve_order(m)) return true;
+      sched.idle_m.push(m);
+      ++sched.nmidle;
+      // The newest idle Ms are woken first, so it is the old ones that time out.
+      timed = sched.nmidle > kSpareThreads;
+      check_dead();
+    }
+    if (!spin_for(m->park, 5'000)) {
+      if (timed && !m->park.sleep_for(idle_thread_life()) && give_back(m)) return false;
+      m->park.sleep();
+    }
+    m->park.clear();
+    if (take_handed(m)) return true;
+    leave_spinning(m);
   }
-  if (!spin_for(m->park, 5'000)) {
-    if (timed && !m->park.sleep_for(idle_thread_life()) && give_back(m)) return false;
-    m->park.sleep();
-  }
-  m->park.clear();
-  take_handed(m);
-  return true;
 }
 
 void stop_locked_m(M* m) noexcept {
   GORT_CHECK(m->locked_g != nullptr && m->locked_g->locked_m == m, "stop_locked_m: not locked to each other");
   if (m->p != nullptr) hand_off_p(release_p());
-  {
-    LockGuard guard(sched.lock);
-    ++sched.nmidle_locked;
-    check_dead();
+  for (;;) {
+    {
+      LockGuard guard(sched.lock);
+      ++sched.nmidle_locked;
+      check_dead();
+    }
+    if (!spin_for(m->park, 50'000)) m->park.sleep();
+    m->park.clear();
+    GORT_CHECK(m->locked_g->status.load(os::memory_order_acquire) == GStatus::runnable,
+               "stop_locked_m: woken although the locked goroutine is not runnable");
+    if (take_handed(m)) return;
+    // gomaxprocs took the P that came with the goroutine: it queues for another one.
+    {
+      LockGuard guard(sched.lock);
+      global_put(m->locked_g);
+    }
+    wake_p();
   }
-  if (!spin_for(m->park, 50'000)) m->park.sleep();
-  m->park.clear();
-  GORT_CHECK(m->locked_g->status.load(os::memory_order_acquire) == GStatus::runnable,
-             "stop_locked_m: woken although the locked goroutine is not runnable");
-  take_handed(m);
 }
 
 void start_locked_m(M* m, G* g) noexcept {

@@ -3,6 +3,7 @@
 #include "sched/entry.h"
 #include "sched/park.h"
 #include "sched/runs.h"
+#include "sched/stop_point.h"
 #include "sched/switch.h"
 
 namespace gort::inline v0::rt {
@@ -12,6 +13,7 @@ namespace {
 /// The P stays with the M in name (oldp); anyone may take it by CAS from now on.
 void let_p_go(M* m, G* g) noexcept {
   P* p = m->p;
+  run_safe_point(p);
   g->status.store(GStatus::syscall, os::memory_order_relaxed);
   p->syscalltick.store(p->syscalltick.load(os::memory_order_relaxed) + 1, os::memory_order_relaxed);
   m->oldp = p;
@@ -21,6 +23,8 @@ void let_p_go(M* m, G* g) noexcept {
   // "deep asleep" flag: either sysmon sees a P in a call before it sleeps, or we see that it sleeps.
   p->status.store(PStatus::syscall, os::memory_order_seq_cst);
   if (sched.sysmon_wait.load(os::memory_order_seq_cst)) sched.sysmon_note.ring();
+  // Likewise against a stop, and a safe point: who asks has set its word before it looked at this P.
+  if (__builtin_expect(stop_requested(), 0)) stop_p_in_call(p);
 }
 
 /// The M has no P and got none: the goroutine queues for one, the M goes to sleep.
@@ -86,7 +90,7 @@ void enter_blocking() noexcept {
   t.in_runtime = 1;
   let_p_go(m, g);
   g->in_blocking = true;
-  t.in_runtime = 0;
+  t.in_runtime = 0;  // no P, so nothing is asked of it
 }
 
 void exit_blocking() noexcept {
@@ -100,7 +104,7 @@ void exit_blocking() noexcept {
   get_p_back(m, g);
   // A goroutine that makes one call after the other polls nowhere else.
   if ((self_m()->pending.load(os::memory_order_relaxed) & kPendingYield) != 0) yield_global();
-  os::tls().in_runtime = 0;
+  leave_runtime();
 }
 
 void entry_leave_blocking() noexcept {

@@ -1,5 +1,6 @@
 #include "sched/sysmon.h"
 
+#include "sched/captives.h"
 #include "sched/check_dead.h"
 #include "sched/sched.h"
 #include "sched/start.h"
@@ -9,7 +10,13 @@ namespace gort::inline v0::rt {
 namespace {
 
 constexpr std::int64_t kFirstDelay = 20'000;       // ns
-constexpr std::int64_t kMostDelay = 10'000'000;
+constexpr std::int64_t kMostDelay = 5'000'000;     // half a slice: one that has begun meanwhile is not seen too late
+constexpr std::int64_t kWatchOthers = 1'000'000;   // while somebody waits for a P that runs
+constexpr std::int64_t kWatchAsleep = 50'000;      // while those who run were asleep in the kernel lately
+constexpr std::int64_t kAsleepLately = 20'000'000;
+constexpr std::int64_t kStill = 1'000'000;         // a thread's CPU clock that stood still for so long is suspect
+constexpr std::int64_t kStillBriefly = 80'000;
+constexpr int kClockReads = 32;                    // per round: 200 ns each
 constexpr std::int64_t kWakeDelay = 1'000'000;     // after a deep sleep, when no P is in a call
 constexpr int kIdleRounds = 50;                    // rounds without work before the delay doubles
 constexpr std::int64_t kLongCall = 10'000'000;     // a P without use for anybody stays in its call so long
@@ -50,26 +57,73 @@ bool retake_from_call(P* p, bool slice_is_over, std::int64_t now) noexcept {
   return true;
 }
 
-/// A goroutine that has run too long is asked to yield; a poll, a blocking call or its end heeds that.
-void ask_to_yield(P* p) noexcept {
-  // The M may have another P by now; a yield too many is harmless, so no lock.
-  if (M* m = p->m.load(os::memory_order_relaxed); m != nullptr) {
-    m->pending.fetch_or(kPendingYield, os::memory_order_relaxed);
+/// What sysmon has found on one P that runs: who looks at it more closely, and how soon again.
+struct Watch {
+  bool others = false;  ///< somebody waits for a P that runs: come back soon
+  bool asleep = false;  ///< goroutines were found asleep in the kernel lately: they cost 100 us each, not 1 ms
+};
+
+/// Sets the bit and sends a signal, unless signals are off. The M may have another P by now; a request too many is
+/// harmless, so no lock.
+void ask(M* m, std::uint32_t bit, bool asleep) noexcept {
+  if (bit != 0) m->pending.fetch_or(bit, os::memory_order_release);
+  if (debug_settings.asyncpreempt && sched_hooks.preempt != nullptr) sched_hooks.preempt(m, asleep);
+}
+
+/// Whether m's thread has stood still since the last look at this P, which was at least `least` ns ago.
+bool stands_still(P* p, M* m, std::int64_t now, std::int64_t least) noexcept {
+  const int tid = m->tid.load(os::memory_order_relaxed);
+  const std::int64_t cpu = tid != 0 ? os::thread_cputime_of(tid) : -1;
+  if (cpu < 0 || cpu != p->seen_cpu) {
+    p->seen_cpu = cpu;
+    p->seen_cpu_when = now;
+    return false;
+  }
+  return now - p->seen_cpu_when >= least;
+}
+
+/// A P on which others wait for a goroutine that does not come back to the scheduler.
+void look_at_running(P* p, bool slice_is_over, std::int64_t now, Watch* watch, int* clock_reads) noexcept {
+  M* m = p->m.load(os::memory_order_acquire);
+  if (m == nullptr || !others_wait(p)) return;
+  watch->others = true;
+  if (captives_turn(p, now)) m->pending.fetch_or(kPendingCaptives, os::memory_order_relaxed);
+  const std::uint32_t tick = p->schedtick.load(os::memory_order_relaxed);
+  if (tick != p->seen_run_tick) {
+    p->seen_run_tick = tick;
+    p->seen_cpu = -1;
+    return;
+  }
+  const bool look = ++*clock_reads <= kClockReads;
+  if (look && stands_still(p, m, now, watch->asleep ? kStillBriefly : kStill)) {
+    ask(m, 0, true);
+    p->seen_cpu = -1;
+  } else if (slice_is_over) {
+    ask(m, kPendingYield, false);
   }
 }
 
 /// One look at every P. Returns how many were taken.
-int retake(std::int64_t now) noexcept {
+int retake(std::int64_t now, Watch* watch) noexcept {
   int n = 0;
+  int clock_reads = 0;
+  const std::uint64_t found = sched.found_asleep.load(os::memory_order_relaxed);
+  static std::uint64_t seen_found = 0;
+  static std::int64_t seen_found_when = 0;
+  if (found != seen_found) {
+    seen_found = found;
+    seen_found_when = now;
+  }
+  *watch = {false, now - seen_found_when < kAsleepLately && found != 0};
   for (std::int32_t i = 0; i < sched.nprocs; ++i) {
-    P* p = sched.all_p[i];
+    P* p = p_at(i);
     const PStatus status = p->status.load(os::memory_order_acquire);
     if (status != PStatus::running && status != PStatus::syscall) continue;
     const bool over = slice_over(p, now);
     if (status == PStatus::syscall) {
       n += retake_from_call(p, over, now) ? 1 : 0;
-    } else if (over) {
-      ask_to_yield(p);
+    } else {
+      look_at_running(p, over, now, watch, &clock_reads);
     }
   }
   return n;
@@ -82,13 +136,13 @@ void wake_for_queued() noexcept {
     return;
   }
   for (std::int32_t i = 0; i < sched.nprocs; ++i) {
-    if (!sched.all_p[i]->runq.empty()) return wake_p();
+    if (!p_at(i)->runq.empty()) return wake_p();
   }
 }
 
 bool any_p_in_call() noexcept {
   for (std::int32_t i = 0; i < sched.nprocs; ++i) {
-    if (sched.all_p[i]->status.load(os::memory_order_seq_cst) == PStatus::syscall) return true;
+    if (p_at(i)->status.load(os::memory_order_seq_cst) == PStatus::syscall) return true;
   }
   return false;
 }
@@ -167,13 +221,16 @@ void sysmon_thread(void*) noexcept {
       trim_when = now;
       stack_cache_trim();
     }
-    idle_rounds = retake(now) > 0 ? 0 : idle_rounds + 1;
+    Watch watch;
+    idle_rounds = retake(now, &watch) > 0 ? 0 : idle_rounds + 1;
     wake_for_queued();
     if (idle_rounds == 0) {
       delay = kFirstDelay;
     } else if (idle_rounds > kIdleRounds) {
       delay = delay * 2 < kMostDelay ? delay * 2 : kMostDelay;
     }
+    const std::int64_t soon = watch.asleep ? kWatchAsleep : watch.others ? kWatchOthers : kMostDelay;
+    if (delay > soon) delay = soon;
   }
 }
 

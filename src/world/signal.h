@@ -28,9 +28,11 @@ namespace gort::inline v0::rt {
 
 /// Bits of M::asked.
 enum Asked : std::uint32_t {
-  kAskedTrace = 1u << 0,  ///< where are you? (debug)
+  kAskedTrace = 1u << 0,    ///< where are you? (debug)
+  kAskedPreempt = 1u << 1,  ///< look at M::pending (preempt.h)
+  kAskedAsleep = 1u << 2,   ///< do you sleep in the kernel? (preempt.h)
 };
-inline constexpr int kAskedKinds = 1;
+inline constexpr int kAskedKinds = 3;
 
 using SignalServer = void (*)(M* m, const void* ucontext) noexcept;
 

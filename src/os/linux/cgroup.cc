@@ -162,7 +162,13 @@ std::int64_t own_limit(Path* dir, Version version) noexcept {
   return milli > 0 ? milli : 1;
 }
 
-std::int64_t tightest(const char* root, Version version) noexcept {
+/// The limit on processes and threads that this very group sets; 0 if none ("max").
+std::int64_t own_pids_limit(Path* dir, Version) noexcept {
+  std::int64_t n = 0;
+  return read_number(dir, "/pids.max", &n) && n > 0 ? n : 0;
+}
+
+std::int64_t tightest(const char* root, Version version, std::int64_t (*limit_of)(Path*, Version) noexcept) noexcept {
   Path group;
   Path mount_root;
   Path dir;
@@ -174,7 +180,7 @@ std::int64_t tightest(const char* root, Version version) noexcept {
   if (dir.overflow) return 0;
   std::int64_t limit = 0;
   for (;;) {
-    std::int64_t own = own_limit(&dir, version);
+    std::int64_t own = limit_of(&dir, version);
     if (own > 0 && (limit == 0 || own < limit)) limit = own;
     if (dir.length <= top) return limit;
     std::size_t n = dir.length;
@@ -186,10 +192,13 @@ std::int64_t tightest(const char* root, Version version) noexcept {
 }  // namespace
 
 std::int64_t cgroup_cpu_limit_milli(const char* root) noexcept {
-  const std::int64_t a = tightest(root, Version::v2);
-  const std::int64_t b = tightest(root, Version::v1);
+  const std::int64_t a = tightest(root, Version::v2, own_limit);
+  const std::int64_t b = tightest(root, Version::v1, own_limit);
   if (a == 0 || b == 0) return a + b;
   return a < b ? a : b;
 }
+
+// Version 1 keeps it in a hierarchy of its own, and is not looked for.
+std::int64_t cgroup_pids_limit(const char* root) noexcept { return tightest(root, Version::v2, own_pids_limit); }
 
 }  // namespace gort::inline v0::os

@@ -43,6 +43,7 @@ int count_cpus(AffinityFn ask) noexcept {
 int cpu_count() noexcept { return count_cpus(ask_kernel); }
 
 std::int64_t cgroup_cpu_limit_milli() noexcept { return cgroup_cpu_limit_milli(""); }
+std::int64_t cgroup_pids_limit() noexcept { return cgroup_pids_limit(""); }
 
 const char* getenv(const char* name) noexcept {
   if (*name == '\0' || ::environ == nullptr) return nullptr;

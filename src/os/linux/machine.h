@@ -15,5 +15,7 @@ int count_cpus(AffinityFn ask) noexcept;
 
 /// os::cgroup_cpu_limit_milli with every path taken below `root` ("" for the real files).
 std::int64_t cgroup_cpu_limit_milli(const char* root) noexcept;
+/// os::cgroup_pids_limit, likewise.
+std::int64_t cgroup_pids_limit(const char* root) noexcept;
 
 }  // namespace gort::inline v0::os

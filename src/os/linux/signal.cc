@@ -6,6 +6,7 @@
 #include <time.h>
 #include <ucontext.h>
 
+#include <cerrno>
 #include <cstring>
 
 #include "os/linux/syscall.h"
@@ -135,6 +136,91 @@ std::uintptr_t signal_context_sp(const void* context) noexcept {
 #else
   return static_cast<std::uintptr_t>(m.sp);
 #endif
+}
+
+// ---- the interrupted code and the kernel --------------------------------------------------------
+
+namespace {
+
+#if defined(__x86_64__)
+constexpr std::size_t kCallBytes = 2;  // 0f 05
+bool is_call_instruction(std::uintptr_t pc) noexcept {
+  unsigned char code[kCallBytes];
+  std::memcpy(code, reinterpret_cast<const void*>(pc), sizeof code);
+  return code[0] == 0x0f && code[1] == 0x05;
+}
+struct Call {
+  explicit Call(void* context) noexcept : r(static_cast<ucontext_t*>(context)->uc_mcontext.gregs) {}
+  std::uintptr_t pc() const noexcept { return static_cast<std::uintptr_t>(r[REG_RIP]); }
+  long number() const noexcept { return static_cast<long>(r[REG_RAX]); }
+  long result() const noexcept { return static_cast<long>(r[REG_RAX]); }
+  long arg(int i) const noexcept {
+    constexpr int kArgs[] = {REG_RDI, REG_RSI, REG_RDX, REG_R10, REG_R8, REG_R9};
+    return static_cast<long>(r[kArgs[i]]);
+  }
+  void returns(long v) noexcept {
+    r[REG_RAX] = v;
+    r[REG_RCX] = r[REG_RIP] += kCallBytes;  // as the instruction leaves them
+    r[REG_R11] = r[REG_EFL];
+  }
+  greg_t* r;
+};
+#elif defined(__aarch64__)
+constexpr std::size_t kCallBytes = 4;  // svc #0
+bool is_call_instruction(std::uintptr_t pc) noexcept {
+  std::uint32_t code;
+  std::memcpy(&code, reinterpret_cast<const void*>(pc), sizeof code);
+  return code == 0xd4000001u;
+}
+struct Call {
+  explicit Call(void* context) noexcept : m(static_cast<ucontext_t*>(context)->uc_mcontext) {}
+  std::uintptr_t pc() const noexcept { return static_cast<std::uintptr_t>(m.pc); }
+  long number() const noexcept { return static_cast<long>(m.regs[8]); }
+  long result() const noexcept { return static_cast<long>(m.regs[0]); }
+  long arg(int i) const noexcept { return static_cast<long>(m.regs[i]); }
+  void returns(long v) noexcept {
+    m.regs[0] = static_cast<unsigned long>(v);
+    m.pc += kCallBytes;
+  }
+  mcontext_t& m;
+};
+#endif
+
+/// Calls that sleep until something outside happens, and mean the same whoever's turn it is on this thread.
+bool may_reissue(const Call& c) noexcept {
+  constexpr long kFutexCommand = 0x7f;
+  switch (c.number()) {
+    case SYS_futex: {
+      const long command = c.arg(1) & kFutexCommand;
+      return (command == 0 || command == 9) && c.arg(3) == 0;  // FUTEX_WAIT, _BITSET, without a time
+    }
+    case SYS_read: case SYS_write: case SYS_readv: case SYS_writev: case SYS_pread64: case SYS_pwrite64:
+    case SYS_recvfrom: case SYS_recvmsg: case SYS_sendto: case SYS_sendmsg: case SYS_accept: case SYS_accept4:
+    case SYS_wait4: case SYS_waitid: case SYS_flock: case SYS_fcntl: case SYS_fsync: case SYS_fdatasync:
+    case SYS_openat: case SYS_getrandom: case SYS_ioctl: case SYS_splice: case SYS_sendfile:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+InCall signal_in_call(const void* context) noexcept {
+  const Call c(const_cast<void*>(context));
+  if (is_call_instruction(c.pc())) return InCall::restarts;
+  if (c.result() == -EINTR && is_call_instruction(c.pc() - kCallBytes)) return InCall::interrupted;
+  return InCall::none;
+}
+
+bool signal_reissue(void* context, void (*before)(void*), void (*after)(void*), void* arg) noexcept {
+  Call c(context);
+  if (!may_reissue(c)) return false;
+  before(arg);
+  const long result = kernel::raw(c.number(), c.arg(0), c.arg(1), c.arg(2), c.arg(3), c.arg(4), c.arg(5));
+  c.returns(result);
+  after(arg);
+  return true;
 }
 
 std::size_t signal_stack_bytes() noexcept {

@@ -157,6 +157,11 @@ std::int64_t thread_cputime() noexcept {
   return static_cast<std::int64_t>(machine.current().steps) * machine.options().step_ns;
 }
 
+std::int64_t thread_cputime_of(int tid) noexcept {
+  const Thread* t = machine.thread(tid - 1);
+  return t == nullptr ? -1 : static_cast<std::int64_t>(t->steps) * machine.options().step_ns;
+}
+
 std::uint64_t cputicks() noexcept {
   return machine.running() ? machine.chance().next()
                            : static_cast<std::uint64_t>(real_clock(CLOCK_MONOTONIC));
@@ -257,6 +262,8 @@ int cpu_count() noexcept { return machine.running() ? machine.options().cpus : 1
 std::int64_t cgroup_cpu_limit_milli() noexcept {
   return machine.running() ? machine.options().cgroup_limit_milli : 0;
 }
+
+std::int64_t cgroup_pids_limit() noexcept { return 0; }
 
 const char* getenv(const char* name) noexcept {
   if (!machine.running()) return ::getenv(name);

@@ -1,0 +1,180 @@
+#include "sched/captives.h"
+
+#include "base/fault.h"
+#include "sched/stop_point.h"
+
+namespace gort::inline v0::rt {
+
+namespace {
+
+/// How long ordinary goroutines have a P before it is the captives' turn.
+std::int64_t ordinary_share() noexcept {
+  return sched.ncaptive.load(os::memory_order_relaxed) > sched.many_captives ? kCaptiveShare / 7 : kCaptiveShare;
+}
+
+/// Under sched.lock.
+void captive_put(M* m) noexcept {
+  sched.captives.push_back(m);
+  sched.ncaptive.store(static_cast<std::int32_t>(sched.captives.size()), os::memory_order_relaxed);
+  if (m->inside) ++sched.ninside;
+}
+
+/// Queues the goroutine, unless a P is idle: then m has that. Under sched.lock.
+bool queue_or_wire(M* m) noexcept {
+  if (MaybeOwnedP p = pidle_get(); p) {
+    wire(p.take());
+    return true;
+  }
+  captive_put(m);
+  return false;
+}
+
+/// Sleeps until it is handed a P that lives. Its goroutine is queued.
+void sleep_as_captive(M* m) noexcept {
+  for (;;) {
+    m->park.sleep();
+    m->park.clear();
+    P* p = m->nextp;
+    GORT_CHECK(p != nullptr, "a captive was woken without a P");
+    m->nextp = nullptr;
+    if (await_p(m, p)) return;
+    LockGuard guard(sched.lock);
+    if (queue_or_wire(m)) return;
+  }
+}
+
+void goes_on(M* m) noexcept {
+  m->curg->status.store(GStatus::running, os::memory_order_relaxed);
+  // A slice of its own.
+  P* p = m->p;
+  p->schedtick.store(p->schedtick.load(os::memory_order_relaxed) + 1, os::memory_order_relaxed);
+}
+
+bool has_ordinary_work(const P* p) noexcept { return !p->runq.empty() || !sched.global.empty(); }
+
+/// Who gets the P of a slice that is over, with nmidle and the captives' queue changed accordingly; null: nobody.
+/// Under sched.lock.
+M* next_owner(P* p, bool captives_first, bool* is_captive) noexcept {
+  const bool work = has_ordinary_work(p);
+  M* to = nullptr;
+  if (captives_first || !work || captives_turn(p, os::nanotime())) to = captive_get();
+  *is_captive = to != nullptr;
+  if (to == nullptr && work) {
+    to = sched.idle_m.pop();
+    if (to != nullptr) --sched.nmidle;
+  }
+  if (to == nullptr && !fault(Fault::captives)) {  // L2: always possible if there is one
+    to = captive_get();
+    *is_captive = to != nullptr;
+  }
+  return to;
+}
+
+}  // namespace
+
+bool others_wait(const P* p) noexcept {
+  return !p->runq.empty() || sched.global_size.load(os::memory_order_relaxed) != 0 ||
+         sched.ncaptive.load(os::memory_order_relaxed) != 0;
+}
+
+bool captives_turn(P* p, std::int64_t now) noexcept {
+  if (sched.ncaptive.load(os::memory_order_relaxed) == 0) return false;
+  const std::int64_t since = p->class_since.load(os::memory_order_relaxed);
+  if (!p->serves_captives.load(os::memory_order_relaxed)) return now - since >= ordinary_share();
+  if (now - since < kCaptiveShare) return true;
+  p->serves_captives.store(false, os::memory_order_relaxed);
+  p->class_since.store(now, os::memory_order_relaxed);
+  return false;
+}
+
+M* captive_get() noexcept {
+  GORT_DCHECK(sched.lock.held(), "the captives' queue is guarded by sched.lock");
+  M* m = sched.captives.pop_front();
+  if (m == nullptr) return nullptr;
+  sched.ncaptive.store(static_cast<std::int32_t>(sched.captives.size()), os::memory_order_relaxed);
+  if (m->inside) --sched.ninside;
+  return m;
+}
+
+void hand_to_captive_m(OwnedP p, M* captive) noexcept {
+  if (!p->serves_captives.load(os::memory_order_relaxed)) {
+    p->serves_captives.store(true, os::memory_order_relaxed);
+    p->class_since.store(os::nanotime(), os::memory_order_relaxed);
+  }
+  hand_to_m(std::move(p), captive);
+}
+
+bool hand_to_captive(M* m) noexcept {
+  M* to = nullptr;
+  {
+    LockGuard guard(sched.lock);
+    to = captive_get();
+    if (to == nullptr) return false;
+    OwnedP p = release_p();
+    run_safe_point(p.operator->());
+    hand_to_captive_m(std::move(p), to);
+  }
+  GORT_DCHECK(m->p == nullptr, "hand_to_captive: another M's P");
+  to->park.wakeup();
+  return true;
+}
+
+void wait_for_p_here(M* m, bool counted) noexcept {
+  GORT_CHECK(m->p == nullptr, "wait_for_p_here: with a P");
+  m->curg->status.store(GStatus::captive, os::memory_order_release);
+  sched.lock.lock();
+  if (counted) --sched.ninside;
+  const bool has = queue_or_wire(m);
+  sched.lock.unlock();
+  if (!has) sleep_as_captive(m);
+  goes_on(m);
+}
+
+void give_up_p(M* m, bool asleep, std::int64_t back_off) noexcept {
+  P* p = m->p;
+  sched.lock.lock();
+  // An idle P is there for those who wait. And a stop comes first.
+  const bool idle = sched.npidle.load(os::memory_order_relaxed) > 0;
+  if (idle || !others_wait(p) || stop_requested()) {
+    sched.lock.unlock();
+    if (idle) wake_p();
+    return;
+  }
+  bool is_captive = false;
+  M* to = next_owner(p, asleep, &is_captive);
+  const bool spares_low = sched.nmidle < kSpareThreads;
+  if (to == nullptr) {  // no thread for the others yet: they wait a little longer
+    sched.lock.unlock();
+    want_threads();
+    return;
+  }
+  m->curg->status.store(GStatus::captive, os::memory_order_release);
+  if (back_off == 0) {
+    captive_put(m);
+  } else if (m->inside) {
+    ++sched.ninside;
+  }
+  OwnedP owned = release_p();
+  run_safe_point(p);
+  if (is_captive) {
+    hand_to_captive_m(std::move(owned), to);
+  } else {
+    if (p->serves_captives.load(os::memory_order_relaxed)) {
+      p->serves_captives.store(false, os::memory_order_relaxed);
+      p->class_since.store(os::nanotime(), os::memory_order_relaxed);
+    }
+    hand_to_m(std::move(owned), to);
+  }
+  sched.lock.unlock();
+  to->park.wakeup();
+  test_point(TestPoint::captive_queued);
+  if (spares_low) want_threads();
+  if (back_off != 0) {
+    os::sleep_ns(back_off);
+    return wait_for_p_here(m, m->inside);
+  }
+  sleep_as_captive(m);
+  goes_on(m);
+}
+
+}  // namespace gort::inline v0::rt

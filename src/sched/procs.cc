@@ -1,0 +1,65 @@
+#include "sched/procs.h"
+
+#include "base/alloc.h"
+#include "sched/stack_cache.h"
+#include "sched/start.h"
+#include "sched/stop_point.h"
+
+namespace gort::inline v0::rt {
+
+namespace {
+
+/// A new P, or one that died before.
+void revive(std::int32_t place) noexcept {
+  P* p = p_at(place);
+  if (p == nullptr) {
+    p = ::new (persistent_alloc(sizeof(P), alignof(P))) P(place);
+    sched.all_p[place].store(p, os::memory_order_release);
+  }
+  // An M that waited for it when it died has been woken, and is about to say that it has seen it.
+  while (p->m.load(os::memory_order_acquire) != nullptr) os::cpu_relax(16);
+  p->status.store(PStatus::stopped, os::memory_order_relaxed);
+}
+
+void retire(P* p) noexcept {
+  Queue1<G, &G::link> batch;
+  if (G* g = p->runq.get_next(); g != nullptr) batch.push_back(g);
+  while (G* g = p->runq.get()) batch.push_back(g);
+  // Before those who queue already: they have been waiting in the queue of a P that ran.
+  batch.append(sched.global);
+  global_put_batch(batch);
+  {
+    LockGuard guard(sched.g_free_lock);
+    while (G* g = p->g_free.pop()) sched.g_free.push(g);
+    Stack s;
+    while (p->stacks.pop(&s)) sched.stacks.push(s);
+  }
+  stack_unclaim_all(p);
+  sched.g_started.fetch_add(p->g_started.exchange(0, os::memory_order_relaxed), os::memory_order_relaxed);
+  sched.g_ended.fetch_add(p->g_ended.exchange(0, os::memory_order_relaxed), os::memory_order_relaxed);
+  p->claimed = false;
+  p->status.store(PStatus::dead, os::memory_order_seq_cst);
+  wake_p_sleeper(p);
+}
+
+void swap_places(P* a, P* b) noexcept {
+  const std::int32_t i = a->id;
+  a->id = b->id;
+  b->id = i;
+  sched.all_p[a->id].store(a, os::memory_order_relaxed);
+  sched.all_p[b->id].store(b, os::memory_order_relaxed);
+}
+
+}  // namespace
+
+void proc_resize(std::int32_t n, P* own) noexcept {
+  GORT_CHECK(sched.lock.held() && n >= 1 && n <= kMaxProcs, "proc_resize: without the lock, or out of range");
+  const std::int32_t before = sched.nprocs.load(os::memory_order_relaxed);
+  if (own != nullptr && own->id >= n) swap_places(own, p_at(0));
+  for (std::int32_t i = n; i < before; ++i) retire(p_at(i));
+  for (std::int32_t i = before; i < n; ++i) revive(i);
+  sched.nprocs.store(n, os::memory_order_release);
+  sched.many_captives = many_captives(n);
+}
+
+}  // namespace gort::inline v0::rt

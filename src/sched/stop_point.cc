@@ -1,0 +1,200 @@
+#include "sched/stop_point.h"
+
+#include "base/fault.h"
+#include "sched/captives.h"
+#include "sched/entry.h"
+#include "sched/switch.h"
+
+namespace gort::inline v0::rt {
+
+namespace {
+
+constexpr int kSpinRounds = 400;  // about 20 us: a restart often comes sooner than a sleep and a wake would take
+
+// The kernel compares the word as a plain 32-bit number.
+static_assert(sizeof(os::atomic<PStatus>) == sizeof(os::atomic<std::uint32_t>));
+os::atomic<std::uint32_t>* futex_of(os::atomic<PStatus>* status) noexcept {
+  return reinterpret_cast<os::atomic<std::uint32_t>*>(status);
+}
+
+/// Waits while p is stopped. May return early.
+void sleep_while_stopped(P* p) noexcept {
+  if (sched.cpus > 1) {
+    for (int i = 0; i < kSpinRounds; ++i) {
+      if (p->status.load(os::memory_order_acquire) != PStatus::stopped) return;
+      os::cpu_relax(4);
+    }
+  }
+  // Partner: wake_p_sleeper reads `asleep` after it has changed the status.
+  p->asleep.store(1, os::memory_order_seq_cst);
+  if (p->status.load(os::memory_order_seq_cst) == PStatus::stopped) {
+    os::futex_wait(futex_of(&p->status), static_cast<std::uint32_t>(PStatus::stopped), -1);
+  }
+  p->asleep.store(0, os::memory_order_relaxed);
+}
+
+/// L3: whether the goroutine that was stopped in the middle of user code has had something of the P since.
+bool has_run(M* m) noexcept {
+  if (m->resumed_cpu < 0 || fault(Fault::progress)) return true;
+  if (os::thread_cputime() - m->resumed_cpu < kLeastRun) return false;
+  m->resumed_cpu = -1;
+  return true;
+}
+
+}  // namespace
+
+void wake_p_sleeper(P* p) noexcept {
+  if (p->asleep.load(os::memory_order_seq_cst) != 0) os::futex_wake(futex_of(&p->status), 1);
+}
+
+bool await_p(M* m, P* p) noexcept {
+  bool was_stopped = false;
+  for (;;) {
+    switch (p->status.load(os::memory_order_acquire)) {
+      case PStatus::handed: {
+        PStatus expected = PStatus::handed;
+        // Acquire: what the last owner wrote, or what was done to the P while the world stood.
+        if (!p->status.compare_exchange_strong(expected, PStatus::running, os::memory_order_acq_rel,
+                                               os::memory_order_acquire)) {
+          continue;  // claimed by a stop
+        }
+        GORT_CHECK(p->m.load(os::memory_order_relaxed) == m, "a P was handed to somebody else");
+        if (was_stopped) m->resumed_cpu = os::thread_cputime();
+        m->p = p;
+        return true;
+      }
+      case PStatus::stopped:
+        was_stopped = true;
+        sleep_while_stopped(p);
+        break;
+      case PStatus::dead:
+        // gomaxprocs has taken it. It is used again when this is seen, not before: proc_resize waits.
+        m->p = nullptr;
+        p->m.store(nullptr, os::memory_order_release);
+        return false;
+      default:
+        GORT_CHECK(false, "await_p: the P is neither handed nor stopped");
+    }
+  }
+}
+
+bool stop_here(M* m) noexcept {
+  m->pending.fetch_and(~static_cast<std::uint32_t>(kPendingStop), os::memory_order_acquire);
+  if (!stop_requested()) return true;
+  GORT_DCHECK(os::tls().locks == 0 && os::tls().owned == 0, "stop_here: with runtime locks or a P in hand");
+  P* p = m->p;
+  p->claimed = false;
+  // Sequentially consistent against the initiator: it says whom it awaits and looks at the status.
+  p->status.store(PStatus::stopped, os::memory_order_seq_cst);
+  tell_stopped(p);
+  if (!stop_requested()) {
+    // Given up (stop_with_deadline) while we stopped; perhaps it has not seen us.
+    PStatus expected = PStatus::stopped;
+    if (p->status.compare_exchange_strong(expected, PStatus::running, os::memory_order_acq_rel)) return true;
+  }
+  return await_p(m, p);
+}
+
+void serve_here(M* m, const void* ucontext) noexcept {
+  std::uint32_t not_now = 0;
+  m->inside = ucontext != nullptr;
+  m->interrupted.store(ucontext, os::memory_order_release);
+  for (;;) {
+    const std::uint32_t asked = m->pending.load(os::memory_order_acquire) & kPendingHere & ~not_now;
+    if (asked == 0) break;
+    if ((asked & kPendingSafePoint) != 0) {
+      m->pending.fetch_and(~static_cast<std::uint32_t>(kPendingSafePoint), os::memory_order_acquire);
+      run_safe_point(m->p);
+    }
+    if ((asked & kPendingStop) != 0) {
+      if (ucontext == nullptr) {
+        m->resumed_cpu = -1;  // it came here by itself, so it has run
+      } else if (sched.stopping.load(os::memory_order_relaxed) == kStopAtCalls || !has_run(m)) {
+        not_now |= kPendingStop;  // stays asked for
+        continue;
+      }
+      if (!stop_here(m)) wait_for_p_here(m, false);
+    }
+    if ((asked & kPendingYield) != 0) {
+      m->pending.fetch_and(~static_cast<std::uint32_t>(kPendingYield), os::memory_order_acquire);
+      m->asleep_streak = 0;
+      give_up_p(m, false, 0);
+    }
+  }
+  m->interrupted.store(nullptr, os::memory_order_relaxed);
+}
+
+void stop_owned_p(OwnedP owned) noexcept {
+  GORT_DCHECK(sched.lock.held(), "stop_owned_p: under sched.lock");
+  P* p = std::move(owned).die();
+  p->m.store(nullptr, os::memory_order_relaxed);
+  p->claimed = false;
+  p->status.store(PStatus::stopped, os::memory_order_seq_cst);
+  tell_stopped(p);
+}
+
+void stop_p_in_call(P* p) noexcept {
+  PStatus expected = PStatus::syscall;
+  if (!p->status.compare_exchange_strong(expected, PStatus::stopped, os::memory_order_seq_cst,
+                                         os::memory_order_relaxed)) {
+    return;  // taken by somebody who stops it
+  }
+  tell_stopped(p);
+  if (stop_requested()) return;
+  // Given up meanwhile, perhaps without having seen us.
+  expected = PStatus::stopped;
+  p->status.compare_exchange_strong(expected, PStatus::syscall, os::memory_order_seq_cst, os::memory_order_relaxed);
+}
+
+void tell_stopped(P* p) noexcept {
+  if (sched.awaited.load(os::memory_order_seq_cst) == p) sched.stop_note.ring();
+}
+
+void run_safe_point_slow(P* p) noexcept {
+  std::uint32_t expected = kSafePointAsked;
+  if (!p->safe_point.compare_exchange_strong(expected, kSafePointRuns, os::memory_order_acq_rel)) return;
+  sched.safe_point_fn(p, sched.safe_point_arg);
+  // Sequentially consistent, as in stop_here: the initiator says whom it awaits and looks.
+  p->safe_point.store(kSafePointDone, os::memory_order_seq_cst);
+  tell_stopped(p);
+}
+
+// ---- the system stack, and back ---------------------------------------------------------------
+
+namespace {
+
+struct ParkedCall {
+  void (*fn)(void*);
+  void* arg;
+};
+
+/// On the M's own stack; the goroutine's context is complete.
+void after_parked(M* m, G* left) noexcept {
+  const ParkedCall call = *static_cast<ParkedCall*>(m->after_arg);
+  left->m = m;  // it has not left its M: whoever looks for it finds it here
+  left->status.store(GStatus::waiting, os::memory_order_release);
+  call.fn(call.arg);
+  GORT_CHECK(self_m() == m && m->curg == nullptr, "parked_on_system_stack: the function has switched");
+  // A walker that has claimed the context lets go soon: it cannot be stopped meanwhile.
+  GStatus expected = GStatus::waiting;
+  while (!left->status.compare_exchange_weak(expected, GStatus::running, os::memory_order_acq_rel)) {
+    expected = GStatus::waiting;
+    os::cpu_relax(8);
+  }
+  switch_from_g0(m, left);
+}
+
+}  // namespace
+
+void parked_on_system_stack(void (*fn)(void*), void* arg, WaitReason reason) noexcept {
+  M* m = self_m();
+  if (m == nullptr) return fn(arg);
+  G* g = m->curg;
+  GORT_CHECK(g != nullptr, "parked_on_system_stack: not on a goroutine's stack");
+  ParkedCall call{fn, arg};
+  g->wait_reason = reason;
+  m->after_arg = &call;
+  switch_from_g(m, g, nullptr, after_parked);
+}
+
+}  // namespace gort::inline v0::rt

@@ -1,0 +1,68 @@
+// Goroutines that sleep in the kernel with a P, in a raw call or for a lock. See preempt.h.
+#include "os/signal.h"
+#include "sched/captives.h"
+#include "sched/sched.h"
+#include "sched/stop_point.h"
+#include "world/preempt.h"
+#include "world/signal.h"
+
+namespace gort::inline v0::rt {
+
+namespace {
+
+constexpr std::int64_t kFirstBackOff = 1'000'000;  // ns
+constexpr std::int64_t kMostBackOff = 50'000'000;
+
+/// 0, 1, 2, 4 ... 50 ms: how long a goroutine that was found asleep so often in a row waits before it queues.
+std::int64_t back_off(std::uint32_t streak) noexcept {
+  if (streak == 0) return 0;
+  return streak > 6 ? kMostBackOff : kFirstBackOff << (streak - 1);
+}
+
+void without_p(void* arg) {
+  M* m = static_cast<M*>(arg);
+  m->curg->status.store(GStatus::captive, os::memory_order_release);
+  {
+    LockGuard guard(sched.lock);
+    ++sched.ninside;
+  }
+  hand_off_p(release_p(), true);
+}
+
+void with_p_again(void* arg) { wait_for_p_here(static_cast<M*>(arg), true); }
+
+}  // namespace
+
+void serve_asleep(M* m, const void* ucontext) noexcept {
+  os::Tls& t = os::tls();
+  if ((t.in_runtime | t.window) != 0 || m->p == nullptr || m->curg == nullptr) return;
+  if (!others_wait(m->p) || stop_requested()) return;
+  const os::InCall call = os::signal_in_call(ucontext);
+  if (call == os::InCall::none) {
+    m->asleep_streak = 0;
+    return;
+  }
+  t.in_runtime = 1;
+  sched.found_asleep.fetch_add(1, os::memory_order_relaxed);
+  m->inside = true;
+  m->interrupted.store(ucontext, os::memory_order_release);
+  if (call != os::InCall::restarts || !os::signal_reissue(const_cast<void*>(ucontext), without_p, with_p_again, m)) {
+    const std::uint32_t streak = m->asleep_streak;
+    if (m->asleep_streak < 7) ++m->asleep_streak;
+    give_up_p(m, true, back_off(streak));
+  }
+  m->interrupted.store(nullptr, os::memory_order_relaxed);
+  t.in_runtime = 0;
+  serve_interrupt(m, ucontext);  // what came meanwhile
+}
+
+void preempt(M* m, bool asleep) noexcept { ask(m, asleep ? kAskedAsleep : kAskedPreempt); }
+
+void preempt_start() noexcept {
+  // In this order: a stop comes before the question whether it sleeps.
+  signal_serve(kAskedPreempt, serve_interrupt);
+  signal_serve(kAskedAsleep, serve_asleep);
+  sched_hooks.preempt = preempt;
+}
+
+}  // namespace gort::inline v0::rt

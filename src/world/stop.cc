@@ -1,0 +1,234 @@
+// The initiator's side of a stop. The others' is sched/stop_point.cc.
+#include "world/stop.h"
+
+#include "base/fault.h"
+#include "sched/captives.h"
+#include "sched/procs.h"
+#include "sched/start.h"
+
+namespace gort::inline v0::rt {
+
+namespace {
+
+constexpr std::int64_t kFirstRepeat = 100'000;  // ns until those who have not stopped are asked again
+constexpr std::int64_t kMostRepeat = 1'000'000;
+constexpr std::int64_t kSpin = 40'000;          // ns that the initiator looks before it sleeps
+
+constinit os::atomic<bool> stopped{false};
+
+/// One stop, on the initiator's stack.
+struct Stop {
+  Stopping how;
+  std::int64_t deadline;  // nanotime; negative: none
+  std::int64_t begin;
+  std::int64_t reported;  // nanotime of the last report that it takes long
+  bool begun = false;
+  bool in_time = false;
+};
+
+bool claim(P* p, PStatus from) noexcept {
+  return p->status.compare_exchange_strong(from, PStatus::stopped, os::memory_order_seq_cst,
+                                           os::memory_order_relaxed);
+}
+
+/// A P that nobody uses right now is stopped from here.
+void try_claim(P* p, const Stop& s, std::int64_t now) noexcept {
+  switch (p->status.load(os::memory_order_seq_cst)) {
+    case PStatus::syscall:
+      if (claim(p, PStatus::syscall)) p->syscalltick.fetch_add(1, os::memory_order_relaxed);
+      break;
+    case PStatus::handed:
+      // The M has not woken. Taken once; who was taken so may use the P before it is taken again (L3). A captive may
+      // be in the middle of user code: a stop at calls waits until it runs.
+      if (s.how == kStopAtCalls || fault(Fault::handed)) break;
+      if (p->claimed && !fault(Fault::progress) && now - s.begin < kClaimWait) break;
+      if (claim(p, PStatus::handed)) p->claimed = true;
+      break;
+    default:
+      break;
+  }
+}
+
+void ask(P* p) noexcept {
+  if (p->status.load(os::memory_order_seq_cst) != PStatus::running) return;
+  M* m = p->m.load(os::memory_order_acquire);
+  if (m == nullptr || m == self_m()) return;
+  m->pending.fetch_or(kPendingStop, os::memory_order_seq_cst);
+  if (debug_settings.asyncpreempt && sched_hooks.preempt != nullptr) sched_hooks.preempt(m, false);
+}
+
+/// Asks all Ps from `first` on that have not stopped.
+void ask_all(const Stop& s, std::int32_t first) noexcept {
+  const std::int64_t now = os::nanotime();
+  for (std::int32_t i = first; i < sched.nprocs.load(os::memory_order_relaxed); ++i) {
+    try_claim(p_at(i), s, now);
+    ask(p_at(i));
+  }
+}
+
+bool has_stopped(P* p) noexcept { return p->status.load(os::memory_order_seq_cst) == PStatus::stopped; }
+
+void report_if_slow(Stop& s, std::int64_t now) noexcept {
+  const std::int64_t since = s.reported != 0 ? s.reported : s.begin;
+  if (now - since < debug_settings.slow_stop_ns || sched_hooks.stop_slow == nullptr) return;
+  sched_hooks.stop_slow(now - s.begin);
+  s.reported = os::nanotime();
+}
+
+/// Waits until p has stopped. False: the deadline is over.
+bool await(P* p, std::int32_t place, Stop& s) noexcept {
+  std::int64_t repeat = kFirstRepeat;
+  std::int64_t asked = os::nanotime();
+  const std::int64_t spin_until = asked + kSpin;
+  while (!has_stopped(p)) {
+    std::int64_t now = os::nanotime();
+    try_claim(p, s, now);
+    if (sched.cpus > 1 && now < spin_until) {
+      os::cpu_relax(16);
+    } else {
+      // Partner: tell_stopped reads `awaited` after the P's status has changed.
+      sched.awaited.store(p, os::memory_order_seq_cst);
+      if (!has_stopped(p)) sched.stop_note.sleep_for(repeat);
+      sched.awaited.store(nullptr, os::memory_order_seq_cst);
+      sched.stop_note.clear();
+      now = os::nanotime();
+    }
+    if (s.deadline >= 0 && now >= s.deadline) return has_stopped(p);
+    if (now - asked < repeat) continue;
+    asked = now;
+    repeat = repeat * 2 < kMostRepeat ? repeat * 2 : kMostRepeat;
+    if (!fault(Fault::resend)) ask_all(s, place);
+    report_if_slow(s, now);
+  }
+  return true;
+}
+
+/// Under sched.lock: from now on no P goes idle, and those that are have stopped. False: goroutines are off their Ps in
+/// the middle of user code. One of them may hold malloc's lock, and who stops at calls may allocate; so they run
+/// first. Once the stop has begun, nobody is taken off like that (give_up_p, serve_asleep).
+bool begin(Stopping how) noexcept {
+  if (how == kStopAtCalls && sched.ninside != 0) return false;
+  sched.stopping.store(how, os::memory_order_seq_cst);
+  while (MaybeOwnedP p = pidle_get()) stop_owned_p(p.take());
+  M* m = self_m();
+  if (m == nullptr || m->p == nullptr) return true;
+  m->p->claimed = false;
+  m->p->status.store(PStatus::stopped, os::memory_order_seq_cst);
+  return true;
+}
+
+bool await_all(Stop& s) noexcept {
+  for (std::int32_t i = 0; i < sched.nprocs.load(os::memory_order_relaxed); ++i) {
+    if (!await(p_at(i), i, s)) return false;
+  }
+  return true;
+}
+
+void check_all_stopped() noexcept {
+  for (std::int32_t i = 0; i < sched.nprocs.load(os::memory_order_relaxed); ++i) {
+    GORT_CHECK(has_stopped(p_at(i)), "stop_the_world: a P has not stopped");
+  }
+}
+
+/// On the M's own stack: the goroutine is parked as far as anybody can see (S1).
+void stop_on_system_stack(void* arg) {
+  Stop& s = *static_cast<Stop*>(arg);
+  {
+    LockGuard guard(sched.lock);
+    s.begun = begin(s.how);
+  }
+  if (!s.begun) return;
+  ask_all(s, 0);
+  test_point(TestPoint::world_requested);
+  s.in_time = await_all(s);
+  if (s.in_time) check_all_stopped();
+  stopped.store(s.in_time, os::memory_order_relaxed);
+}
+
+/// Their turn, with this thread's P if it has one.
+void let_captives_run() noexcept {
+  M* m = self_m();
+  if (m == nullptr || m->p == nullptr || !hand_to_captive(m)) {
+    os::sleep_ns(kFirstRepeat);  // they sleep in the kernel, or run on other Ps soon
+    return;
+  }
+  m->inside = false;
+  wait_for_p_here(m, false);
+}
+
+// ---- the restart --------------------------------------------------------------------------------
+
+/// A P that no M waits for, under sched.lock: to a captive (returned, to be woken) or idle. Left alone if it has work:
+/// that needs start_m, which takes the lock itself.
+M* place(P* p) noexcept {
+  if (!p->runq.empty()) return nullptr;
+  MaybeOwnedP owned = take_stopped_p(p);
+  return owned ? settle_p(owned.take()) : nullptr;
+}
+
+/// Under sched.lock. Those who are to be woken afterwards are put on `wake`.
+void release_ps(P* own, Stack1<M, &M::link>& wake) noexcept {
+  for (std::int32_t i = 0; i < sched.nprocs.load(os::memory_order_relaxed); ++i) {
+    P* p = p_at(i);
+    if (p == own) {
+      p->status.store(PStatus::running, os::memory_order_release);
+    } else if (p->m.load(os::memory_order_acquire) != nullptr) {
+      // Or it has taken the P itself: it stopped late, and saw that the stop is over.
+      PStatus expected = PStatus::stopped;
+      p->status.compare_exchange_strong(expected, PStatus::handed, os::memory_order_seq_cst);
+    } else if (has_stopped(p)) {
+      if (M* m = place(p); m != nullptr) wake.push(m);
+    }
+  }
+}
+
+void wake_waiting(P* own) noexcept {
+  for (std::int32_t i = 0; i < sched.nprocs.load(os::memory_order_relaxed); ++i) {
+    P* p = p_at(i);
+    if (p == own) continue;
+    wake_p_sleeper(p);
+    // Still stopped: it has goroutines and no M.
+    if (!has_stopped(p) || p->m.load(os::memory_order_acquire) != nullptr) continue;
+    if (MaybeOwnedP owned = take_stopped_p(p); owned) start_m(owned.take(), false);
+  }
+}
+
+}  // namespace
+
+bool stop_everybody(Stopping how, std::int64_t deadline) noexcept {
+  Stop s{how, deadline, os::nanotime(), 0};
+  for (;;) {
+    if (fault(Fault::s1)) {
+      stop_on_system_stack(&s);
+    } else {
+      parked_on_system_stack(stop_on_system_stack, &s, WaitReason::stopping_the_world);
+    }
+    if (s.in_time) return true;
+    if (s.begun) {
+      start_everybody(0);
+      return false;
+    }
+    if (os::nanotime() >= deadline) return false;
+    let_captives_run();
+  }
+}
+
+bool everybody_stopped() noexcept { return stopped.load(os::memory_order_relaxed); }
+
+void start_everybody(std::int32_t new_procs) noexcept {
+  M* self = self_m();
+  P* own = self != nullptr ? self->p : nullptr;
+  Stack1<M, &M::link> wake;
+  {
+    LockGuard guard(sched.lock);
+    if (new_procs != 0) proc_resize(new_procs, own);
+    stopped.store(false, os::memory_order_relaxed);
+    sched.stopping.store(kNotStopping, os::memory_order_seq_cst);
+    release_ps(own, wake);
+  }
+  wake_waiting(own);
+  while (M* m = wake.pop()) m->park.wakeup();
+  wake_p();
+}
+
+}  // namespace gort::inline v0::rt

@@ -1,0 +1,117 @@
+#include "world/world.h"
+
+#include "base/fault.h"
+#include "sched/captives.h"
+#include "sched/procs.h"
+#include "sched/sched.h"
+#include "sched/start.h"
+#include "sched/stop_point.h"
+#include "sema/sema.h"
+#include "world/pauses.h"
+#include "world/stop.h"
+
+namespace gort::inline v0::rt {
+
+namespace {
+
+constinit SemWord worldsema{1};
+constinit SemWord gcsema{1};
+
+/// Of the stop in progress; guarded by worldsema.
+struct Pause {
+  StopReason reason{};
+  std::int64_t begin = 0;     // nanotime of the request
+  std::int64_t stopping = 0;  // ns until everybody stood
+  std::int32_t new_procs = 0;  // 0: no change
+};
+constinit Pause pause;
+
+}  // namespace
+
+WorldHold world_acquire(StopReason reason) noexcept {
+  sem_acquire(&worldsema, {.reason = WaitReason::stopping_the_world});
+  test_point(TestPoint::world_acquired);
+  return WorldHold(reason);
+}
+
+void world_release(WorldHold hold) noexcept {
+  GORT_CHECK(hold.held_, "world_release without the right to stop the world");
+  hold.held_ = false;
+  // To the oldest waiter, and without a yield: the waiter stands in runnext, and its time comes (S0).
+  sem_release(&worldsema, {.handoff = !fault(Fault::s0), .yield = false});
+}
+
+GcHold gc_acquire() noexcept {
+  sem_acquire(&gcsema, {.reason = WaitReason::stopping_the_world});
+  return GcHold();
+}
+
+void gc_release(GcHold hold) noexcept {
+  GORT_CHECK(hold.held_, "gc_release without gcsema");
+  hold.held_ = false;
+  sem_release(&gcsema, {.handoff = true, .yield = false});
+}
+
+void stop_with(WorldHold& hold) noexcept {
+  pause.reason = hold.reason();
+  pause.begin = os::nanotime();
+  stop_everybody(kStopInPlace, -1);
+  pause.stopping = os::nanotime() - pause.begin;
+  test_point(TestPoint::world_stopped);
+}
+
+void start_with(WorldHold&) noexcept {
+  const std::int32_t n = pause.new_procs;
+  pause.new_procs = 0;
+  start_everybody(n);
+  record_pause(pause.reason, pause.stopping, os::nanotime() - pause.begin);
+  test_point(TestPoint::world_restarted);
+}
+
+WorldHold stop_the_world(StopReason reason) noexcept {
+  WorldHold hold = world_acquire(reason);
+  stop_with(hold);
+  return hold;
+}
+
+void start_the_world(WorldHold hold) noexcept {
+  // Not to be preempted between the restart and the release: everybody who waits for worldsema would wait longer.
+  NoPreempt np;
+  start_with(hold);
+  world_release(std::move(hold));
+}
+
+WorldGcHold stop_the_world_gc(StopReason reason) noexcept {
+  GcHold gc = gc_acquire();
+  return {std::move(gc), stop_the_world(reason)};
+}
+
+void start_the_world_gc(WorldGcHold hold) noexcept {
+  start_the_world(std::move(hold.world));
+  gc_release(std::move(hold.gc));
+}
+
+bool world_stopped() noexcept { return everybody_stopped(); }
+
+std::int32_t gomaxprocs(std::int32_t n) noexcept {
+  if (n > kMaxProcs) n = kMaxProcs;
+  const std::int32_t before = sched.nprocs.load(os::memory_order_relaxed);
+  if (n <= 0 || n == before) return before;
+  WorldGcHold hold = stop_the_world_gc(StopReason::gomaxprocs);
+  const std::int32_t old = sched.nprocs.load(os::memory_order_relaxed);
+  pause.new_procs = n;
+  start_the_world_gc(std::move(hold));
+  return old;
+}
+
+// ---- stops with a deadline ----------------------------------------------------------------------
+
+bool stop_at_calls(WorldHold& hold, std::int64_t deadline) noexcept {
+  pause.reason = hold.reason();
+  pause.begin = os::nanotime();
+  if (!stop_everybody(kStopAtCalls, deadline)) return false;
+  pause.stopping = os::nanotime() - pause.begin;
+  return true;
+}
+
+}  // namespace gort::inline v0::rt
