@@ -22,7 +22,7 @@ void print(const std::string& name, const gort::metrics::histogram& h) {
   std::uint64_t running = 0;
   for (std::size_t i = 0; i + 1 < h.counts.size(); ++i) {
     running += h.counts[i];
-    if (i % 4 == 3) std::printf("%s_bucket{le=\"%g\"} %lu\n", name.c_str(), h.bounds[i + 1], running);
+    if (i % 4 == 3) std::printf("%s_bucket{le=\"%.12g\"} %lu\n", name.c_str(), h.bounds[i + 1], running);
   }
   std::printf("%s_bucket{le=\"+Inf\"} %lu\n", name.c_str(), h.count());
   std::printf("%s_sum %.9g\n%s_count %lu\n", name.c_str(), h.sum, name.c_str(), h.count());

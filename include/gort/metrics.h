@@ -32,7 +32,7 @@
 // Prometheus. "/sched/goroutines-created:goroutines" is by custom gort_sched_goroutines_created_goroutines_total:
 // gort_, the path with every / - and : as _, and _total if it is cumulative and a number. Units are Prometheus' base
 // units already (seconds, bytes). A histogram has all that the text format wants: bucket i, counted from the first
-// one, is le="bounds[i + 1]"; `sum` is _sum and count() is _count. Its 257 buckets are many for a time series
+// one, is le="bounds[i + 1]" (times are whole nanoseconds: "below" and "at most" are one apart); `sum` is _sum and count() is _count. Its 257 buckets are many for a time series
 // database: any bounds may be left out of the *running* counts. examples/metrics.cc does all of it in a page.
 #pragma once
 
