@@ -33,6 +33,13 @@ void __sanitizer_finish_switch_fiber(void* fake_stack_save, const void** bottom_
 void __asan_unpoison_memory_region(const void* addr, std::size_t size) __attribute__((weak));
 }
 
+/// For functions that look at other threads' plain words, knowing that they may see a moment that never was.
+#if defined(__clang__)
+#define GORT_NO_TSAN [[clang::no_sanitize("thread")]]
+#else
+#define GORT_NO_TSAN [[gnu::no_sanitize_thread]]
+#endif
+
 namespace gort::inline v0::rt {
 
 /// What a G, or an M for its own stack, keeps for the sanitizers; all null in plain programs.

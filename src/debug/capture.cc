@@ -132,6 +132,18 @@ bool walk_saved(const G* g, GStatus status, Frames* out) noexcept {
   return g->status.load(os::memory_order_acquire) == status && g->goid == id && g->ctx.sp == context.sp;
 }
 
+/// From where the signal handler found it, in which its M waits; false if that is not so, or not any more.
+bool walk_interrupted(const G* g, const M* m, Frames* out) noexcept {
+  const void* context = m->interrupted.load(os::memory_order_acquire);
+  if (context == nullptr || m->curg != g) return false;
+  const std::uint64_t id = g->goid;
+  arch::Cursor c = arch::cursor_from_signal(context);
+  allow_stacks(c, g, m);
+  walk_stack(c, out);
+  os::fence(os::memory_order_acquire);  // as in walk_saved
+  return m->interrupted.load(os::memory_order_acquire) == context && g->goid == id;
+}
+
 }  // namespace
 
 void walk_stack(arch::Cursor c, Frames* out) noexcept {
@@ -195,6 +207,10 @@ bool capture(const G* g, std::int64_t* patience, Captured* out) noexcept {
     }
     M* m = g->m;
     if (m == nullptr) continue;  // just leaving, or just arriving
+    if (walk_interrupted(g, m, &out->frames)) {
+      show_frames(out);
+      return true;
+    }
     Answer answer;
     if (!ask_m(m, patience, &answer)) return true;
     if (answer.goid != out->trace.id) continue;  // the thread runs another one by now

@@ -33,6 +33,7 @@ std::uint32_t go_status(GStatus s) noexcept {
     case GStatus::running: return 2;
     case GStatus::syscall: return 3;
     case GStatus::waiting: return 4;
+    case GStatus::captive: return 1;
     case GStatus::dead: return 6;
   }
   return 0;

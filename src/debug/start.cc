@@ -9,6 +9,7 @@
 #include "debug/only_copy.h"
 #include "debug/report.h"
 #include "debug/sched_report.h"
+#include "debug/stop_report.h"
 #include "sched/entry.h"
 #include "sched/sched.h"
 #include "world/preempt.h"
@@ -49,6 +50,8 @@ void fill_hooks() noexcept {
   sched_hooks.system_thread_start = signals_system_thread;
   sched_hooks.serve_requests = serve_signal_requests;
   sched_hooks.refresh_modules = refresh;
+  sched_hooks.stop_slow = report_slow_stop;
+  sched_hooks.spare_time = report_slow_stop_names;
   fatal_report_hook.store(report_fatal, os::memory_order_release);
 }
 

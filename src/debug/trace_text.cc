@@ -262,14 +262,18 @@ TextSink::TextSink(std::string& out) noexcept
     : write_([](void* s, const char* text, std::size_t n) { static_cast<std::string*>(s)->append(text, n); }),
       context_(&out) {}
 
-void print_raw(Printer& out, const GoroutineTrace& g) noexcept {
-  print_header(out, g);
+void print_raw_frames(Printer& out, const GoroutineTrace& g) noexcept {
   for (std::size_t i = 0; i < g.pcs.size(); ++i) {
     if (g.omitted != 0 && i == kTraceEnd) out << "..." << g.omitted << " frames elided...\n";
     out << '\t';
     print_raw_pc(out, g.pcs[i]);
     out << '\n';
   }
+}
+
+void print_raw(Printer& out, const GoroutineTrace& g) noexcept {
+  print_header(out, g);
+  print_raw_frames(out, g);
   if (g.pcs.empty()) out << no_stack(g);
   if (g.truncated) out << "...additional frames elided...\n";
   if (g.created_by == 0) return;

@@ -80,6 +80,8 @@ class TextSink {
 /// Stage one: header, then "\t0x55d0c0de1234 /path/module+0x1234" for each frame, the runtime's too.
 /// No malloc, no lock: for signal handlers and fatal paths.
 void print_raw(Printer& out, const GoroutineTrace& g) noexcept;
+/// Its frames alone.
+void print_raw_frames(Printer& out, const GoroutineTrace& g) noexcept;
 
 /// Stage two. Frames of the runtime are left out unless `level` shows them, or unless there are no
 /// others; so are, at the outer end, the templates that carry a goroutine's closure to its first call. Of more than 2 kTraceEnd frames the innermost and the outermost kTraceEnd are shown. Not noexcept: it

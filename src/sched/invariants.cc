@@ -6,12 +6,7 @@
 #include "sched/sched.h"
 
 // The Ms' fields belong to their threads; this looks at them from outside, knowing that it may see a moment
-// that never was (see the header). Not a race to be reported.
-#if defined(__clang__)
-#define GORT_NO_TSAN [[clang::no_sanitize("thread")]]
-#else
-#define GORT_NO_TSAN [[gnu::no_sanitize_thread]]
-#endif
+// that never was (see the header). Not a race to be reported: GORT_NO_TSAN.
 
 namespace gort::inline v0::rt {
 
@@ -70,7 +65,7 @@ GORT_NO_TSAN void book(P* p, PAccount& a, Printer& out) noexcept {
     ++a.idle;
   } else if (status == PStatus::running && at.wired == 1 && p->m.load(os::memory_order_relaxed) != nullptr) {
     ++a.running;
-  } else if (status == PStatus::handed && at.handed == 1) {
+  } else if (status == PStatus::handed && at.handed + at.wired == 1) {
     ++a.handed;
   } else if (status == PStatus::syscall && at.old >= 1) {
     ++a.syscall;

@@ -45,6 +45,7 @@ class [[nodiscard]] OwnedP {
     os::Tls& t = os::tls();
     ++t.owned;
     ++t.locks;
+    p->owner.store(static_cast<M*>(t.m), os::memory_order_relaxed);
   }
   /// Ends the ownership; the caller has put (or is about to put, unstoppably) the P into its next place.
   P* die() && noexcept {

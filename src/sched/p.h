@@ -100,6 +100,8 @@ struct alignas(128) P {
   os::atomic<std::uint64_t> g_started{0};
   os::atomic<std::uint64_t> g_ended{0};
   os::atomic<std::uint64_t> steals{0};
+  /// The M that had it in hand last (null: a thread without M), for who looks for a P that is in nobody's hand.
+  os::atomic<M*> owner{nullptr};
 };
 
 }  // namespace gort::inline v0::rt

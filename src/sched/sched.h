@@ -206,6 +206,11 @@ struct SchedHooks {
   void (*preempt)(M* m, bool asleep) noexcept = nullptr;
   /// The process's modules may have changed (a thread without P, now and then).
   void (*refresh_modules)() noexcept = nullptr;
+  /// A stop takes long: says who does not stop. By the thread that waits for it, which holds no lock but has
+  /// perhaps the world half stopped: no malloc. Takes up to a tenth of a second.
+  void (*stop_slow)(std::int64_t waited_ns) noexcept = nullptr;
+  /// The template thread has made what was wanted of it (want_threads rings it): work that needs malloc and can wait.
+  void (*spare_time)() noexcept = nullptr;
 };
 extern SchedHooks sched_hooks;
 

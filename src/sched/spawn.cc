@@ -77,6 +77,12 @@ void count(P* p, os::atomic<std::uint64_t> P::*own, os::atomic<std::uint64_t>& s
   }
 }
 
+std::uint64_t sum(os::atomic<std::uint64_t> P::*own, const os::atomic<std::uint64_t>& shared) noexcept {
+  std::uint64_t n = shared.load(os::memory_order_relaxed);
+  for (std::int32_t i = 0; i < sched.nprocs; ++i) n += (p_at(i)->*own).load(os::memory_order_relaxed);
+  return n;
+}
+
 }  // namespace
 
 const char* g_status_text(GStatus s) noexcept {
@@ -187,17 +193,12 @@ bool g_count_end(G* g, std::uint64_t goid) noexcept {
   return true;
 }
 
+std::uint64_t num_goroutine_started() noexcept { return sum(&P::g_started, sched.g_started); }
+
 std::int64_t num_goroutine() noexcept {
   // Ends are read before starts: a goroutine that comes and goes meanwhile may be counted, never negatively.
-  std::uint64_t ended = sched.g_ended.load(os::memory_order_relaxed);
-  for (std::int32_t i = 0; i < sched.nprocs; ++i) {
-    ended += p_at(i)->g_ended.load(os::memory_order_relaxed);
-  }
-  std::uint64_t started = sched.g_started.load(os::memory_order_relaxed);
-  for (std::int32_t i = 0; i < sched.nprocs; ++i) {
-    started += p_at(i)->g_started.load(os::memory_order_relaxed);
-  }
-  const auto n = static_cast<std::int64_t>(started - ended);
+  const std::uint64_t ended = sum(&P::g_ended, sched.g_ended);
+  const auto n = static_cast<std::int64_t>(num_goroutine_started() - ended);
   return n > 0 ? n : 0;
 }
 

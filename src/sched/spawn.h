@@ -55,6 +55,9 @@ void g_free(P* p, G* g) noexcept;
 /// first, the end of its run or its own. True: it was this call.
 bool g_count_end(G* g, std::uint64_t goid) noexcept;
 
+/// Goroutines that have ever been started, those of the runtime excluded. A moment's view.
+std::uint64_t num_goroutine_started() noexcept;
+
 /// Goroutines that have been started and have not ended, those of the runtime excluded. A moment's view.
 std::int64_t num_goroutine() noexcept;
 

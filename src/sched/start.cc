@@ -105,7 +105,7 @@ void debug_from_environment() noexcept {
 
 void make_procs(std::int32_t n) noexcept {
   LockGuard guard(sched.lock);
-  sched.nprocs = n;
+  sched.nprocs.store(n, os::memory_order_relaxed);
   for (std::int32_t i = n - 1; i >= 0; --i) {
     P* p = ::new (persistent_alloc(sizeof(P), alignof(P))) P(i);
     sched.all_p[i].store(p, os::memory_order_relaxed);

@@ -170,6 +170,7 @@ void template_thread(void*) noexcept {
     reap();
     bool failed = false;
     while (!failed && more_wanted()) failed = !create_one();
+    if (!failed && sched_hooks.spare_time != nullptr) sched_hooks.spare_time();
     bool reap_later = false;
     {
       LockGuard guard(sched.lock);

@@ -2,6 +2,7 @@
 
 #include "base/fault.h"
 #include "sched/captives.h"
+#include "sched/entry.h"
 #include "sched/procs.h"
 #include "sched/sched.h"
 #include "sched/start.h"
@@ -105,6 +106,9 @@ std::int32_t gomaxprocs(std::int32_t n) noexcept {
 }
 
 // ---- stops with a deadline ----------------------------------------------------------------------
+
+void hold_for_user(WorldHold hold) noexcept { hold.held_ = false; }
+WorldHold held_for_user() noexcept { return WorldHold(StopReason::user); }
 
 bool stop_at_calls(WorldHold& hold, std::int64_t deadline) noexcept {
   pause.reason = hold.reason();

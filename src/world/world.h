@@ -72,6 +72,8 @@ class [[nodiscard]] WorldHold {
   StopReason reason_;
   friend WorldHold world_acquire(StopReason) noexcept;
   friend void world_release(WorldHold) noexcept;
+  friend void hold_for_user(WorldHold) noexcept;
+  friend WorldHold held_for_user() noexcept;
 };
 
 /// "No mark phase is running, and none may begin", or "I am it".
@@ -117,6 +119,13 @@ struct [[nodiscard]] WorldGcHold {
 /// Stops the world when no mark phase runs.
 WorldGcHold stop_the_world_gc(StopReason reason) noexcept;
 void start_the_world_gc(WorldGcHold hold) noexcept;
+
+/// As stop_with, but goroutines stop at calls into gort only, and only until `deadline` (nanotime): false then, and
+/// everybody goes on.
+bool stop_at_calls(WorldHold& hold, std::int64_t deadline) noexcept;
+/// Between gort::stop_world and its restart the hold is kept here.
+void hold_for_user(WorldHold hold) noexcept;
+WorldHold held_for_user() noexcept;
 
 /// Whether the world is stopped now. Exact only for who stopped it.
 bool world_stopped() noexcept;

@@ -158,7 +158,7 @@ std::int64_t thread_cputime() noexcept {
 }
 
 std::int64_t thread_cputime_of(int tid) noexcept {
-  const Thread* t = machine.thread(tid - 1);
+  const auto* t = machine.thread(tid - 1);
   return t == nullptr ? -1 : static_cast<std::int64_t>(t->steps) * machine.options().step_ns;
 }
 

@@ -1,0 +1,54 @@
+#include "world/stop_at_calls.h"
+
+#include <utility>
+
+#include "sched/sched.h"
+#include "world/stop.h"
+#include "world/world.h"
+
+namespace gort::inline v0::rt {
+
+namespace {
+
+/// The stop in progress. Written by its owner, who has worldsema.
+struct UserStop {
+  os::atomic<const void*> owner{nullptr};  // who has stopped the world: a goroutine, or a foreign thread's block
+  os::atomic<const char*> reason{nullptr};
+};
+constinit UserStop user;
+
+const void* self() noexcept {
+  const G* g = current_g();
+  return g != nullptr ? static_cast<const void*>(g) : &os::tls();
+}
+
+}  // namespace
+
+const char* user_stop_reason() noexcept { return user.reason.load(os::memory_order_relaxed); }
+
+bool user_stop(const char* reason, std::int64_t limit_ns) noexcept {
+  const std::int64_t now = os::nanotime();
+  std::int64_t deadline = 0;
+  if (__builtin_add_overflow(now, limit_ns, &deadline)) deadline = INT64_MAX;
+  if (user.owner.load(os::memory_order_relaxed) == self()) {
+    fatal("stop_world: this goroutine has stopped the world already");
+  }
+  WorldHold hold = world_acquire(StopReason::user);
+  if (!stop_at_calls(hold, deadline)) {
+    world_release(std::move(hold));
+    return false;
+  }
+  user.owner.store(self(), os::memory_order_relaxed);
+  user.reason.store(reason, os::memory_order_relaxed);
+  hold_for_user(std::move(hold));
+  return true;
+}
+
+void user_start() noexcept {
+  GORT_CHECK(user.owner.load(os::memory_order_relaxed) == self(), "a stopped world is restarted by somebody else");
+  user.owner.store(nullptr, os::memory_order_relaxed);
+  user.reason.store(nullptr, os::memory_order_relaxed);
+  start_the_world(held_for_user());
+}
+
+}  // namespace gort::inline v0::rt

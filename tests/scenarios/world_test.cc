@@ -1,0 +1,213 @@
+// Stopping the world: whoever runs whatever, it stops, it goes on, and nothing is lost.
+#include <atomic>
+#include <cstdlib>
+#include <thread>
+#include <vector>
+
+#include "gort/world.h"
+#include "sched/entry.h"
+#include "sched/invariants.h"
+#include "sched/sched.h"
+#include "tests/support/runtime_fixture.h"
+#include "world/world.h"
+
+namespace gort::test {
+namespace {
+
+class World : public RuntimeTestAtProcs {};
+
+/// One stop and restart, with everybody seen to stand.
+void stop_and_start(rt::StopReason reason = rt::StopReason::test) {
+  rt::RuntimeEntry entry;
+  rt::WorldHold w = rt::stop_the_world(reason);
+  for (int i = 0; i < rt::sched.nprocs; ++i) {
+    if (rt::p_at(i)->status.load() != rt::PStatus::stopped) std::abort();
+  }
+  rt::start_the_world(std::move(w));
+}
+
+TEST_P(World, AnIdleOneStopsAndGoesOn) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    for (int i = 0; i < 1000; ++i) stop_and_start();
+  });
+}
+
+TEST_P(World, ForeignThreadsStopItToo) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    std::atomic<bool> done{false};
+    gort::go([&] {
+      while (!done.load()) gort::this_goroutine::yield();
+    });
+    std::thread t([&] {
+      for (int i = 0; i < 300; ++i) stop_and_start();
+      done = true;
+    });
+    yield_until([&] { return done.load(); });
+    gort::blocking([&] { t.join(); });
+  });
+}
+
+TEST_P(World, YieldingAndBlockingGoroutinesStop) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    std::atomic<bool> done{false};
+    std::vector<gort::task<void>> tasks;
+    for (int i = 0; i < 8; ++i) {
+      tasks.push_back(gort::spawn([&, i] {
+        while (!done.load()) {
+          if (i % 2 == 0) gort::this_goroutine::yield();
+          else gort::blocking([] {});
+        }
+      }));
+    }
+    for (int i = 0; i < 500; ++i) {
+      stop_and_start();
+      gort::this_goroutine::yield();
+    }
+    done = true;
+    for (auto& t : tasks) t.join();
+  });
+}
+
+// Scenario 34.
+TEST_P(World, EndlessLoopsStop) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    std::atomic<bool> done{false};
+    std::vector<gort::task<void>> tasks;
+    for (int i = 0; i < 3; ++i) {
+      tasks.push_back(gort::spawn([&] {
+        while (!done.load(std::memory_order_relaxed)) {}
+      }));
+    }
+    for (int i = 0; i < 200; ++i) stop_and_start();
+    done = true;
+    for (auto& t : tasks) t.join();
+  });
+}
+
+TEST_P(World, LoopsInMallocStop) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    std::atomic<bool> done{false};
+    std::vector<gort::task<void>> tasks;
+    for (int i = 0; i < 8; ++i) {
+      tasks.push_back(gort::spawn([&] {
+        while (!done.load(std::memory_order_relaxed)) {
+          void* volatile p = std::malloc(100);
+          std::free(p);
+        }
+      }));
+    }
+    for (int i = 0; i < 200; ++i) stop_and_start();
+    done = true;
+    for (auto& t : tasks) t.join();
+  });
+}
+
+TEST_P(World, MaxProcsChangesUnderLoad) {
+  GORT_TEST_START(GetParam());
+  const int before = GetParam();
+  gort::run([&] {
+    std::atomic<bool> done{false};
+    std::vector<gort::task<void>> tasks;
+    for (int i = 0; i < 6; ++i) {
+      tasks.push_back(gort::spawn([&, i] {
+        while (!done.load(std::memory_order_relaxed)) {
+          if (i % 3 == 0) gort::this_goroutine::yield();
+          if (i % 3 == 1) gort::blocking([] {});
+        }
+      }));
+    }
+    for (int i = 0; i < 200; ++i) {
+      const int n = 1 + (i * 7 + 3) % 9;
+      gort::max_procs(n);
+      EXPECT_EQ(gort::num_procs(), n);
+    }
+    done = true;
+    for (auto& t : tasks) t.join();
+    gort::max_procs(before);
+  });
+}
+
+TEST_P(World, ForEachPRunsOnceForEach) {
+  GORT_TEST_START(GetParam());
+  gort::run([&] {
+    std::atomic<bool> done{false};
+    std::vector<gort::task<void>> tasks;
+    for (int i = 0; i < 4; ++i) {
+      tasks.push_back(gort::spawn([&, i] {
+        while (!done.load(std::memory_order_relaxed)) {
+          if (i % 2 == 0) gort::this_goroutine::yield();
+        }
+      }));
+    }
+    static std::atomic<int> ran[64];
+    for (int i = 0; i < 200; ++i) {
+      for (auto& r : ran) r = 0;
+      {
+        rt::RuntimeEntry entry;
+        rt::WorldHold w = rt::world_acquire(rt::StopReason::for_each_p);
+        rt::for_each_p(w, [](rt::P* p, void*) noexcept { ++ran[p->id]; }, nullptr);
+        rt::world_release(std::move(w));
+      }
+      for (int p = 0; p < GetParam(); ++p) ASSERT_EQ(ran[p], 1);
+    }
+    done = true;
+    for (auto& t : tasks) t.join();
+  });
+}
+
+TEST_P(World, AUsersStopIsAtCalls) {
+  GORT_TEST_START(GetParam());
+  gort::run([&] {
+    std::atomic<bool> done{false};
+    std::vector<gort::task<void>> tasks;
+    std::atomic<long> inside{0};
+    for (int i = 0; i < 4; ++i) {
+      tasks.push_back(gort::spawn([&] {
+        while (!done.load(std::memory_order_relaxed)) {
+          ++inside;
+          for (int k = 0; k < 100; ++k) { void* volatile p = std::malloc(100); std::free(p); }
+          --inside;
+          gort::this_goroutine::yield();
+        }
+      }));
+    }
+    int stopped = 0;
+    for (int i = 0; i < 100; ++i) {
+      if (auto w = gort::stop_world("test", std::chrono::seconds(1))) {
+        ++stopped;
+        EXPECT_EQ(inside.load(), 0);
+        std::string s(1000, 'x');
+      }
+    }
+    EXPECT_GT(stopped, 90);
+    done = true;
+    for (auto& t : tasks) t.join();
+  });
+}
+
+TEST_P(World, AUsersStopFailsInTimeBesideALoop) {
+  GORT_TEST_START(GetParam());
+  if (GetParam() == 1) GTEST_SKIP() << "the loop runs beside the stopper";
+  gort::run([&] {
+    std::atomic<bool> done{false}, runs{false};
+    gort::task<void> t = gort::spawn([&] {
+      runs = true;
+      while (!done.load(std::memory_order_relaxed)) {}
+    });
+    yield_until([&] { return runs.load(); });
+    EXPECT_FALSE(gort::stop_world("test", std::chrono::milliseconds(20)));
+    done = true;
+    t.join();
+    EXPECT_TRUE(gort::stop_world("test", std::chrono::seconds(5)));
+  });
+}
+
+GORT_TEST_AT_PROCS(World);
+
+}  // namespace
+}  // namespace gort::test
