@@ -37,7 +37,7 @@ TEST_P(World, ForeignThreadsStopItToo) {
   GORT_TEST_START(GetParam());
   gort::run([] {
     std::atomic<bool> done{false};
-    gort::go([&] {
+    gort::task<void> yields = gort::spawn([&] {
       while (!done.load()) gort::this_goroutine::yield();
     });
     std::thread t([&] {
@@ -46,6 +46,7 @@ TEST_P(World, ForeignThreadsStopItToo) {
     });
     yield_until([&] { return done.load(); });
     gort::blocking([&] { t.join(); });
+    yields.join();
   });
 }
 
