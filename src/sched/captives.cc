@@ -9,7 +9,9 @@ namespace {
 
 /// How long ordinary goroutines have a P before it is the captives' turn.
 std::int64_t ordinary_share() noexcept {
-  return sched.ncaptive.load(os::memory_order_relaxed) > sched.many_captives ? kCaptiveShare / 7 : kCaptiveShare;
+  const std::int32_t computing =
+      sched.ncaptive.load(os::memory_order_relaxed) - sched.nsleepers.load(os::memory_order_relaxed);
+  return computing > sched.many_captives ? kCaptiveShare / 7 : kCaptiveShare;
 }
 
 /// Under sched.lock.
@@ -17,6 +19,9 @@ void captive_put(M* m) noexcept {
   sched.captives.push_back(m);
   sched.ncaptive.store(static_cast<std::int32_t>(sched.captives.size()), os::memory_order_relaxed);
   if (m->inside) ++sched.ninside;
+  if (m->asleep_streak != 0) {
+    sched.nsleepers.store(sched.nsleepers.load(os::memory_order_relaxed) + 1, os::memory_order_relaxed);
+  }
 }
 
 /// Queues the goroutine, unless a P is idle: then m has that. Under sched.lock.
@@ -54,8 +59,11 @@ bool has_ordinary_work(const P* p) noexcept { return !p->runq.empty() || !sched.
 
 /// Who gets the P of a slice that is over, with nmidle and the captives' queue changed accordingly; null: nobody.
 /// Under sched.lock.
-M* next_owner(P* p, bool captives_first, bool* is_captive) noexcept {
+M* next_owner(P* p, bool asleep, bool* is_captive) noexcept {
   const bool work = has_ordinary_work(p);
+  // One that computes may hold the lock that is waited for. One that was asleep itself only goes back to sleep.
+  const M* oldest = sched.captives.head();
+  const bool captives_first = asleep && oldest != nullptr && oldest->asleep_streak == 0;
   M* to = nullptr;
   if (captives_first || !work || captives_turn(p, os::nanotime())) to = captive_get();
   *is_captive = to != nullptr;
@@ -93,6 +101,9 @@ M* captive_get() noexcept {
   if (m == nullptr) return nullptr;
   sched.ncaptive.store(static_cast<std::int32_t>(sched.captives.size()), os::memory_order_relaxed);
   if (m->inside) --sched.ninside;
+  if (m->asleep_streak != 0) {
+    sched.nsleepers.store(sched.nsleepers.load(os::memory_order_relaxed) - 1, os::memory_order_relaxed);
+  }
   return m;
 }
 

@@ -12,11 +12,13 @@ namespace {
 
 constexpr std::int64_t kFirstBackOff = 1'000'000;  // ns
 constexpr std::int64_t kMostBackOff = 50'000'000;
+constexpr std::int64_t kBackOffEach = 500'000;     // more for each that sleeps: their turns cost 100 us each
 
 /// 0, 1, 2, 4 ... 50 ms: how long a goroutine that was found asleep so often in a row waits before it queues.
 std::int64_t back_off(std::uint32_t streak) noexcept {
   if (streak == 0) return 0;
-  return streak > 6 ? kMostBackOff : kFirstBackOff << (streak - 1);
+  if (streak <= 6) return kFirstBackOff << (streak - 1);
+  return kMostBackOff + kBackOffEach * sched.nsleepers.load(os::memory_order_relaxed);
 }
 
 void without_p(void* arg) {
