@@ -7,9 +7,12 @@
 
 #include "base/print.h"
 #include "debug/capture.h"
+#include "sched/entry.h"
 #include "sched/sched.h"
 #include "sched/spawn.h"
 #include "world/signal.h"
+#include "world/stop_at_calls.h"
+#include "world/world.h"
 
 namespace gort::inline v0::rt {
 
@@ -123,12 +126,77 @@ void print_all_raw(const Report& r) noexcept {
   if (n > kMostRaw) out << "\n..." << n - kMostRaw << " more goroutines; names follow\n";
 }
 
+/// Traces one after the other in address space that was mapped beforehand: while the world is stopped nobody may
+/// allocate. What does not fit (goroutines that foreign threads start meanwhile) is left out.
+class Shelf {
+ public:
+  struct Record {
+    GoroutineTrace trace;
+    char name[sizeof G::name];
+    std::size_t n;
+    std::uintptr_t pcs[];  // NOLINT: as many as n
+  };
+
+  explicit Shelf(std::size_t goroutines) noexcept
+      : bytes_((goroutines + 1024) * (sizeof(Record) + 2 * kTraceEnd * sizeof(std::uintptr_t))) {
+    bytes_ = (bytes_ + os::page_size() - 1) & ~(os::page_size() - 1);
+    base_ = static_cast<char*>(os::mem_map(bytes_, os::page_size()));
+  }
+  Shelf(const Shelf&) = delete;
+  Shelf& operator=(const Shelf&) = delete;
+  ~Shelf() {
+    if (base_ != nullptr) os::mem_unmap(base_, bytes_);
+  }
+
+  void add(const Captured& c) noexcept {
+    const std::size_t n = c.trace.pcs.size();
+    const std::size_t size = sizeof(Record) + n * sizeof(std::uintptr_t);
+    if (base_ == nullptr || bytes_ - used_ < size) return;
+    auto* r = new (base_ + used_) Record{c.trace, {}, n};
+    std::memcpy(r->name, c.name, sizeof r->name);
+    if (n != 0) std::memcpy(r->pcs, c.trace.pcs.data(), n * sizeof(std::uintptr_t));
+    used_ += size;
+  }
+
+  template <class F>
+  void for_each(F f) const {
+    for (std::size_t at = 0; at < used_;) {
+      const auto* r = reinterpret_cast<const Record*>(base_ + at);
+      f(*r);
+      at += sizeof(Record) + r->n * sizeof(std::uintptr_t);
+    }
+  }
+
+ private:
+  std::size_t bytes_;
+  std::size_t used_ = 0;
+  char* base_ = nullptr;
+};
+
+std::size_t count_goroutines() noexcept {
+  std::size_t n = 0;
+  for_each_g([&](const G*) { ++n; });
+  return n;
+}
+
+enum class Meanwhile : std::uint8_t { the_world_goes_on, the_world_is_stopped };
+
 /// Everything that is to be shown, in the order of its ids behind the one that comes first.
 class Collection {
  public:
-  explicit Collection(const Report& r) {
+  Collection(const Report& r, Meanwhile meanwhile) {
+    Shelf shelf(count_goroutines());
     auto space = std::make_unique<Captured>();
-    for_each_shown(r, space.get(), [&](const Captured& c) { add(c); });
+    const auto collect = [&] { for_each_shown(r, space.get(), [&](const Captured& c) { shelf.add(c); }); };
+    if (meanwhile == Meanwhile::the_world_is_stopped) {
+      RuntimeEntry entry;
+      WorldHold w = stop_the_world(StopReason::all_stacks);
+      collect();
+      start_the_world(std::move(w));
+    } else {
+      collect();
+    }
+    shelf.for_each([&](const Shelf::Record& record) { add(record); });
     const std::size_t fixed = goroutine_here(r.here) != nullptr ? 1 : 0;
     std::sort(kept_.begin() + static_cast<std::ptrdiff_t>(std::min(fixed, kept_.size())), kept_.end(),
                      [](const Kept& a, const Kept& b) {
@@ -158,9 +226,9 @@ class Collection {
     std::string name;
   };
 
-  void add(const Captured& c) {
-    kept_.push_back({c.trace, pcs_.size(), c.trace.pcs.size(), c.trace.name != nullptr ? c.trace.name : ""});
-    pcs_.insert(pcs_.end(), c.trace.pcs.begin(), c.trace.pcs.end());
+  void add(const Shelf::Record& r) {
+    kept_.push_back({r.trace, pcs_.size(), r.n, r.name});
+    pcs_.insert(pcs_.end(), r.pcs, r.pcs + r.n);
   }
 
   std::vector<Kept> kept_;
@@ -170,7 +238,7 @@ class Collection {
 void print_names(const Report& r) noexcept {
   Printer out(2);
   try {
-    const Collection all(r);
+    const Collection all(r, Meanwhile::the_world_goes_on);
     out << '\n';
     print_traces(TextSink(out), all.traces(), r.level);
   } catch (...) {
@@ -234,7 +302,9 @@ std::string current_trace_text(const arch::Cursor& c) {
 std::string all_traces_text(const arch::Cursor& c) {
   std::string text;
   const Report r{.here = c, .level = TracebackLevel::all, .all = true};
-  const Collection all(r);
+  // Who has stopped the world itself looks at it as it stands.
+  const bool stop = sched.started.load(os::memory_order_acquire) && !user_stop_is_mine();
+  const Collection all(r, stop ? Meanwhile::the_world_is_stopped : Meanwhile::the_world_goes_on);
   print_traces(TextSink(text), all.traces(), r.level);
   return text;
 }

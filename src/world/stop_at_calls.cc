@@ -26,11 +26,13 @@ const void* self() noexcept {
 
 const char* user_stop_reason() noexcept { return user.reason.load(os::memory_order_relaxed); }
 
+bool user_stop_is_mine() noexcept { return user.owner.load(os::memory_order_relaxed) == self(); }
+
 bool user_stop(const char* reason, std::int64_t limit_ns) noexcept {
   const std::int64_t now = os::nanotime();
   std::int64_t deadline = 0;
   if (__builtin_add_overflow(now, limit_ns, &deadline)) deadline = INT64_MAX;
-  if (user.owner.load(os::memory_order_relaxed) == self()) {
+  if (user_stop_is_mine()) {
     fatal("stop_world: this goroutine has stopped the world already");
   }
   WorldHold hold = world_acquire(StopReason::user);
@@ -45,7 +47,7 @@ bool user_stop(const char* reason, std::int64_t limit_ns) noexcept {
 }
 
 void user_start() noexcept {
-  GORT_CHECK(user.owner.load(os::memory_order_relaxed) == self(), "a stopped world is restarted by somebody else");
+  GORT_CHECK(user_stop_is_mine(), "a stopped world is restarted by somebody else");
   user.owner.store(nullptr, os::memory_order_relaxed);
   user.reason.store(nullptr, os::memory_order_relaxed);
   start_the_world(held_for_user());

@@ -12,6 +12,8 @@ namespace gort::inline v0::rt {
 bool user_stop(const char* reason, std::int64_t limit_ns) noexcept;
 /// Ends it. By who has stopped it.
 void user_start() noexcept;
+/// Whether the caller is who has stopped the world so.
+bool user_stop_is_mine() noexcept;
 /// The reason that the user gave for the stop in progress; null: none.
 const char* user_stop_reason() noexcept;
 
