@@ -20,17 +20,22 @@
 #include <thread>
 #include <vector>
 
+#include "gort/world.h"
+#include "sched/entry.h"
 #include "sched/invariants.h"
 #include "sched/sched.h"
 #include "sched/spawn.h"
 #include "tests/support/runtime_fixture.h"
+#include "world/world.h"
 
 namespace {
 
 std::atomic<std::uint64_t> progress{0};  // one more per finished step of anybody
 std::atomic<bool> stopping{false};
 std::atomic<std::int64_t> alive{0};      // goroutines of the mix
-std::atomic<std::uint64_t> steps[9];
+constexpr int kKinds = 16;
+std::atomic<std::uint64_t> steps[kKinds];
+
 
 constexpr std::int64_t kMostAlive = 2'000;
 
@@ -52,12 +57,12 @@ void print_state(std::uint64_t seed) {
                a.idle, a.running, a.handed, a.syscall, a.in_hand, a.total, a.all_m, a.idle_m, a.idle_locked_m,
                a.orders, a.spinning, a.queued, a.text);
 #endif
-  int by_status[6] = {};
+  int by_status[7] = {};
   gort::rt::for_each_g([&](gort::rt::G* g) { ++by_status[static_cast<int>(g->status.load())]; });
-  for (int i = 0; i < 6; ++i) {
+  for (int i = 0; i < 7; ++i) {
     std::fprintf(stderr, "stress: %s %d\n", gort::rt::g_status_text(static_cast<gort::rt::GStatus>(i)), by_status[i]);
   }
-  for (int i = 0; i < 9; ++i) {
+  for (int i = 0; i < kKinds; ++i) {
     std::fprintf(stderr, "stress: step %d: %llu\n", i, static_cast<unsigned long long>(steps[i].load()));
   }
 }
@@ -84,6 +89,10 @@ class pipe_pair {
     char c;
     if (gort::blocking([&] { return ::read(fd_[0], &c, 1); }) != 1) std::abort();
   }
+  void get_raw() {
+    char c;
+    if (::read(fd_[0], &c, 1) != 1) std::abort();
+  }
 
  private:
   int fd_[2];
@@ -91,9 +100,59 @@ class pipe_pair {
 
 void mix(std::uint64_t seed, int depth);
 
-/// Waits with a deadline that is part of the mix: yields, so that it works on any thread.
+// ---- stops, and those who do not come by themselves -------------------------------------------------
+
+/// Every P stands, and stands still, while the world is stopped.
+void look_at_stopped_world() {
+  const int n = gort::rt::sched.nprocs;
+  int own = 0;
+  for (int i = 0; i < n; ++i) {
+    const gort::rt::P* p = gort::rt::p_at(i);
+    if (p->id != i || p->status.load() != gort::rt::PStatus::stopped) std::abort();
+    if (p->m.load() == gort::rt::self_m()) ++own;
+  }
+  if (own > 1 || gort::rt::sched.npidle.load() != 0) std::abort();
+}
+
+void stop_and_look() {
+  gort::rt::RuntimeEntry entry;
+  gort::rt::WorldHold w = gort::rt::stop_the_world(gort::rt::StopReason::test);
+  look_at_stopped_world();
+  gort::rt::start_the_world(std::move(w));
+}
+
+void ask_each_p() {
+  std::atomic<int> asked{0};
+  int n = 0;
+  {
+    gort::rt::RuntimeEntry entry;
+    gort::rt::WorldHold w = gort::rt::world_acquire(gort::rt::StopReason::for_each_p);
+    n = gort::rt::sched.nprocs;
+    gort::rt::for_each_p(
+        w, [](gort::rt::P*, void* arg) noexcept { static_cast<std::atomic<int>*>(arg)->fetch_add(1); }, &asked);
+    gort::rt::world_release(std::move(w));
+  }
+  if (asked != n) std::abort();
+}
+
+/// Computes for so long without a call into gort, in malloc half of the time.
+void hog(std::int64_t us, bool in_malloc) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(us);
+  double x = 1.0;
+  while (std::chrono::steady_clock::now() < end) {
+    if (in_malloc) {
+      void* volatile p = std::malloc(1 + static_cast<std::size_t>(x));
+      std::free(p);
+    }
+    for (int i = 0; i < 100; ++i) x = x * 1.0000001 + 0.5;
+    if (!(x > 0)) std::abort();
+    if (x > 1e6) x = 1.0;
+  }
+}
+
+/// Waits with a deadline with a deadline that is part of the mix: yields, so that it works on any thread.
 void step(std::mt19937_64& random, int depth) {
-  const int kind = static_cast<int>(random() % 9);
+  const int kind = static_cast<int>(random() % kKinds);
   switch (kind) {
     case 0:
       for (auto n = random() % 20; n > 0; --n) gort::this_goroutine::yield();
@@ -177,6 +236,28 @@ void step(std::mt19937_64& random, int depth) {
         t.join();
       });
       break;
+    case 9: stop_and_look(); break;
+    case 10: gort::max_procs(1 + static_cast<int>(random() % 6)); break;
+    case 11: hog(static_cast<std::int64_t>(random() % 30'000), random() % 2 == 0); break;
+    case 12: ask_each_p(); break;
+    case 13:
+      if (auto w = gort::stop_world("stress", std::chrono::milliseconds(random() % 20))) {
+        look_at_stopped_world();
+        delete new int(7);  // allowed, since everybody stands at a call into gort
+      }
+      break;
+    case 14: {  // asleep in the kernel without a word to gort
+      const auto us = static_cast<useconds_t>(random() % 3000);
+      ::usleep(us);
+      break;
+    }
+    case 15: {  // a raw read, restarted by the kernel or made again without a P
+      auto p = std::make_shared<pipe_pair>();
+      auto writer = gort::spawn([p] { p->put(); });
+      p->get_raw();
+      writer.join();
+      break;
+    }
   }
   steps[kind].fetch_add(1, std::memory_order_relaxed);
   progress.fetch_add(1, std::memory_order_relaxed);
@@ -210,8 +291,8 @@ TEST_P(SchedStress, RandomMix) {
       const std::uint64_t now = progress;
       if (now != last) still = 0;
       last = now;
-      if (still < 100) continue;
-      std::fprintf(stderr, "stress: no progress for 10 s\n");
+      if (still < 50) continue;
+      std::fprintf(stderr, "stress: no progress for 5 s\n");
       print_state(seed);
       std::abort();
     }
@@ -243,6 +324,7 @@ TEST_P(SchedStress, RandomMix) {
     for (auto& t : foreign) gort::blocking([&] { t.join(); });
     // The detached ones.
     while (alive > 0) gort::this_goroutine::yield();
+    gort::max_procs(GetParam());
   });
   gort::test::expect_every_p_idle();
   if (HasFailure()) print_state(seed);
