@@ -92,6 +92,7 @@ void put(value& v, const TimeHistogram& from) {
 }
 
 void put(value& v, std::uint64_t n) { v = n; }
+void put(value& v, double x) { v = x; }
 
 struct Row {
   description what;
@@ -103,6 +104,9 @@ static_assert(std::variant_size_v<value> == 4 && std::is_same_v<std::variant_alt
 
 constexpr description number(std::string_view name, bool cumulative, std::string_view text) {
   return {name, name.substr(name.find(':') + 1), text, kind::uint64, cumulative};
+}
+constexpr description real(std::string_view name, bool cumulative, std::string_view text) {
+  return {name, name.substr(name.find(':') + 1), text, kind::float64, cumulative};
 }
 constexpr description times(std::string_view name, std::string_view text) {
   return {name, name.substr(name.find(':') + 1), text, kind::histogram, true};
@@ -121,6 +125,13 @@ constexpr Row rows[] = {
      [](Source& s, value& v) { put(v, s.sched().goroutines_runnable); }},
     {number("/sched/goroutines:goroutines", kGauge, "Goroutines that exist, the runtime's own apart."),
      [](Source& s, value& v) { put(v, s.sched().goroutines); }},
+    {real("/sched/pauses/longest/gc:seconds", kGauge,
+          "The longest stop of the world for the collector so far, from the request until the restart. Not in Go."),
+     [](Source&, value& v) { put(v, seconds(rt::pauses_total(true).max_ns())); }},
+    {real("/sched/pauses/longest/other:seconds", kGauge,
+          "The longest stop of the world for anything but the collector so far, from the request until the restart. "
+          "Not in Go."),
+     [](Source&, value& v) { put(v, seconds(rt::pauses_total(false).max_ns())); }},
     {times("/sched/pauses/stopping/gc:seconds",
            "How long each stop of the world for the collector took to come about: from the request until every goroutine "
            "stood. A part of the same stop's /sched/pauses/total/gc:seconds; some goroutines run during it."),

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 #include <pthread.h>
+#include <regex.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -10,7 +11,6 @@
 #include <unistd.h>
 
 #include <atomic>
-#include <regex>
 #include <string>
 #include <thread>
 
@@ -50,7 +50,14 @@ class Stderr {
     s.resize(static_cast<std::size_t>(::pread(file_, s.data(), s.size(), 0)));
     return s;
   }
-  bool says(const std::string& pattern) const { return std::regex_search(text(), std::regex(pattern)); }
+  /// POSIX, extended; ^ and $ are the ends of all of it.
+  bool says(const std::string& pattern) const {
+    regex_t re;
+    EXPECT_EQ(::regcomp(&re, pattern.c_str(), REG_EXTENDED | REG_NOSUB), 0) << pattern;
+    const bool found = ::regexec(&re, text().c_str(), 0, nullptr, 0) == 0;
+    ::regfree(&re);
+    return found;
+  }
 
  private:
   int file_;
@@ -111,7 +118,7 @@ TEST_F(StopReport, NamesAGoroutineThatTakesNoSignals) {
   GORT_TEST_START(2);
   gort::run([] {
     std::atomic<int> state{0}, tid{0};
-    gort::go({.name = "deaf"}, [&] {
+    auto deaf_one = gort::spawn({.name = "deaf"}, [&] {
       const Deaf deaf;
       shop::hog(&state, &tid);
     });
@@ -119,6 +126,7 @@ TEST_F(StopReport, NamesAGoroutineThatTakesNoSignals) {
     const Stderr err;
     report_as_stopper(1'234'567'890);
     state = 2;
+    deaf_one.join();
     EXPECT_TRUE(err.says("^gort: stopping the world has taken 1234 ms; 1 of 2 Ps has not stopped "
                          "\\(asked for by M [0-9]+, goroutine [0-9]+ \"main\"\\)\n"
                          "P [01]: running, M [0-9]+, thread " + std::to_string(tid) + ", goroutine [0-9]+ \"deaf\"\n"
@@ -133,7 +141,7 @@ TEST_F(StopReport, NamesTheSystemCallOfAThreadThatSleeps) {
   ASSERT_EQ(::pipe(pipe), 0);
   gort::run([&] {
     std::atomic<int> tid{0};
-    gort::go([&] {
+    auto sleeper = gort::spawn([&] {
       const Deaf deaf;
       tid = ::gettid();
       char c;
@@ -146,6 +154,7 @@ TEST_F(StopReport, NamesTheSystemCallOfAThreadThatSleeps) {
                          ", SIGURG blocked, one pending\n"))
         << err.text();
     EXPECT_EQ(::write(pipe[1], "x", 1), 1);
+    sleeper.join();
   });
   ::close(pipe[0]);
   ::close(pipe[1]);
@@ -159,7 +168,7 @@ TEST_F(StopReport, ShowsWhereAThreadIsThatAnswers) {
   GORT_TEST_START(2);
   gort::run([] {
     std::atomic<int> state{0}, tid{0};
-    gort::go({.name = "hog"}, [&] { shop::hog(&state, &tid); });
+    auto hog = gort::spawn({.name = "hog"}, [&] { shop::hog(&state, &tid); });
     ASSERT_TRUE(yield_until([&] { return state == 1; }));
     const Stderr err;
     // Its thread may have to wait for a processor longer than one report waits for it.
@@ -173,6 +182,7 @@ TEST_F(StopReport, ShowsWhereAThreadIsThatAnswers) {
       EXPECT_TRUE(yield_until([&] { return err.says("\nshop::hog\\("); })) << err.text();
     }
     state = 2;
+    hog.join();
   });
 }
 
