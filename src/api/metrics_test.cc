@@ -1,6 +1,7 @@
 // gort/metrics.h: what the header promises.
 #include "gort/metrics.h"
 
+#include <gort/world.h>
 #include <gtest/gtest.h>
 #include <sched.h>
 
@@ -192,7 +193,7 @@ TEST_F(MetricsOfARun, AreReadWhileEveryProcessorIsStuck) {
   monitor.join();
 }
 
-// Goroutines that come, go deep and end meanwhile: no torn number, no fault.
+// Goroutines and Ps that come and go meanwhile: no torn number, no fault, nothing cumulative that shrinks.
 TEST_F(MetricsOfARun, AreReadWhileGoroutinesComeAndGo) {
   GORT_TEST_START(2);
   constexpr int kReads = 300;
@@ -213,11 +214,13 @@ TEST_F(MetricsOfARun, AreReadWhileGoroutinesComeAndGo) {
     done = true;
   });
   gort::run([&] {
-    while (!done) {
+    for (int n = 0; !done; ++n) {
+      if (n % 8 == 0) gort::max_procs(1 + n / 8 % 2);
       gort::semaphore ended(0);
       for (int i = 0; i < 20; ++i) gort::go([&] { ended.release(); });
       for (int i = 0; i < 20; ++i) ended.acquire();
     }
+    gort::max_procs(2);
   });
   monitor.join();
   EXPECT_TRUE(plausible);

@@ -18,7 +18,9 @@
 #include "debug/symbols.h"
 #include "sched/entry.h"
 #include "sched/sched.h"
+#include "sched/start.h"
 #include "tests/support/runtime_fixture.h"
+#include "world/pauses.h"
 
 using namespace gort::rt;
 using gort::test::yield_until;
@@ -184,6 +186,38 @@ TEST_F(StopReport, ShowsWhereAThreadIsThatAnswers) {
     state = 2;
     hog.join();
   });
+}
+
+// The whole way: a stop that somebody holds up is reported, and comes about when he lets go.
+TEST_F(StopReport, IsPrintedByAStopThatTakesLong) {
+  debug_settings.slow_stop_ns = 20'000'000;
+  GORT_TEST_START(2);
+  gort::run([] {
+    std::atomic<int> state{0}, tid{0};
+    auto deaf_one = gort::spawn({.name = "deaf"}, [&] {
+      const Deaf deaf;
+      shop::hog(&state, &tid);
+    });
+    ASSERT_TRUE(yield_until([&] { return state == 1; }));
+    const Stderr err;
+    // Somebody else's eyes: this goroutine waits for the stop.
+    std::thread lets_go([&] {
+      while (!err.says("SIGURG blocked, one pending\n")) ::usleep(1000);
+      state = 2;
+    });
+    {
+      RuntimeEntry entry;
+      start_the_world(stop_the_world(StopReason::test));
+    }
+    lets_go.join();
+    deaf_one.join();
+    EXPECT_TRUE(err.says("^gort: stopping the world has taken [0-9]+ ms; 1 of 2 Ps has not stopped \\(asked for by M "
+                         "[0-9]+\\)\nP [01]: running, M [0-9]+, thread " +
+                         std::to_string(tid) + ", goroutine [0-9]+ \"deaf\"\n"))
+        << err.text();
+  });
+  EXPECT_EQ(pauses_of(StopReason::test).stops, 1u);
+  EXPECT_GE(pauses_of(StopReason::test).longest_stopping_ns, 20'000'000);
 }
 
 // Rule R broken: a P that is idle and on no list.
