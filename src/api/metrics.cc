@@ -30,6 +30,7 @@ struct SchedView {
   std::uint64_t threads = 0;
   std::uint64_t threads_idle = 0;
   std::uint64_t threads_spinning = 0;
+  std::uint64_t captives = 0;
 };
 
 std::uint64_t not_negative(std::int64_t n) noexcept { return n > 0 ? static_cast<std::uint64_t>(n) : 0; }
@@ -37,11 +38,13 @@ std::uint64_t not_negative(std::int64_t n) noexcept { return n > 0 ? static_cast
 SchedView look_at_sched() noexcept {
   SchedView v;
   rt::RuntimeEntry entry;
-  v.goroutines = not_negative(rt::num_goroutine());
-  v.goroutines_created = rt::num_goroutine_started();
   v.threads_spinning = not_negative(rt::sched.nmspinning.load(os::memory_order_relaxed));
+  v.captives = not_negative(rt::sched.ncaptive.load(os::memory_order_relaxed));
   const bool started = rt::sched.started.load(os::memory_order_acquire);
   rt::LockGuard guard(rt::sched.lock);
+  // Under the lock, because a P that max_procs retires takes its counts elsewhere.
+  v.goroutines = not_negative(rt::num_goroutine());
+  v.goroutines_created = rt::num_goroutine_started();
   v.procs = not_negative(rt::sched.nprocs);
   v.procs_idle = not_negative(rt::sched.npidle.load(os::memory_order_relaxed));
   v.goroutines_runnable = rt::sched.global.size();
@@ -92,6 +95,7 @@ void put(value& v, const TimeHistogram& from) {
 }
 
 void put(value& v, std::uint64_t n) { v = n; }
+void put(value& v, double x) { v = x; }
 
 struct Row {
   description what;
@@ -104,6 +108,9 @@ static_assert(std::variant_size_v<value> == 4 && std::is_same_v<std::variant_alt
 constexpr description number(std::string_view name, bool cumulative, std::string_view text) {
   return {name, name.substr(name.find(':') + 1), text, kind::uint64, cumulative};
 }
+constexpr description real(std::string_view name, bool cumulative, std::string_view text) {
+  return {name, name.substr(name.find(':') + 1), text, kind::float64, cumulative};
+}
 constexpr description times(std::string_view name, std::string_view text) {
   return {name, name.substr(name.find(':') + 1), text, kind::histogram, true};
 }
@@ -111,6 +118,10 @@ constexpr bool kCumulative = true;
 constexpr bool kGauge = false;
 
 constexpr Row rows[] = {
+    {number("/sched/captives:goroutines", kGauge,
+            "Goroutines whose time slice ended in the middle of their own code and that wait for a processor: each "
+            "keeps its thread meanwhile. Not in Go."),
+     [](Source& s, value& v) { put(v, s.sched().captives); }},
     {number("/sched/gomaxprocs:threads", kGauge,
             "How many threads can run goroutines at the same time: the number of Ps (gort::num_procs)."),
      [](Source& s, value& v) { put(v, s.sched().procs); }},
@@ -121,6 +132,13 @@ constexpr Row rows[] = {
      [](Source& s, value& v) { put(v, s.sched().goroutines_runnable); }},
     {number("/sched/goroutines:goroutines", kGauge, "Goroutines that exist, the runtime's own apart."),
      [](Source& s, value& v) { put(v, s.sched().goroutines); }},
+    {real("/sched/pauses/longest/gc:seconds", kGauge,
+          "The longest stop of the world for the collector so far, from the request until the restart. Not in Go."),
+     [](Source&, value& v) { put(v, seconds(rt::pauses_total(true).max_ns())); }},
+    {real("/sched/pauses/longest/other:seconds", kGauge,
+          "The longest stop of the world for anything but the collector so far, from the request until the restart. "
+          "Not in Go."),
+     [](Source&, value& v) { put(v, seconds(rt::pauses_total(false).max_ns())); }},
     {times("/sched/pauses/stopping/gc:seconds",
            "How long each stop of the world for the collector took to come about: from the request until every goroutine "
            "stood. A part of the same stop's /sched/pauses/total/gc:seconds; some goroutines run during it."),

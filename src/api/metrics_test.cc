@@ -1,6 +1,7 @@
 // gort/metrics.h: what the header promises.
 #include "gort/metrics.h"
 
+#include <gort/world.h>
 #include <gtest/gtest.h>
 #include <sched.h>
 
@@ -61,6 +62,7 @@ TEST(Metrics, AreZeroBeforeTheRuntimeStartsAndDoNotStartIt) {
     const metrics::value v = metrics::read(d.name);
     ASSERT_EQ(metrics::kind_of(v), d.kind) << d.name;
     if (d.kind == metrics::kind::uint64) { EXPECT_EQ(std::get<std::uint64_t>(v), 0u) << d.name; }
+    if (d.kind == metrics::kind::float64) { EXPECT_EQ(std::get<double>(v), 0) << d.name; }
     if (d.kind == metrics::kind::histogram) {
       EXPECT_EQ(std::get<metrics::histogram>(v).count(), 0u) << d.name;
       EXPECT_TRUE(std::isnan(std::get<metrics::histogram>(v).quantile(0.5)));
@@ -97,6 +99,7 @@ TEST(Metrics, APauseIsOneSampleInTheRightPair) {
   EXPECT_EQ(after[1], before[1] + 2);
   EXPECT_EQ(after[2], before[2] + 1);
   EXPECT_EQ(after[3], before[3] + 2);
+  EXPECT_GE(std::get<double>(metrics::read("/sched/pauses/longest/other:seconds")), 9e-3);
   EXPECT_EQ(std::get<metrics::histogram>(s[0].value).counts.data(), memory) << "the second read allocates nothing";
 }
 
@@ -149,7 +152,7 @@ TEST_F(MetricsOfARun, SeeHowDeepStacksGet) {
   gort::run([] {
     gort::semaphore deep(0), go_on(0);
     EXPECT_LT(number("/sched/stacks/high-water:bytes"), kDeep);
-    gort::go([&] {
+    auto diver = gort::spawn([&] {
       char space[kDeep];
       for (std::size_t i = 0; i < sizeof space; i += 1024) static_cast<volatile char*>(space)[i] = 1;
       deep.release();
@@ -159,6 +162,7 @@ TEST_F(MetricsOfARun, SeeHowDeepStacksGet) {
     EXPECT_GE(number("/sched/stacks/high-water:bytes"), kDeep);
     EXPECT_LE(number("/sched/stacks/high-water:bytes"), 192u * 1024);
     go_on.release();
+    diver.join();
   });
   EXPECT_GE(number("/sched/stacks/high-water:bytes"), kDeep) << "it is remembered";
 }
@@ -182,10 +186,44 @@ TEST_F(MetricsOfARun, AreReadWhileEveryProcessorIsStuck) {
       ++stuck;
       while (!stop) sched_yield();
     };
-    gort::go(spin);
+    auto other = gort::spawn(spin);
     spin();
+    other.join();
   });
   monitor.join();
+}
+
+// Goroutines and Ps that come and go meanwhile: no torn number, no fault, nothing cumulative that shrinks.
+TEST_F(MetricsOfARun, AreReadWhileGoroutinesComeAndGo) {
+  GORT_TEST_START(2);
+  constexpr int kReads = 300;
+  std::atomic<bool> done{false};
+  bool plausible = true;
+  std::thread monitor([&] {
+    std::vector<metrics::sample> s;
+    for (const metrics::description& d : metrics::describe()) s.push_back({d.name});
+    std::uint64_t created = 0;
+    for (int i = 0; i < kReads; ++i) {
+      metrics::read(s);
+      const std::uint64_t now = number("/sched/goroutines-created:goroutines");
+      plausible &= now >= created && number("/sched/goroutines:goroutines") <= 100 &&
+                   number("/sched/procs/idle:procs") <= 2 &&
+                   number("/sched/stacks/high-water:bytes") <= std::uint64_t{8} << 20;
+      created = now;
+    }
+    done = true;
+  });
+  gort::run([&] {
+    for (int n = 0; !done; ++n) {
+      if (n % 8 == 0) gort::max_procs(1 + n / 8 % 2);
+      gort::semaphore ended(0);
+      for (int i = 0; i < 20; ++i) gort::go([&] { ended.release(); });
+      for (int i = 0; i < 20; ++i) ended.acquire();
+    }
+    gort::max_procs(2);
+  });
+  monitor.join();
+  EXPECT_TRUE(plausible);
 }
 
 TEST_F(MetricsOfARun, AreReadInsideABlockingCall) {

@@ -50,6 +50,10 @@ class Printer {
     }
     return *this;
   }
+  /// An atomic of integers would turn into a char: load it.
+  template <class T>
+    requires std::is_class_v<T>
+  Printer& operator<<(const T&) = delete;
   Printer& text(const char* s, std::size_t n) noexcept;
   void flush() noexcept;
   /// Characters produced so far (into a buffer: stored or cut off).

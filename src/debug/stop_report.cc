@@ -175,14 +175,16 @@ void print_whereabouts(Printer& out, Stuck& s, std::int64_t* patience) noexcept 
   }
 }
 
+std::int32_t procs() noexcept { return sched.nprocs.load(os::memory_order_relaxed); }
+
 int count_stuck() noexcept {
   int n = 0;
-  for (std::int32_t i = 0; i < sched.nprocs; ++i) n += stands(p_at(i)) ? 0 : 1;
+  for (std::int32_t i = 0; i < procs(); ++i) n += stands(p_at(i)) ? 0 : 1;
   return n;
 }
 
 void print_summary(Printer& out, std::int64_t waited_ns, int n) noexcept {
-  out << "gort: stopping the world has taken " << waited_ns / 1'000'000 << " ms; " << n << " of " << sched.nprocs
+  out << "gort: stopping the world has taken " << waited_ns / 1'000'000 << " ms; " << n << " of " << procs()
       << (n == 1 ? " Ps has" : " Ps have") << " not stopped";
   const M* m = self_m();
   if (m == nullptr) {
@@ -254,7 +256,7 @@ void report_slow_stop(std::int64_t waited_ns) noexcept {
   const int n = count_stuck();
   print_summary(out, waited_ns, n);
   stuck_shown = 0;
-  for (std::int32_t i = 0; i < sched.nprocs && stuck_shown < kMostStuckShown; ++i) {
+  for (std::int32_t i = 0; i < procs() && stuck_shown < kMostStuckShown; ++i) {
     if (stands(p_at(i))) continue;
     Stuck& s = stuck[stuck_shown++];
     look_at(p_at(i), &s);

@@ -1,6 +1,6 @@
 // gort: who holds up a stop of the world.
 //
-//   gort: stopping the world has taken 1003 ms; 2 of 4 Ps have not stopped (asked for by goroutine 7 "admin", M 2)
+//   gort: stopping the world has taken 1003 ms; 2 of 4 Ps have not stopped (asked for by M 2)
 //   P 1: running, M 3, thread 4711, goroutine 18 "rx"
 //           0x55d0c0de1234 /opt/shop/server+0x1234           where it is now: it answers, but does not stop
 //           …

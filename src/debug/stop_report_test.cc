@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 #include <pthread.h>
+#include <regex.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -10,7 +11,6 @@
 #include <unistd.h>
 
 #include <atomic>
-#include <regex>
 #include <string>
 #include <thread>
 
@@ -18,7 +18,9 @@
 #include "debug/symbols.h"
 #include "sched/entry.h"
 #include "sched/sched.h"
+#include "sched/start.h"
 #include "tests/support/runtime_fixture.h"
+#include "world/pauses.h"
 
 using namespace gort::rt;
 using gort::test::yield_until;
@@ -50,7 +52,14 @@ class Stderr {
     s.resize(static_cast<std::size_t>(::pread(file_, s.data(), s.size(), 0)));
     return s;
   }
-  bool says(const std::string& pattern) const { return std::regex_search(text(), std::regex(pattern)); }
+  /// POSIX, extended; ^ and $ are the ends of all of it.
+  bool says(const std::string& pattern) const {
+    regex_t re;
+    EXPECT_EQ(::regcomp(&re, pattern.c_str(), REG_EXTENDED | REG_NOSUB), 0) << pattern;
+    const bool found = ::regexec(&re, text().c_str(), 0, nullptr, 0) == 0;
+    ::regfree(&re);
+    return found;
+  }
 
  private:
   int file_;
@@ -111,7 +120,7 @@ TEST_F(StopReport, NamesAGoroutineThatTakesNoSignals) {
   GORT_TEST_START(2);
   gort::run([] {
     std::atomic<int> state{0}, tid{0};
-    gort::go({.name = "deaf"}, [&] {
+    auto deaf_one = gort::spawn({.name = "deaf"}, [&] {
       const Deaf deaf;
       shop::hog(&state, &tid);
     });
@@ -119,6 +128,7 @@ TEST_F(StopReport, NamesAGoroutineThatTakesNoSignals) {
     const Stderr err;
     report_as_stopper(1'234'567'890);
     state = 2;
+    deaf_one.join();
     EXPECT_TRUE(err.says("^gort: stopping the world has taken 1234 ms; 1 of 2 Ps has not stopped "
                          "\\(asked for by M [0-9]+, goroutine [0-9]+ \"main\"\\)\n"
                          "P [01]: running, M [0-9]+, thread " + std::to_string(tid) + ", goroutine [0-9]+ \"deaf\"\n"
@@ -133,7 +143,7 @@ TEST_F(StopReport, NamesTheSystemCallOfAThreadThatSleeps) {
   ASSERT_EQ(::pipe(pipe), 0);
   gort::run([&] {
     std::atomic<int> tid{0};
-    gort::go([&] {
+    auto sleeper = gort::spawn([&] {
       const Deaf deaf;
       tid = ::gettid();
       char c;
@@ -146,6 +156,7 @@ TEST_F(StopReport, NamesTheSystemCallOfAThreadThatSleeps) {
                          ", SIGURG blocked, one pending\n"))
         << err.text();
     EXPECT_EQ(::write(pipe[1], "x", 1), 1);
+    sleeper.join();
   });
   ::close(pipe[0]);
   ::close(pipe[1]);
@@ -159,7 +170,7 @@ TEST_F(StopReport, ShowsWhereAThreadIsThatAnswers) {
   GORT_TEST_START(2);
   gort::run([] {
     std::atomic<int> state{0}, tid{0};
-    gort::go({.name = "hog"}, [&] { shop::hog(&state, &tid); });
+    auto hog = gort::spawn({.name = "hog"}, [&] { shop::hog(&state, &tid); });
     ASSERT_TRUE(yield_until([&] { return state == 1; }));
     const Stderr err;
     // Its thread may have to wait for a processor longer than one report waits for it.
@@ -173,7 +184,40 @@ TEST_F(StopReport, ShowsWhereAThreadIsThatAnswers) {
       EXPECT_TRUE(yield_until([&] { return err.says("\nshop::hog\\("); })) << err.text();
     }
     state = 2;
+    hog.join();
   });
+}
+
+// The whole way: a stop that somebody holds up is reported, and comes about when he lets go.
+TEST_F(StopReport, IsPrintedByAStopThatTakesLong) {
+  debug_settings.slow_stop_ns = 20'000'000;
+  GORT_TEST_START(2);
+  gort::run([] {
+    std::atomic<int> state{0}, tid{0};
+    auto deaf_one = gort::spawn({.name = "deaf"}, [&] {
+      const Deaf deaf;
+      shop::hog(&state, &tid);
+    });
+    ASSERT_TRUE(yield_until([&] { return state == 1; }));
+    const Stderr err;
+    // Somebody else's eyes: this goroutine waits for the stop.
+    std::thread lets_go([&] {
+      while (!err.says("SIGURG blocked, one pending\n")) ::usleep(1000);
+      state = 2;
+    });
+    {
+      RuntimeEntry entry;
+      start_the_world(stop_the_world(StopReason::test));
+    }
+    lets_go.join();
+    deaf_one.join();
+    EXPECT_TRUE(err.says("^gort: stopping the world has taken [0-9]+ ms; 1 of 2 Ps has not stopped \\(asked for by M "
+                         "[0-9]+\\)\nP [01]: running, M [0-9]+, thread " +
+                         std::to_string(tid) + ", goroutine [0-9]+ \"deaf\"\n"))
+        << err.text();
+  });
+  EXPECT_EQ(pauses_of(StopReason::test).stops, 1u);
+  EXPECT_GE(pauses_of(StopReason::test).longest_stopping_ns, 20'000'000);
 }
 
 // Rule R broken: a P that is idle and on no list.
