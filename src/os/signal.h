@@ -62,8 +62,9 @@ InCall signal_in_call(const void* context) noexcept;
 
 /// For InCall::restarts: makes the call here and now, in the handler, if it is one that sleeps and that may be made
 /// by anybody on this thread (reads, writes, futex waits without a time, accept and their like), and patches
-/// the interrupted code as if it had returned. `before` and `after` run around it if so. False: not such a call.
-bool signal_reissue(void* context, void (*before)(void*), void (*after)(void*), void* arg) noexcept;
+/// the interrupted code as if it had returned. `before` and `after` run around it if so. False: not such a call, or
+/// `before` has said no.
+bool signal_reissue(void* context, bool (*before)(void*), void (*after)(void*), void* arg) noexcept;
 
 /// How large an alternate stack has to be for our handlers: 64 KiB, more where the CPU's state is large.
 std::size_t signal_stack_bytes() noexcept;

@@ -44,6 +44,7 @@ void sleep_as_captive(M* m) noexcept {
     m->nextp = nullptr;
     if (await_p(m, p)) return;
     LockGuard guard(sched.lock);
+    if (m->inside) --sched.ninside;  // counted by proc_resize
     if (queue_or_wire(m)) return;
   }
 }

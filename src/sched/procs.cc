@@ -34,6 +34,8 @@ void retire(P* p) noexcept {
     Stack s;
     while (p->stacks.pop(&s)) sched.stacks.push(s);
   }
+  // An M in the middle of user code that has to wait for another P.
+  if (const M* m = p->m.load(os::memory_order_relaxed); m != nullptr && m->inside) ++sched.ninside;
   stack_unclaim_all(p);
   sched.g_started.fetch_add(p->g_started.exchange(0, os::memory_order_relaxed), os::memory_order_relaxed);
   sched.g_ended.fetch_add(p->g_ended.exchange(0, os::memory_order_relaxed), os::memory_order_relaxed);

@@ -80,7 +80,10 @@ bool await_p(M* m, P* p) noexcept {
 
 bool stop_here(M* m) noexcept {
   m->pending.fetch_and(~static_cast<std::uint32_t>(kPendingStop), os::memory_order_acquire);
-  if (!stop_requested()) return true;
+  // In the middle of user code for a stop in place only. That one is never given up, so it waits for this P from the
+  // moment that it is seen here.
+  const std::uint32_t how = sched.stopping.load(os::memory_order_seq_cst);
+  if (how == kNotStopping || (m->inside && how != kStopInPlace)) return true;
   GORT_DCHECK(os::tls().locks == 0 && os::tls().owned == 0, "stop_here: with runtime locks or a P in hand");
   P* p = m->p;
   p->claimed = false;
@@ -113,7 +116,7 @@ void serve_here(M* m, const void* ucontext) noexcept {
         not_now |= kPendingStop;  // stays asked for
         continue;
       }
-      if (!stop_here(m)) wait_for_p_here(m, false);
+      if (!stop_here(m)) wait_for_p_here(m, m->inside);
     }
     if ((asked & kPendingYield) != 0) {
       m->pending.fetch_and(~static_cast<std::uint32_t>(kPendingYield), os::memory_order_acquire);
@@ -122,6 +125,7 @@ void serve_here(M* m, const void* ucontext) noexcept {
     }
   }
   m->interrupted.store(nullptr, os::memory_order_relaxed);
+  m->inside = false;
 }
 
 void stop_owned_p(OwnedP owned) noexcept {

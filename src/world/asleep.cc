@@ -21,14 +21,16 @@ std::int64_t back_off(std::uint32_t streak) noexcept {
   return kMostBackOff + kBackOffEach * sched.nsleepers.load(os::memory_order_relaxed);
 }
 
-void without_p(void* arg) {
+bool without_p(void* arg) {
   M* m = static_cast<M*>(arg);
-  m->curg->status.store(GStatus::captive, os::memory_order_release);
   {
     LockGuard guard(sched.lock);
+    if (stop_requested()) return false;
     ++sched.ninside;
   }
+  m->curg->status.store(GStatus::captive, os::memory_order_release);
   hand_off_p(release_p(), true);
+  return true;
 }
 
 void with_p_again(void* arg) { wait_for_p_here(static_cast<M*>(arg), true); }
@@ -54,6 +56,7 @@ void serve_asleep(M* m, const void* ucontext) noexcept {
     give_up_p(m, true, back_off(streak));
   }
   m->interrupted.store(nullptr, os::memory_order_relaxed);
+  m->inside = false;
   t.in_runtime = 0;
   serve_interrupt(m, ucontext);  // what came meanwhile
 }

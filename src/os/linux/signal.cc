@@ -213,10 +213,9 @@ InCall signal_in_call(const void* context) noexcept {
   return InCall::none;
 }
 
-bool signal_reissue(void* context, void (*before)(void*), void (*after)(void*), void* arg) noexcept {
+bool signal_reissue(void* context, bool (*before)(void*), void (*after)(void*), void* arg) noexcept {
   Call c(context);
-  if (!may_reissue(c)) return false;
-  before(arg);
+  if (!may_reissue(c) || !before(arg)) return false;
   const long result = kernel::raw(c.number(), c.arg(0), c.arg(1), c.arg(2), c.arg(3), c.arg(4), c.arg(5));
   c.returns(result);
   after(arg);
