@@ -78,7 +78,7 @@ struct Sched {
   os::atomic<std::int32_t> nsleepers{0};     ///< of the queued: found asleep in the kernel, so they do not compute
   std::int32_t ninside = 0;                  ///< goroutines off their P in the middle of user code, queued or not
   os::atomic<std::uint64_t> found_asleep{0};  ///< goroutines found asleep in the kernel with a P, ever
-  std::int32_t many_captives = 0;            ///< from so many per P on, ordinary goroutines get less; set at start
+  os::atomic<std::int32_t> many_captives{0};  ///< from so many per P on, ordinary goroutines get less; written under lock
 
   // ---- work
   Queue1<G, &G::link> global;
