@@ -3,7 +3,7 @@
 include(CMakePackageConfigHelpers)
 
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/gort)
-install(TARGETS gort EXPORT gortTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(TARGETS gort gort_polls gort_held_locks EXPORT gortTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(DIRECTORY DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/gort)
 if(IS_DIRECTORY ${PROJECT_SOURCE_DIR}/include)
   install(DIRECTORY include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
@@ -14,6 +14,7 @@ configure_package_config_file(cmake/gortConfig.cmake.in gortConfig.cmake INSTALL
 # Layout is baked into users' objects, so nothing but the same minor version will do before 1.0.
 write_basic_package_version_file(gortConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/gortConfig.cmake ${PROJECT_BINARY_DIR}/gortConfigVersion.cmake
+  cmake/GortAddPolls.cmake
   DESTINATION ${package_dir})
 
 # The same list for pkg-config: names for the linker instead of targets and paths.

@@ -32,6 +32,12 @@ if(GORT_DEBUG AND NOT GORT_SANITIZE AND NOT CMAKE_CROSSCOMPILING AND core_source
   gort_internal_includes(gort_malloc_guard)
 endif()
 
+# For `needs=`: tests that replace what sanitizers replace.
+set(GORT_UNSANITIZED ON)
+if(GORT_SANITIZE)
+  set(GORT_UNSANITIZED OFF)
+endif()
+
 # What the sanitizers' runtimes are told, and how much slower things are under them or qemu.
 set(gort_test_environment)
 set(gort_test_slowness 1)
@@ -151,14 +157,26 @@ function(gort_test source)
   # break the build of the others.
   gtest_discover_tests(${target} TEST_PREFIX "${prefix}:" DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
     TEST_LIST ${target}_TESTS PROPERTIES TIMEOUT ${test_timeout})
+  set(more_environment)
+  if(GORT_TESTING AND rel MATCHES "^tests/scenarios/(${gort_migrated_scenarios})_test\\.cc$")
+    # Once more, with every departure continuing on another thread.
+    gtest_discover_tests(${target} TEST_PREFIX "forcemigrate/${prefix}:" DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
+      TEST_LIST ${target}_MIGRATED PROPERTIES TIMEOUT ${test_timeout})
+    set(more_environment "set_tests_properties(\${@target@_MIGRATED} PROPERTIES LABELS \"@test_labels@;forcemigrate\"
+      ENVIRONMENT \"@gort_test_environment@;GORT_DEBUG=forcemigrate=1\")")
+    string(CONFIGURE "${more_environment}" more_environment @ONLY)
+  endif()
   # As properties there, lists would be flattened; ctest reads this file after the cases.
   set(labels_file ${PROJECT_BINARY_DIR}/test_labels/${target}.cmake)
   file(CONFIGURE OUTPUT ${labels_file} CONTENT
     "set_tests_properties(\${@target@_TESTS} PROPERTIES LABELS \"@test_labels@\"
-      ENVIRONMENT \"@gort_test_environment@\")\n" @ONLY)
+      ENVIRONMENT \"@gort_test_environment@\")\n@more_environment@\n" @ONLY)
   set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES ${labels_file})
   set_property(GLOBAL APPEND PROPERTY GORT_TEST_TARGETS ${target})
 endfunction()
+
+# Scenarios that also run under GORT_DEBUG=forcemigrate=1.
+set(gort_migrated_scenarios "call_loop|exceptions|run|scheduling|sema|sema_pingpong|thread_local|threads")
 
 file(GLOB_RECURSE gort_test_sources CONFIGURE_DEPENDS
   ${PROJECT_SOURCE_DIR}/src/*_test.cc ${PROJECT_SOURCE_DIR}/tests/*_test.cc)
@@ -173,6 +191,13 @@ list(FILTER gort_test_sources EXCLUDE REGEX "/arch/${gort_foreign_arch}/")
 foreach(source IN LISTS gort_test_sources)
   gort_test(${source})
 endforeach()
+# The programs that are compiled with polls.
+gort_add_polls(tests_polls_polls_test)
+gort_add_polls(tests_polls_served_test)
+# The one whose mutexes are watched. Sanitizers replace the same functions.
+if(TARGET tests_held_locks_held_locks_test)
+  target_link_libraries(tests_held_locks_held_locks_test PRIVATE gort::held_locks)
+endif()
 # A plugin with a copy of gort of its own.
 add_library(gort_copy_plugin MODULE ${PROJECT_SOURCE_DIR}/tests/copies/plugin/plugin.cc)
 gort_common_flags(gort_copy_plugin)

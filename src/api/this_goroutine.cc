@@ -5,6 +5,7 @@
 #include "gort/os_thread.h"
 #include "gort/detail/goroutine.h"
 #include "sched/entry.h"
+#include "sched/force_migrate.h"
 #include "sched/lock_thread.h"
 #include "sched/park.h"
 #include "sched/spawn.h"
@@ -40,9 +41,11 @@ std::string_view name() noexcept {
 
 void poll() {
   rt::M* m = rt::self_m();
-  if (m == nullptr || m->pending.load(os::memory_order_relaxed) == 0) return;
+  if (m == nullptr || (m->pending.load(os::memory_order_relaxed) == 0 && !rt::force_migrate())) return;
   rt::RuntimeEntry entry;
-  if ((rt::self_m()->pending.load(os::memory_order_relaxed) & rt::kPendingYield) != 0) rt::yield_global();
+  if ((rt::self_m()->pending.load(os::memory_order_relaxed) & rt::kPendingYield) != 0 || rt::force_migrate()) {
+    rt::yield_global();
+  }
 }
 
 int num_procs() noexcept { return rt::sched.nprocs; }

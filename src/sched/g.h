@@ -72,6 +72,9 @@ struct alignas(64) G {
   GSanitizer san;
   G* all_next = nullptr;                  ///< registry of all Gs, newest first, append-only
   char name[24] = {};                     ///< options' name, zero-terminated, may be cut
+#if defined(GORT_TESTING)
+  M* last_m = nullptr;                    ///< where it ran last, kept by GORT_DEBUG=forcemigrate
+#endif
   bool own_stack = false;                 ///< of an unusual size, from birth to death
   alignas(16) std::byte closure[64];      ///< small closures; on the stack there is none before the first run
 };

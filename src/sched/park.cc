@@ -1,6 +1,7 @@
 #include "sched/park.h"
 
 #include "sched/entry.h"
+#include "sched/force_migrate.h"
 #include "sched/spawn.h"
 #include "sched/switch.h"
 
@@ -12,6 +13,7 @@ namespace {
 /// (nothing local, a request is pending, the global queue's turn, a locked or left-over goroutine).
 [[gnu::always_inline]] inline G* pick_any(M* m) noexcept {
   P* p = m->p;
+  if (force_migrate()) return nullptr;
   if (m->pending.load(os::memory_order_relaxed) != 0 || m->locked_g != nullptr) return nullptr;
   const std::uint32_t tick = p->schedtick.load(os::memory_order_relaxed);
   if (tick % kFairnessTick == 0 && sched.global_size.load(os::memory_order_relaxed) != 0) return nullptr;
@@ -79,6 +81,7 @@ void park(ParkCommit commit, void* arg, WaitReason reason) noexcept {
   GORT_CHECK(m != nullptr && m->curg != nullptr, "park: not on a goroutine's stack");
   G* g = m->curg;
   GORT_DCHECK(os::tls().in_runtime == 1, "park outside the runtime");
+  departing(g, reason);
   g->wait_reason = reason;
   g->status.store(GStatus::waiting, os::memory_order_relaxed);
   m->commit = commit != nullptr ? commit : commit_nothing;
@@ -115,16 +118,18 @@ void yield() noexcept {
   GORT_CHECK(os::tls().locks == 0, "yield with runtime locks held");
   if (m->p->runq.empty()) {
     const bool others = sched.global_size.load(os::memory_order_relaxed) != 0;
-    if (!others && m->pending.load(os::memory_order_relaxed) == 0) return;  // nobody waits
+    if (!others && m->pending.load(os::memory_order_relaxed) == 0 && !force_migrate()) return;  // nobody waits
     // Alone on its P, it would be the next one again: those on the global queue come first.
     if (others) return yield_global();
   }
+  departing(g, WaitReason::none);
   switch_from_g(m, g, pick_local(m), after_yield);
 }
 
 void yield_global() noexcept {
   M* m = self_m();
   GORT_CHECK(os::tls().locks == 0, "yield with runtime locks held");
+  departing(m->curg, WaitReason::none);
   switch_from_g(m, m->curg, nullptr, after_yield_global);
 }
 

@@ -212,7 +212,14 @@ struct SchedHooks {
   void (*stop_slow)(std::int64_t waited_ns) noexcept = nullptr;
   /// The template thread has made what was wanted of it (want_threads rings it): work that needs malloc and can wait.
   void (*spare_time)() noexcept = nullptr;
+  /// A goroutine is about to leave its M, perhaps for another one: it parks, yields (`none`) or comes out of
+  /// gort::blocking. In the runtime, perhaps with the lock that the park releases. For gort::held_locks; null mostly.
+  void (*departs)(G* g, WaitReason why) noexcept = nullptr;
 };
 extern SchedHooks sched_hooks;
+
+[[gnu::always_inline]] inline void departing(G* g, WaitReason why) noexcept {
+  if (__builtin_expect(sched_hooks.departs != nullptr, 0)) sched_hooks.departs(g, why);
+}
 
 }  // namespace gort::inline v0::rt

@@ -5,6 +5,7 @@
 // between the two steps on both sides, at least one of them sees the other, so work is never left lying
 // with every M asleep. The partners: the fences in wake_p and wake_p_if_idle, and the one in idle() below.
 #include "sched/captives.h"
+#include "sched/force_migrate.h"
 #include "sched/runs.h"
 #include "sched/sched.h"
 #include "sched/spawn.h"
@@ -296,6 +297,7 @@ G* schedule(M* m) noexcept {
       start_locked_m(m, g);
       continue;
     }
+    if (migrated_away(m, g)) continue;
     if (g->ctx.sp == nullptr) g_prepare(m->p, g);
     return g;
   }

@@ -5,6 +5,7 @@
 #include "base/print.h"
 #include "sched/captives.h"
 #include "sched/entry.h"
+#include "sched/force_migrate.h"
 #include "sched/spawn.h"
 
 namespace gort::inline v0::rt {
@@ -62,6 +63,28 @@ void threads_from_environment() noexcept {
   sched.max_threads = static_cast<std::int32_t>(n);
 }
 
+void force_migrate_setting(const char* all, const char* value) noexcept {
+  std::int64_t n = 0;
+  if (!parse_number(value, &n) || n < 0 || n > 1) bad_setting("GORT_DEBUG", all, "forcemigrate wants 0 or 1");
+#if defined(GORT_TESTING)
+  force_migrate_on.store(n == 1, os::memory_order_relaxed);
+#else
+  if (n == 1) bad_setting("GORT_DEBUG", all, "forcemigrate needs a gort that was built with GORT_TESTING; this is a release");
+#endif
+}
+
+void held_locks_setting(const char* all, const char* value) noexcept {
+  const char* rest = nullptr;
+  if (starts_with(value, "fatal", &rest) && *rest == '\0') {
+    debug_settings.held_locks = HeldLocks::fatal;
+  } else if (!starts_with(value, "warn", &rest) || *rest != '\0') {
+    bad_setting("GORT_DEBUG", all, "heldlocks wants warn or fatal");
+  }
+  if (sched_hooks.departs == nullptr) {
+    bad_setting("GORT_DEBUG", all, "heldlocks needs a program that is linked with gort::held_locks");
+  }
+}
+
 /// One `name=value` of GORT_DEBUG, [item, end).
 void debug_item(const char* all, const char* item, const char* end) noexcept {
   char word[64];
@@ -84,9 +107,14 @@ void debug_item(const char* all, const char* item, const char* end) noexcept {
       bad_setting("GORT_DEBUG", all, "slowstop wants milliseconds, 1 or more");
     }
     debug_settings.slow_stop_ns = n * 1'000'000;
+  } else if (starts_with(word, "forcemigrate=", &value)) {
+    force_migrate_setting(all, value);
+  } else if (starts_with(word, "heldlocks=", &value)) {
+    held_locks_setting(all, value);
   } else {
     Printer(2) << "gort: GORT_DEBUG: no setting '" << word
-               << "'; known: asyncpreemptoff=0|1, schedtrace=ms, scheddetail=0|1, slowstop=ms\n";
+               << "'; known: asyncpreemptoff=0|1, forcemigrate=0|1, heldlocks=warn|fatal,"
+                  " schedtrace=ms, scheddetail=0|1, slowstop=ms\n";
     os::exit_process(2);
   }
 }

@@ -16,11 +16,13 @@ struct StartOptions {
 };
 
 /// GORT_DEBUG, read at start; constant afterwards.
+enum class HeldLocks : std::uint8_t { warn, fatal };
 struct DebugSettings {
   std::int64_t schedtrace_ns = 0;
   bool scheddetail = false;
   bool asyncpreempt = true;                  ///< false: goroutines are stopped at calls into gort only
   std::int64_t slow_stop_ns = 10'000'000'000;  ///< a stop that takes longer is reported
+  HeldLocks held_locks = HeldLocks::warn;
 };
 extern DebugSettings debug_settings;
 

@@ -1,6 +1,7 @@
 #include "sched/syscall.h"
 
 #include "sched/entry.h"
+#include "sched/force_migrate.h"
 #include "sched/park.h"
 #include "sched/runs.h"
 #include "sched/stop_point.h"
@@ -101,9 +102,13 @@ void exit_blocking() noexcept {
   if (--g->blocking_depth > 0) return;
   os::tls().in_runtime = 1;
   g->in_blocking = false;
+  departing(g, WaitReason::blocking_ends);
   get_p_back(m, g);
   // A goroutine that makes one call after the other polls nowhere else.
-  if ((self_m()->pending.load(os::memory_order_relaxed) & kPendingYield) != 0) yield_global();
+  if ((self_m()->pending.load(os::memory_order_relaxed) & kPendingYield) != 0 ||
+      (force_migrate() && self_m() == m)) {
+    yield_global();
+  }
   leave_runtime();
 }
 

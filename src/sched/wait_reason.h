@@ -25,6 +25,7 @@ enum class WaitReason : std::uint8_t {
   wait_group_wait,
   stopping_the_world,
   preempted,
+  blocking_ends,
   left_over,  // its run has ended: parked for good
   test,       // parked by a test
 };
@@ -49,6 +50,7 @@ inline const char* wait_reason_text(WaitReason r) noexcept {
     case WaitReason::wait_group_wait: return "wait_group wait";
     case WaitReason::stopping_the_world: return "stopping the world";
     case WaitReason::preempted: return "preempted";
+    case WaitReason::blocking_ends: return "end of blocking";
     case WaitReason::left_over: return "left over from an ended run";
     case WaitReason::test: return "test";
   }

@@ -3,7 +3,7 @@
 # CMake and, where there is a pkg-config, by that too.
 set(prefix ${BUILD}/prefix)
 set(work ${BUILD}/consumer)
-file(REMOVE_RECURSE ${prefix} ${work})
+file(REMOVE_RECURSE ${prefix} ${work} ${work}_clang)
 
 function(run)
   execute_process(COMMAND ${ARGN} RESULT_VARIABLE status)
@@ -16,10 +16,32 @@ endfunction()
 # --prefix does not reach gort.pc, which is written when gort is configured; DESTDIR trees and
 # packages configure with the right prefix.
 run(${CMAKE_COMMAND} --install ${BUILD} --prefix ${prefix})
-run(${CMAKE_COMMAND} -S ${SOURCE}/tests/consumer -B ${work} -G Ninja
-  -DCMAKE_PREFIX_PATH=${prefix} -DCMAKE_CXX_COMPILER=${CXX} -DCMAKE_BUILD_TYPE=Release)
-run(${CMAKE_COMMAND} --build ${work})
-run(${work}/consumer)
+function(build_and_run compiler work)
+  run(${CMAKE_COMMAND} -S ${SOURCE}/tests/consumer -B ${work} -G Ninja
+    -DCMAKE_PREFIX_PATH=${prefix} -DCMAKE_CXX_COMPILER=${compiler} -DCMAKE_BUILD_TYPE=Release)
+  run(${CMAKE_COMMAND} --build ${work})
+  run(${work}/consumer)
+  run(${work}/polled)
+  execute_process(COMMAND ${work}/held_lock ERROR_VARIABLE said COMMAND_ERROR_IS_FATAL ANY)
+  if(NOT said MATCHES "gort: goroutine [0-9]+ parks \\(semacquire\\) while it holds a std::mutex at 0x")
+    message(FATAL_ERROR "gort::held_locks did not report: '${said}'")
+  endif()
+  # In the code of the loop, not only somewhere in the program.
+  find_program(OBJDUMP objdump REQUIRED)
+  execute_process(COMMAND ${OBJDUMP} -d --no-show-raw-insn ${work}/libpolled_part.a -r
+    OUTPUT_VARIABLE code COMMAND_ERROR_IS_FATAL ANY)
+  string(REGEX MATCHALL "__sanitizer_cov_trace_pc" calls "${code}")
+  list(LENGTH calls calls)
+  if(calls LESS 2)
+    message(FATAL_ERROR "gort_add_polls: ${calls} polls in a function with a loop (${compiler})")
+  endif()
+endfunction()
+build_and_run(${CXX} ${work})
+# The user's compiler may be another one than the library's.
+find_program(CLANG clang++-19)
+if(CLANG AND NOT CXX MATCHES "clang")
+  build_and_run(${CLANG} ${work}_clang)
+endif()
 
 find_program(PKG_CONFIG pkg-config)
 file(GLOB_RECURSE pc ${prefix}/*/gort.pc)
