@@ -44,7 +44,8 @@ std::uint32_t round_now = 0;  // the goroutine's
   while (!page->stop.load()) {
     ++round_now;
     stretch.body();
-    asm volatile("" ::: "memory");
+    // Until what was injected is over, too: a stop at calls needs calls.
+    while (page->over.load() != round_now) gort::this_goroutine::yield();
   }
 }
 

@@ -179,6 +179,7 @@ void Child::finish() {
   while (!ended(1)) {
     page_->go = page_->ready.load();
     page_->wake = page_->ready.load();
+    page_->over = page_->ready.load();
     ring(page_->child_bell);
     if (now() > deadline) return set_trouble("the child does not end after the last round");
   }
@@ -261,7 +262,7 @@ bool Driver::start_child() {
 }
 
 bool Driver::await_ready() {
-  ++round_;
+  child_->page().over = round_++;
   return child_->await([&] { return child_->page().ready == round_; }, "no new round begins");
 }
 
@@ -368,9 +369,10 @@ void Driver::inject(const Point& p) {
   Stood stood = {at.pc, at.sp, false, at.sp - page.stack_lo < page.stack_hi - page.stack_lo, p.pc == begin_};
   page.inject = round_;
   ring(page.child_bell);
-  for (const std::int64_t deadline = now() + kGraceToAsk; now() < deadline && page.answered != round_;) {
+  for (const std::int64_t deadline = now() + kGraceToAsk;;) {
+    const bool last_look = page.answered == round_ || now() > deadline;
     stood.exactly = thread_.pending(SIGURG);
-    if (stood.exactly) break;
+    if (stood.exactly || last_look) break;
     const timespec moment = {0, 5'000};
     ::nanosleep(&moment, nullptr);
   }

@@ -1,9 +1,15 @@
 // The injections: what is asked of the thread, and what must have come of it.
+#include <atomic>
+#include <chrono>
 #include <cstdio>
-#include <cstring>
+#include <utility>
 
 #include "debug/capture.h"
+#include "gort/world.h"
+#include "sched/entry.h"
+#include "sched/sched.h"
 #include "tests/steps/steps.h"
+#include "world/world.h"
 
 extern "C" {
 [[gnu::visibility("hidden")]] extern const char gort_v0_context_first[];
@@ -72,9 +78,101 @@ std::string check_traceback(const Stood& at, const Answer& a, Answer* reference)
   return {};
 }
 
+std::string check_ok(const Stood&, const Answer& a, Answer*) { return a.ok ? "" : a.why; }
+
+// ---- stops --------------------------------------------------------------------------------------
+
+void say(Answer* out, const char* what, long n) noexcept {
+  out->ok = false;
+  std::snprintf(out->why, sizeof out->why, "%s (%ld)", what, n);
+}
+
+/// While the world is stopped: every P is, and the goroutine does not go on.
+void look_at_stopped_world(Answer* out) noexcept {
+  const std::uint64_t progress = page->progress.load();
+  for (std::int32_t i = 0; i < rt::sched.nprocs.load(); ++i) {
+    if (rt::p_at(i)->status.load() != rt::PStatus::stopped) say(out, "the world is stopped, but not this P", i);
+  }
+  if (!rt::world_stopped()) say(out, "the world is not stopped", 0);
+  for (const std::int64_t until = os::nanotime() + 30'000; os::nanotime() < until;) os::cpu_relax(16);
+  if (page->progress.load() != progress) say(out, "a goroutine went on in the stopped world", 0);
+}
+
+void stop_world(rt::M*, Answer* out) noexcept {
+  rt::RuntimeEntry entry;
+  out->ok = true;
+  rt::WorldHold hold = rt::stop_the_world(rt::StopReason::test);
+  look_at_stopped_world(out);
+  rt::start_the_world(std::move(hold));
+}
+
+/// The second one finds the thread on its way out of the first.
+void stop_world_twice(rt::M*, Answer* out) noexcept {
+  rt::RuntimeEntry entry;
+  out->ok = true;
+  rt::WorldHold hold = rt::world_acquire(rt::StopReason::test);
+  for (int i = 0; i < 2; ++i) {
+    rt::stop_with(hold);
+    look_at_stopped_world(out);
+    rt::start_with(hold);
+  }
+  rt::world_release(std::move(hold));
+}
+
+void stop_at_calls(rt::M*, Answer* out) noexcept {
+  const auto w = gort::stop_world("steps", std::chrono::seconds(20));
+  out->ok = static_cast<bool>(w);
+  if (!out->ok) std::snprintf(out->why, sizeof out->why, "a stop at calls was not in time");
+}
+
+/// One P more, and back: Ps come and go, and who stands in the middle of something may lose its own.
+void change_procs(rt::M*, Answer* out) noexcept {
+  rt::RuntimeEntry entry;
+  out->ok = true;
+  const std::int32_t n = rt::gomaxprocs(0);
+  rt::gomaxprocs(n + 1);
+  const std::int32_t more = rt::gomaxprocs(n);
+  if (more != n + 1) say(out, "one P more was to be there", more);
+}
+
+// ---- a time slice ends --------------------------------------------------------------------------
+
+void end_slice(rt::M* m, Answer* out) noexcept {
+  out->ok = true;
+  m->pending.fetch_or(rt::kPendingYield);
+  rt::sched_hooks.preempt(m, false);
+}
+
+/// It is nominated as one that sleeps in the kernel; the handler decides.
+void nominate_asleep(rt::M* m, Answer* out) noexcept {
+  out->ok = true;
+  rt::sched_hooks.preempt(m, true);
+}
+
+// ---- a function on each P -----------------------------------------------------------------------
+
+void run_on_each_p(rt::M*, Answer* out) noexcept {
+  static std::atomic<int> runs[8];
+  rt::RuntimeEntry entry;
+  out->ok = true;
+  for (auto& n : runs) n = 0;
+  rt::WorldHold hold = rt::world_acquire(rt::StopReason::for_each_p);
+  rt::for_each_p(hold, [](rt::P* p, void*) noexcept { ++runs[p->id]; }, nullptr);
+  for (std::int32_t i = 0; i < rt::sched.nprocs.load(); ++i) {
+    if (runs[i] != 1) say(out, "the function did not run once on a P, but", runs[i]);
+  }
+  rt::world_release(std::move(hold));
+}
+
 constexpr Injection kAll[] = {
     {"traceback", ask_traceback, check_traceback},
-    // To come, with world/world.h: the world is stopped and restarted; a time slice ends; a function runs on each P.
+    {"stop", stop_world, check_ok},
+    {"two_stops", stop_world_twice, check_ok},
+    {"stop_at_calls", stop_at_calls, check_ok},
+    {"procs", change_procs, check_ok},
+    {"slice", end_slice, check_ok},
+    {"asleep", nominate_asleep, check_ok},
+    {"each_p", run_on_each_p, check_ok},
 };
 
 }  // namespace

@@ -13,6 +13,7 @@
 //   "inject"                                  helper thread: asks what the injection asks, sends SIGURG
 //   sees SIGURG pending there; detaches       the handler runs, interrupted exactly at k; all goes on
 //   waits for both answers, checks them       goroutine: "done"; helper: "answered"
+//   "over"                                    the next round
 //
 // Only that thread is ever halted, all others run freely, and from the moment of the injection on nobody is traced.
 // Addresses are the same in both processes, since one is the other's fork; so the driver knows the markers' and
@@ -35,6 +36,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <ostream>
 #include <span>
 #include <string>
 
@@ -67,6 +69,7 @@ struct Page {
   std::atomic<std::uint32_t> go{0};
   std::atomic<std::uint32_t> inject{0};
   std::atomic<std::uint32_t> wake{0};         ///< the thread sleeps, or will: for stretches that wait for it
+  std::atomic<std::uint32_t> over{0};         ///< all is done and answered
   std::atomic<bool> stop{false};              ///< no more rounds
   // The helper's.
   std::atomic<std::uint32_t> answered{0};
@@ -90,6 +93,7 @@ struct Stretch {
   void (*teardown)() = nullptr;  ///< partners end
 };
 std::span<const Stretch> stretches() noexcept;
+inline void PrintTo(const Stretch& s, std::ostream* out) { *out << s.name; }
 
 /// In a body: waits until the driver holds the thread, then passes the first marker.
 void begin() noexcept;
@@ -117,6 +121,7 @@ struct Injection {
   std::string (*check)(const Stood& at, const Answer& answer, Answer* reference);
 };
 std::span<const Injection> injections() noexcept;
+inline void PrintTo(const Injection& i, std::ostream* out) { *out << i.name; }
 
 // ---- the driver ---------------------------------------------------------------------------------
 

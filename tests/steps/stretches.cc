@@ -239,6 +239,7 @@ void exception() {
 
 constexpr Stretch kAll[] = {
     {"entry", 1, entry},
+    {"entry_beside_others", 1, entry, yield_partner, end_partners},
     {"blocking", 1, blocking},
     {"blocking_2_procs", 2, blocking},
     {"system_call", 1, system_call, yield_partner, end_partners},
@@ -257,10 +258,12 @@ constexpr Stretch kAll[] = {
     {"go_and_yield", 1, go_and_yield},
     {"go_large_stack", 1, go_large_stack},
     {"lock_thread", 1, lock_thread},
+    {"lock_thread_beside_others", 1, lock_thread, yield_partner, end_partners},
     {"locked_yield", 1, locked_yield, yield_partner, end_partners},
     {"idle", 1, idle, start_waker, end_waker},
     {"idle_2_procs", 2, idle, start_waker, end_waker},
     {"malloc_and_free", 1, malloc_and_free},
+    {"malloc_and_free_beside_others", 1, malloc_and_free, yield_partner, end_partners},
     {"exception", 1, exception},
 };
 

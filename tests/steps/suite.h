@@ -23,7 +23,7 @@ inline void run_case(const Case& c, const Options& options) {
 #endif
   const Report r = drive(std::get<0>(c), std::get<1>(c), options);
   if (!r.skipped.empty()) GTEST_SKIP() << r.skipped;
-  EXPECT_EQ(r.failures, "") << r.summary();
+  EXPECT_TRUE(r.failures.empty()) << r.failures;
   EXPECT_GT(r.exact, 0u) << r.summary();
   std::cout << r.summary() << "\n";
 }
