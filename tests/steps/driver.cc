@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -19,6 +20,7 @@
 #include <vector>
 
 #include "debug/symbols.h"
+#include "sched/sched.h"
 #include "tests/steps/steps.h"
 #include "tests/steps/tracee.h"
 
@@ -26,7 +28,7 @@ namespace gort::test::steps {
 
 namespace {
 
-constexpr std::int64_t kWatchdog = 30'000'000'000;
+constexpr std::int64_t kWatchdog = 20'000'000'000;
 constexpr std::size_t kMaxSteps = 100'000;      // of one round
 constexpr std::int64_t kGraceToAsk = 5'000'000;  // for a helper that sends no signal: it needs none, or it waits
 constexpr std::size_t kMaxFailures = 10;
@@ -67,6 +69,7 @@ class Child {
  private:
   std::string printed() const;
   std::string threads() const;
+  std::string scheduler() const;
   bool ended(int limit_ms);
 
   Page* page_ = nullptr;
@@ -138,11 +141,46 @@ std::string Child::threads() const {
   return s;
 }
 
+/// Copies an object of the child's, which stands at the same address here.
+template <class T>
+const T* copy_of(pid_t pid, const T* at, void* buffer) {
+  const iovec to = {buffer, sizeof(T)};
+  const iovec from = {const_cast<void*>(static_cast<const void*>(at)), sizeof(T)};
+  return ::process_vm_readv(pid, &to, 1, &from, 1, 0) == static_cast<ssize_t>(sizeof(T)) ? static_cast<const T*>(buffer) : nullptr;
+}
+
+/// What the scheduler counts, and the states of its Ps.
+std::string Child::scheduler() const {
+  alignas(rt::Sched) static std::byte sched_copy[sizeof(rt::Sched)];
+  const rt::Sched* s = copy_of(pid_, &rt::sched, sched_copy);
+  if (s == nullptr) return {};
+  std::string text = "  scheduler: ";
+  const auto add = [&](const char* name, long n) { text += std::string(name) + " " + std::to_string(n) + ", "; };
+  add("queued globally", s->global_size);
+  add("captives", s->ncaptive);
+  add("idle Ps", s->npidle);
+  add("idle Ms", s->nmidle);
+  add("idle locked Ms", s->nmidle_locked);
+  add("Ms", s->mcount);
+  add("spinning", s->nmspinning);
+  add("need_spinning", s->need_spinning);
+  add("orders", s->orders);
+  add("of them spinning", s->orders_spinning);
+  add("stopping", s->stopping);
+  add("sysmon_wait", s->sysmon_wait);
+  add("Ps", s->nprocs);
+  for (std::int32_t i = 0; i < s->nprocs && i < 4; ++i) {
+    alignas(rt::P) std::byte p_copy[sizeof(rt::P)];
+    if (const rt::P* p = copy_of(pid_, s->all_p[i].load(), p_copy)) add("P in status", static_cast<long>(p->status.load()));
+  }
+  return text + "\n";
+}
+
 void Child::set_trouble(const char* what) {
   if (failed()) return;
   trouble_ = std::string(what) + "\n";
   if (!reaped_) {
-    trouble_ += threads();
+    trouble_ += scheduler() + threads();
     ::kill(pid_, SIGQUIT);  // gort prints all goroutines and ends
     ended(5'000);
   }
@@ -218,6 +256,7 @@ class Driver {
   void record();
   bool lead(const Point& p, bool stepping);
   void inject(const Point& p);
+  bool asked();
   bool finish_round();
   void let_go() noexcept;
   void fail(const Stood& at, const std::string& why, std::size_t index);
@@ -361,6 +400,13 @@ bool Driver::lead(const Point& p, bool stepping) {
   }
 }
 
+/// The injection's request is made: a SIGURG may be sysmon's, too.
+bool Driver::asked() {
+  alignas(8) std::byte copy[sizeof(rt::M::asked)];
+  const auto* bits = copy_of(child_->pid(), &child_->page().m->asked, copy);
+  return bits != nullptr && (bits->load() & injection_.bit) != 0;
+}
+
 /// The thread stands at p. After this, nobody is traced.
 void Driver::inject(const Point& p) {
   Page& page = child_->page();
@@ -371,7 +417,7 @@ void Driver::inject(const Point& p) {
   ring(page.child_bell);
   for (const std::int64_t deadline = now() + kGraceToAsk;;) {
     const bool last_look = page.answered == round_ || now() > deadline;
-    stood.exactly = thread_.pending(SIGURG);
+    stood.exactly = thread_.pending(SIGURG) && asked();
     if (stood.exactly || last_look) break;
     const timespec moment = {0, 5'000};
     ::nanosleep(&moment, nullptr);

@@ -165,14 +165,15 @@ void run_on_each_p(rt::M*, Answer* out) noexcept {
 }
 
 constexpr Injection kAll[] = {
-    {"traceback", ask_traceback, check_traceback},
-    {"stop", stop_world, check_ok},
-    {"two_stops", stop_world_twice, check_ok},
-    {"stop_at_calls", stop_at_calls, check_ok},
-    {"procs", change_procs, check_ok},
-    {"slice", end_slice, check_ok},
-    {"asleep", nominate_asleep, check_ok},
-    {"each_p", run_on_each_p, check_ok},
+    {"traceback", rt::kAskedTrace, ask_traceback, check_traceback},
+    {"stop", rt::kAskedPreempt, stop_world, check_ok},
+    {"two_stops", rt::kAskedPreempt, stop_world_twice, check_ok},
+    {"stop_at_calls", rt::kAskedPreempt, stop_at_calls, check_ok},
+    {"procs", rt::kAskedPreempt, change_procs, check_ok,
+     "leave_spinning() must wake a P that is idle already: start_with's wake_p has seen an M search whose P had died"},
+    {"slice", rt::kAskedPreempt, end_slice, check_ok},
+    {"asleep", rt::kAskedAsleep, nominate_asleep, check_ok},
+    {"each_p", rt::kAskedPreempt, run_on_each_p, check_ok},
 };
 
 }  // namespace

@@ -42,6 +42,7 @@
 
 #include "debug/capture.h"
 #include "sched/m.h"
+#include "world/signal.h"
 
 namespace gort::test::steps {
 
@@ -115,10 +116,13 @@ struct Stood {
 
 struct Injection {
   const char* name;
+  rt::Asked bit;   ///< the bit of M::asked that it sets: how its SIGURG is told from sysmon's
   /// In the child, on the helper, a foreign thread. `m` ran the goroutine when the round began.
   void (*act)(rt::M* m, Answer* answer) noexcept;
   /// In the parent. Empty: as it should be. `reference` belongs to the run: what the first point gave.
   std::string (*check)(const Stood& at, const Answer& answer, Answer* reference);
+  /// A known bug that it finds: skipped, and named, until that is mended; GORT_STEPS_ALL=1 runs it all the same.
+  const char* waits_for = nullptr;
 };
 std::span<const Injection> injections() noexcept;
 inline void PrintTo(const Injection& i, std::ostream* out) { *out << i.name; }
