@@ -31,10 +31,12 @@ void serve_trace(M* m, const void* ucontext) noexcept {
   std::uint32_t state = kAsked;
   if (!m->dump_state.compare_exchange_strong(state, kWriting)) return;  // the requester has given up
   Answer* a = answer_of(m);
-  const G* g = m->curg;
   arch::Cursor c = arch::cursor_from_signal(ucontext);
   // In the middle of a switch the M stands on its own stack, or still on that of the goroutine before.
   const bool on_own_stack = within(c.sp(), m->stack_lo, m->stack_hi);
+  // (Between these two moments `after` is set, and nobody else touches the goroutine that leaves.)
+  const bool on_left_stack = m->after != nullptr && within(c.sp(), m->left->stack.lo, m->left->stack.hi);
+  const G* g = on_left_stack ? m->left : m->curg;
   a->goid = g != nullptr && !on_own_stack ? g->goid : 0;
   allow_stacks(c, g, m);
   walk_stack(c, &a->frames);
@@ -159,6 +161,7 @@ void walk_stack(arch::Cursor c, Frames* out) noexcept {
     }
     ++total;
   } while (arch::step(c));
+  out->end = c.end;
   out->omitted = 0;
   out->n = static_cast<std::uint32_t>(total);
   if (total <= 2 * kTraceEnd) return;

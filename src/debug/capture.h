@@ -34,6 +34,7 @@ inline constexpr std::int64_t kLastPatience = 2'000'000'000;
 struct Frames {
   std::uint32_t n = 0;
   std::uint32_t omitted = 0;  ///< frames left out behind pcs[kTraceEnd - 1]
+  arch::WalkEnd end = arch::WalkEnd::not_yet;  ///< anything but `bottom`: the last frames may be wrong
   std::uintptr_t pcs[2 * kTraceEnd] = {};
 };
 
