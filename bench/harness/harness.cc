@@ -156,7 +156,8 @@ double add_quantiles(Result& r, const std::string& prefix, std::vector<double>& 
     const auto i = static_cast<std::size_t>(q * static_cast<double>(seconds.size()));
     return seconds[std::min(i, seconds.size() - 1)] * 1e9;
   };
-  r.numbers.insert(r.numbers.end(), {{prefix + "p50_ns", at(0.50)},
+  r.numbers.insert(r.numbers.end(), {{prefix + "p10_ns", at(0.10)},
+                                     {prefix + "p50_ns", at(0.50)},
                                      {prefix + "p90_ns", at(0.90)},
                                      {prefix + "p99_ns", at(0.99)},
                                      {prefix + "max_ns", at(1)}});

@@ -109,8 +109,8 @@ Result measure(const Options& o, std::uint64_t first, F&& body) {
   }
 }
 
-/// Sorts `seconds` and adds the 50th, 90th and 99th percentile and the greatest, in nanoseconds ("<prefix>p50_ns",
-/// ...), to r's extra figures. Returns the median in nanoseconds.
+/// Sorts `seconds` and adds the 10th, 50th, 90th and 99th percentile and the greatest, in nanoseconds
+/// ("<prefix>p10_ns", ...), to r's extra figures. Returns the median in nanoseconds.
 double add_quantiles(Result& r, const std::string& prefix, std::vector<double>& seconds);
 
 /// main() of a contender. `version_json` is the inside of a JSON object, without braces.

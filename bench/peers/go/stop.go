@@ -54,6 +54,7 @@ func (s *spinners) end() {
 // addQuantiles needs sorted samples.
 func addQuantiles(r *result, prefix string, sorted []float64) {
 	at := func(q float64) float64 { return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)] }
+	r.Extra[prefix+"p10_ns"] = at(0.10)
 	r.Extra[prefix+"p50_ns"] = at(0.50)
 	r.Extra[prefix+"p90_ns"] = at(0.90)
 	r.Extra[prefix+"p99_ns"] = at(0.99)
