@@ -1,5 +1,6 @@
-// gort's own side of `make bench`, through the public API only (the raw switch excepted, which has
-// none). harness.h says what a contender is; README.md says what each row asks for.
+// gort's own side of `make bench`, through the public API only (raw switch and in-place stop excepted, which have
+// none). harness.h says what a contender is; README.md says what each row asks for. More rows: stop_rows.cc,
+// hog_rows.cc.
 #include <gort/gort.h>
 
 #include <atomic>
@@ -10,6 +11,7 @@
 
 #include "arch/context.h"
 #include "harness.h"
+#include "rows.h"
 
 namespace {
 
@@ -18,20 +20,8 @@ using bench::Memory;
 using bench::Options;
 using bench::Result;
 using bench::Timed;
-
-/// Runs f as the main goroutine on o.procs processors and returns its result.
-template <class F>
-Result in_runtime(const Options& o, F&& f) {
-  Result r;
-  gort::run(gort::run_options{.max_procs = o.procs}, [&] { r = f(); });
-  return r;
-}
-
-/// The usual row: body(n) is measured as the main goroutine.
-template <class Body>
-Result measured(const Options& o, std::uint64_t first, Body body) {
-  return in_runtime(o, [&] { return bench::measure(o, first, body); });
-}
+using gort_rows::in_runtime;
+using gort_rows::measured;
 
 // ---- switch -------------------------------------------------------------------------------------
 
@@ -236,29 +226,35 @@ Result idle_cpu(const Options& o) {
 
 // ---- ping-pong ----------------------------------------------------------------------------------
 
-Result pingpong(const Options& o, bool locked) {
-  return measured(o, 100, [locked](std::uint64_t n) {
-    gort::semaphore ping(0), pong(0);
-    std::uint64_t value = 0;
-    gort::task<void> partner = gort::spawn([&, locked] {
-      std::optional<gort::os_thread_lock> lock;
-      if (locked) lock.emplace();
-      for (std::uint64_t i = 0; i < n; ++i) {
-        ping.acquire();
-        ++value;
-        pong.release();
-      }
-    });
-    const double start = bench::now();
+}  // namespace
+
+Timed gort_rows::round_trips(std::uint64_t n, bool locked) {
+  gort::semaphore ping(0), pong(0);
+  std::uint64_t value = 0;
+  gort::task<void> partner = gort::spawn([&, locked] {
+    std::optional<gort::os_thread_lock> lock;
+    if (locked) lock.emplace();
     for (std::uint64_t i = 0; i < n; ++i) {
-      ping.release();
-      pong.acquire();
-      check(value == i + 1, "each trip is answered once");
+      ping.acquire();
+      ++value;
+      pong.release();
     }
-    const double took = bench::now() - start;
-    partner.join();
-    return Timed{n, took};
   });
+  const double start = bench::now();
+  for (std::uint64_t i = 0; i < n; ++i) {
+    ping.release();
+    pong.acquire();
+    check(value == i + 1, "each trip is answered once");
+  }
+  const double took = bench::now() - start;
+  partner.join();
+  return Timed{n, took};
+}
+
+namespace {
+
+Result pingpong(const Options& o, bool locked) {
+  return measured(o, 100, [locked](std::uint64_t n) { return gort_rows::round_trips(n, locked); });
 }
 
 Result pingpong_sema(const Options& o) { return pingpong(o, false); }
@@ -277,6 +273,18 @@ constexpr bench::Row kRows[] = {
     {"idle_cpu", idle_cpu},
     {"pingpong_sema", pingpong_sema},
     {"pingpong_locked", pingpong_locked},
+    {"stop_idle", gort_rows::stop_idle},
+    {"stop_busy", gort_rows::stop_busy},
+    {"procs_idle", gort_rows::procs_idle},
+    {"procs_busy", gort_rows::procs_busy},
+    {"stop_parked100k", gort_rows::stop_parked100k},
+    {"stop_hogs", gort_rows::stop_hogs},
+    {"hogs2", gort_rows::hogs2},
+    {"hogs8", gort_rows::hogs8},
+    {"server_hog", gort_rows::server_hog},
+    {"pingpong_hog", gort_rows::pingpong_hog},
+    {"file8", gort_rows::file8},
+    {"file16", gort_rows::file16},
 };
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdarg>
 #include <cstdio>
@@ -30,12 +31,6 @@ void read_pieces(const char* path, F&& piece) noexcept {
     piece(buffer, static_cast<std::size_t>(got));
   }
   close(fd);
-}
-
-void sleep_seconds(double s) noexcept {
-  timespec t{static_cast<time_t>(s), static_cast<long>((s - std::floor(s)) * 1e9)};
-  while (nanosleep(&t, &t) != 0) {  // a runtime's signals may interrupt: the rest is left in t
-  }
 }
 
 void print_json(const char* impl, const Options& o, const Result& r) {
@@ -85,6 +80,12 @@ double now() noexcept {
   timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) * 1e-9;
+}
+
+void sleep_seconds(double s) noexcept {
+  timespec t{static_cast<time_t>(s), static_cast<long>((s - std::floor(s)) * 1e9)};
+  while (nanosleep(&t, &t) != 0) {  // a runtime's signals may interrupt: the rest is left in t
+  }
 }
 
 double process_cpu() noexcept {
@@ -146,6 +147,21 @@ Result per_operation(const Timed& t, double cpu_seconds, double wall_seconds) {
   return {t.seconds / ops * 1e9,
           "ns",
           {{"n", ops}, {"seconds", t.seconds}, {"cpu_per_wall", cpu_seconds / wall_seconds}}};
+}
+
+double add_quantiles(Result& r, const std::string& prefix, std::vector<double>& seconds) {
+  check(!seconds.empty(), "there are samples");
+  std::sort(seconds.begin(), seconds.end());
+  const auto at = [&](double q) {
+    const auto i = static_cast<std::size_t>(q * static_cast<double>(seconds.size()));
+    return seconds[std::min(i, seconds.size() - 1)] * 1e9;
+  };
+  r.numbers.insert(r.numbers.end(), {{prefix + "p10_ns", at(0.10)},
+                                     {prefix + "p50_ns", at(0.50)},
+                                     {prefix + "p90_ns", at(0.90)},
+                                     {prefix + "p99_ns", at(0.99)},
+                                     {prefix + "max_ns", at(1)}});
+  return at(0.50);
 }
 
 int contender_main(int argc, char** argv, const char* impl, const char* version_json,

@@ -62,6 +62,9 @@ inline void check(bool ok, const char* what) {
 /// Seconds of the monotonic clock.
 double now() noexcept;
 
+/// Raw nanosleep, however often signals interrupt it: for threads that are not the runtime's.
+void sleep_seconds(double s) noexcept;
+
 /// User and system CPU seconds of the whole process, ended threads included.
 double process_cpu() noexcept;
 
@@ -105,6 +108,10 @@ Result measure(const Options& o, std::uint64_t first, F&& body) {
       return per_operation(t, process_cpu() - cpu, now() - wall);
   }
 }
+
+/// Sorts `seconds` and adds the 10th, 50th, 90th and 99th percentile and the greatest, in nanoseconds
+/// ("<prefix>p10_ns", ...), to r's extra figures. Returns the median in nanoseconds.
+double add_quantiles(Result& r, const std::string& prefix, std::vector<double>& seconds);
 
 /// main() of a contender. `version_json` is the inside of a JSON object, without braces.
 int contender_main(int argc, char** argv, const char* impl, const char* version_json,

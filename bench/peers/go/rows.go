@@ -23,6 +23,18 @@ var rows = []struct {
 	{"idle_cpu", idleCPU},
 	{"pingpong_sema", pingpongSema},
 	{"pingpong_locked", pingpongLocked},
+	{"stop_idle", stopIdle},
+	{"stop_busy", stopBusy},
+	{"procs_idle", func(o options) result { return changeProcs(o, 0) }},
+	{"procs_busy", func(o options) result { return changeProcs(o, 2) }},
+	{"stop_parked100k", stopParked100k},
+	{"stop_hogs", stopHogs},
+	{"hogs2", allocHogs(2)},
+	{"hogs8", allocHogs(8)},
+	{"server_hog", serverHog},
+	{"pingpong_hog", pingpongHog},
+	{"file8", fileHogs(8)},
+	{"file16", fileHogs(16)},
 }
 
 func yield(o options, count uint64) result {
@@ -252,28 +264,30 @@ func pingpong(o options, locked bool) result {
 	if o.has("cap1") {
 		capacity = 1
 	}
-	r := measure(o, 100, func(n uint64) timed {
-		ping, pong := make(chan uint64, capacity), make(chan uint64, capacity)
-		go func() {
-			if locked {
-				runtime.LockOSThread()
-				defer runtime.UnlockOSThread()
-			}
-			for v := range ping {
-				pong <- v + 1
-			}
-			close(pong)
-		}()
-		start := time.Now()
-		for i := range n {
-			ping <- i
-			check(<-pong == i+1, "each trip is answered once")
-		}
-		took := time.Since(start)
-		close(ping)
-		<-pong
-		return timed{n, took}
-	})
+	r := measure(o, 100, func(n uint64) timed { return trips(n, capacity, locked) })
 	r.Extra["channel_capacity"] = capacity
 	return r
+}
+
+func trips(n uint64, capacity int, locked bool) timed {
+	ping, pong := make(chan uint64, capacity), make(chan uint64, capacity)
+	go func() {
+		if locked {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+		}
+		for v := range ping {
+			pong <- v + 1
+		}
+		close(pong)
+	}()
+	start := time.Now()
+	for i := range n {
+		ping <- i
+		check(<-pong == i+1, "each trip is answered once")
+	}
+	took := time.Since(start)
+	close(ping)
+	<-pong
+	return timed{n, took}
 }

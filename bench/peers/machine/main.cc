@@ -1,9 +1,14 @@
-// What the machine itself costs, so that rows that cross threads can be read: the clock, and two
-// threads that wake each other through the kernel, on one core (--procs 1) and on two (--procs 2).
+// What the machine itself costs, so that rows that cross threads can be read: the clock, two threads
+// that wake each other through the kernel, on one core (--procs 1) and on two (--procs 2), and a
+// signal to a thread that runs on another core.
 #include <sched.h>
 #include <semaphore.h>
+#include <signal.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <thread>
+#include <vector>
 
 #include "harness.h"
 
@@ -74,7 +79,48 @@ Result thread_pingpong(const Options& o) {
   });
 }
 
-constexpr bench::Row kRows[] = {{"clock_read", clock_read}, {"thread_pingpong", thread_pingpong}};
+std::atomic<bool> answered = false;
+
+/// Median time from sending until the handler of a computing thread answers; both cores are awake.
+Result signal_answer(const Options& o) {
+  struct sigaction action{};
+  action.sa_handler = [](int) { answered = true; };
+  bench::check(sigaction(SIGURG, &action, nullptr) == 0, "installing a handler");
+  std::atomic<bool> stop = false;
+  std::atomic<pid_t> id = 0;
+  const int theirs = allowed_cpu(1);
+  std::thread computing([&] {
+    pin(theirs);
+    id = gettid();
+    while (!stop.load(std::memory_order_relaxed)) {
+    }
+  });
+  pin(allowed_cpu(0));
+  while (id == 0) {
+  }
+  std::vector<double> took;
+  Result r = bench::measure(o, 100, [&](std::uint64_t n) {
+    took.assign(n, 0);
+    const double start = bench::now();
+    for (double& t : took) {
+      answered = false;
+      const double began = bench::now();
+      bench::check(tgkill(getpid(), id, SIGURG) == 0, "sending a signal");
+      while (!answered) {
+      }
+      t = bench::now() - began;
+    }
+    return Timed{n, bench::now() - start};
+  });
+  stop = true;
+  computing.join();
+  r.value = bench::add_quantiles(r, "", took);
+  return r;
+}
+
+constexpr bench::Row kRows[] = {{"clock_read", clock_read},
+                                {"thread_pingpong", thread_pingpong},
+                                {"signal_answer", signal_answer}};
 
 }  // namespace
 
