@@ -54,6 +54,7 @@ struct alignas(64) M {
   bool spinning = false;         ///< looks for work; also set by start_m before the wakeup
   bool ending = false;           ///< the thread ends at the next schedule()
   G* picked = nullptr;           ///< taken off a queue, to be run by the next schedule()
+  bool holds_world = false;      ///< its goroutine has stopped the world: does not stop, yield or let its P go
   bool inside = false;           ///< as a captive: in the middle of user code, not at a call into gort
   std::int64_t resumed_cpu = -1; ///< its CPU clock when it came back from a stop; -1: has run since
   std::uint32_t asleep_streak = 0;  ///< how often in a row its goroutine was found asleep in the kernel

@@ -81,6 +81,9 @@ void park(ParkCommit commit, void* arg, WaitReason reason) noexcept {
   GORT_CHECK(m != nullptr && m->curg != nullptr, "park: not on a goroutine's stack");
   G* g = m->curg;
   GORT_DCHECK(os::tls().in_runtime == 1, "park outside the runtime");
+  if (__builtin_expect(m->holds_world, 0)) {
+    fatal("the goroutine that has stopped the world waits for something: nobody runs who could end that");
+  }
   departing(g, reason);
   g->wait_reason = reason;
   g->status.store(GStatus::waiting, os::memory_order_relaxed);
@@ -116,6 +119,7 @@ void yield() noexcept {
   M* m = self_m();
   G* g = m->curg;
   GORT_CHECK(os::tls().locks == 0, "yield with runtime locks held");
+  if (__builtin_expect(m->holds_world, 0)) return;
   if (m->p->runq.empty()) {
     const bool others = sched.global_size.load(os::memory_order_relaxed) != 0;
     if (!others && m->pending.load(os::memory_order_relaxed) == 0 && !force_migrate()) return;  // nobody waits
@@ -128,6 +132,7 @@ void yield() noexcept {
 
 void yield_global() noexcept {
   M* m = self_m();
+  if (__builtin_expect(m->holds_world, 0)) return;
   GORT_CHECK(os::tls().locks == 0, "yield with runtime locks held");
   departing(m->curg, WaitReason::none);
   switch_from_g(m, m->curg, nullptr, after_yield_global);

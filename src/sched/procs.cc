@@ -9,16 +9,35 @@ namespace gort::inline v0::rt {
 
 namespace {
 
-/// A new P, or one that died before.
-void revive(std::int32_t place) noexcept {
-  P* p = p_at(place);
-  if (p == nullptr) {
-    p = ::new (persistent_alloc(sizeof(P), alignof(P))) P(place);
-    sched.all_p[place].store(p, os::memory_order_release);
+/// Whether nobody waits for this dead P any more.
+bool is_free(P* p) noexcept { return p->m.load(os::memory_order_acquire) == nullptr; }
+
+/// A dead P that nobody waits for, off the list of those that have lost their place; or null.
+P* take_retired() noexcept {
+  for (P** at = &sched.retired_p; *at != nullptr; at = &(*at)->idle_link) {
+    P* p = *at;
+    if (!is_free(p)) continue;
+    *at = p->idle_link;
+    p->idle_link = nullptr;
+    return p;
   }
-  // An M that waited for it when it died has been woken, and is about to say that it has seen it.
-  while (p->m.load(os::memory_order_acquire) != nullptr) os::cpu_relax(16);
+  return nullptr;
+}
+
+/// A P for this place: the one that died here, unless an M has not noticed yet that it died (it has been woken, but
+/// waiting for it would hold up everybody); then another one.
+void revive(std::int32_t place) noexcept {
+  P* p = sched.all_p[place].load(os::memory_order_relaxed);
+  if (p != nullptr && !is_free(p)) {
+    p->idle_link = sched.retired_p;
+    sched.retired_p = p;
+    p = nullptr;
+  }
+  if (p == nullptr) p = take_retired();
+  if (p == nullptr) p = ::new (persistent_alloc(sizeof(P), alignof(P))) P(place);
+  p->id = place;
   p->status.store(PStatus::stopped, os::memory_order_relaxed);
+  sched.all_p[place].store(p, os::memory_order_release);
 }
 
 void retire(P* p) noexcept {
@@ -61,7 +80,7 @@ void proc_resize(std::int32_t n, P* own) noexcept {
   for (std::int32_t i = n; i < before; ++i) retire(p_at(i));
   for (std::int32_t i = before; i < n; ++i) revive(i);
   sched.nprocs.store(n, os::memory_order_release);
-  sched.many_captives = many_captives(n);
+  sched.many_captives.store(many_captives(n), os::memory_order_relaxed);
 }
 
 }  // namespace gort::inline v0::rt

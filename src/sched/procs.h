@@ -3,8 +3,8 @@
 // all_p[0, nprocs) are the Ps that live. A P that dies gives its goroutines to the head of the global queue and its
 // caches to the shared ones, and stays in its place, dead, until the number grows again. The stopper's own P never
 // dies: it changes places with one that does. An M that waits for a P that has died (in the middle of user code,
-// perhaps) notices by the status, answers by P::m = null, and queues for another one; not before that answer is the
-// P used again, so that nobody can take it by an old claim.
+// perhaps) notices by the status, answers by P::m = null, and queues for another one; not before that answer is this
+// P used again (another one takes its place), so that nobody can take it by an old claim.
 #pragma once
 
 #include "sched/sched.h"

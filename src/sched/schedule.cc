@@ -225,10 +225,12 @@ G* find_runnable(M* m) noexcept {
 void leave_spinning(M* m) noexcept {
   if (!m->spinning) return;
   m->spinning = false;
-  // Who made work visible while this M was searching relied on it: the P that idles next looks again.
+  // Who made work visible while this M was searching relied on it: the P that idles next looks again, and if one is
+  // idle already, somebody looks now.
   sched.need_spinning.store(1, os::memory_order_seq_cst);
   const std::int32_t before = sched.nmspinning.fetch_sub(1, os::memory_order_seq_cst);
   GORT_CHECK(before > 0, "nmspinning is negative");
+  wake_p();
 }
 
 namespace {

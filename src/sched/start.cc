@@ -177,7 +177,7 @@ std::int32_t default_procs(std::int32_t cpus, std::int64_t cgroup_milli) noexcep
 
 std::int32_t many_captives(std::int32_t procs) noexcept {
   std::int64_t most = std::int64_t{kManyCaptives} * procs;
-  const std::int64_t pids = os::cgroup_pids_limit();
+  const std::int64_t pids = sched.pids_limit;
   if (pids > 0 && pids / 4 < most) most = pids / 4;
   return static_cast<std::int32_t>(most);
 }
@@ -195,9 +195,10 @@ void start(const StartOptions& options) noexcept {
   if (options.max_threads > 0) sched.max_threads = options.max_threads;
   threads_from_environment();
   sched.cpus = os::cpu_count();
+  sched.pids_limit = os::cgroup_pids_limit();
   debug_settings.asyncpreempt &= !san::tsan();  // TSan delivers a signal when it pleases
   make_procs(choose_procs(options));
-  sched.many_captives = many_captives(sched.nprocs);
+  sched.many_captives.store(many_captives(sched.nprocs), os::memory_order_relaxed);
   start_system_threads();
   sched.started.store(true, os::memory_order_release);
 }

@@ -80,6 +80,7 @@ bool await_p(M* m, P* p) noexcept {
 
 bool stop_here(M* m) noexcept {
   m->pending.fetch_and(~static_cast<std::uint32_t>(kPendingStop), os::memory_order_acquire);
+  if (m->holds_world) return true;  // a request for the stop before, or our own
   // In the middle of user code for a stop in place only. That one is never given up, so it waits for this P from the
   // moment that it is seen here.
   const std::uint32_t how = sched.stopping.load(os::memory_order_seq_cst);

@@ -88,6 +88,7 @@ void enter_blocking() noexcept {
   G* g = m->curg;
   if (g->blocking_depth++ > 0) return;
   GORT_CHECK(t.locks == 0, "enter_blocking inside the runtime");
+  if (m->holds_world) return;  // it keeps the P, and blocks everybody: that is what it has asked for
   t.in_runtime = 1;
   let_p_go(m, g);
   g->in_blocking = true;
@@ -99,7 +100,7 @@ void exit_blocking() noexcept {
   if (m == nullptr) return;
   if (__builtin_expect(os::tls().in_runtime != 0, 0)) fatal_entered_twice();
   G* g = m->curg;
-  if (--g->blocking_depth > 0) return;
+  if (--g->blocking_depth > 0 || !g->in_blocking) return;
   os::tls().in_runtime = 1;
   g->in_blocking = false;
   departing(g, WaitReason::blocking_ends);
@@ -128,6 +129,7 @@ void entry_leave_blocking() noexcept {
 
 void entry_back_to_blocking() noexcept {
   M* m = self_m();
+  if (m->holds_world) return;
   G* g = m->curg;
   if (g->sticky_entry) {
     g->sticky_entry = false;

@@ -59,7 +59,7 @@ void ask(P* p) noexcept {
 
 /// Asks all Ps from `first` on that have not stopped.
 void ask_all(const Stop& s, std::int32_t first) noexcept {
-  const std::int64_t now = os::nanotime();
+  const std::int64_t now = first == 0 ? s.begin : os::nanotime();
   for (std::int32_t i = first; i < sched.nprocs.load(os::memory_order_relaxed); ++i) {
     try_claim(p_at(i), s, now);
     ask(p_at(i));
@@ -75,15 +75,33 @@ void report_if_slow(Stop& s, std::int64_t now) noexcept {
   s.reported = os::nanotime();
 }
 
+/// What has become of a P since it was asked: one that was claimed once had to take it first (L3), and is asked again
+/// as soon as it has run a little, not when everybody is.
+struct Watched {
+  PStatus seen = PStatus::running;
+  std::int64_t ask_at = 0;  // nanotime; 0: no need
+};
+
+void ask_when_it_has_run(P* p, Watched& w, std::int64_t now) noexcept {
+  const PStatus s = p->status.load(os::memory_order_acquire);
+  if (s != w.seen && s == PStatus::running) w.ask_at = now + kLeastRun + kLeastRun / 2;
+  w.seen = s;
+  if (w.ask_at == 0 || now < w.ask_at) return;
+  w.ask_at = 0;
+  ask(p);
+}
+
 /// Waits until p has stopped. False: the deadline is over.
 bool await(P* p, std::int32_t place, Stop& s) noexcept {
+  if (has_stopped(p)) return true;
   std::int64_t repeat = kFirstRepeat;
-  std::int64_t asked = os::nanotime();
+  std::int64_t now = os::nanotime();
+  std::int64_t asked = now;
   const std::int64_t spin_until = asked + kSpin;
+  Watched watched{p->status.load(os::memory_order_relaxed)};
   while (!has_stopped(p)) {
-    std::int64_t now = os::nanotime();
     try_claim(p, s, now);
-    if (sched.cpus > 1 && now < spin_until) {
+    if (sched.cpus > 1 && (now < spin_until || watched.ask_at != 0)) {
       os::cpu_relax(16);
     } else {
       // Partner: tell_stopped reads `awaited` after the P's status has changed.
@@ -91,9 +109,11 @@ bool await(P* p, std::int32_t place, Stop& s) noexcept {
       if (!has_stopped(p)) sched.stop_note.sleep_for(repeat);
       sched.awaited.store(nullptr, os::memory_order_seq_cst);
       sched.stop_note.clear();
-      now = os::nanotime();
     }
-    if (s.deadline >= 0 && now >= s.deadline) return has_stopped(p);
+    if (has_stopped(p)) return true;
+    now = os::nanotime();
+    if (s.deadline >= 0 && now >= s.deadline) return false;
+    ask_when_it_has_run(p, watched, now);
     if (now - asked < repeat) continue;
     asked = now;
     repeat = repeat * 2 < kMostRepeat ? repeat * 2 : kMostRepeat;
@@ -143,6 +163,7 @@ void stop_on_system_stack(void* arg) {
   s.in_time = await_all(s);
   if (s.in_time) check_all_stopped();
   stopped.store(s.in_time, os::memory_order_relaxed);
+  if (M* m = self_m(); m != nullptr) m->holds_world = s.in_time;
 }
 
 /// Their turn, with this thread's P if it has one.
@@ -195,8 +216,8 @@ void wake_waiting(P* own) noexcept {
 
 }  // namespace
 
-bool stop_everybody(Stopping how, std::int64_t deadline) noexcept {
-  Stop s{how, deadline, os::nanotime(), 0};
+bool stop_everybody(Stopping how, std::int64_t now, std::int64_t deadline) noexcept {
+  Stop s{how, deadline, now, 0};
   for (;;) {
     if (fault(Fault::s1)) {
       stop_on_system_stack(&s);
@@ -223,12 +244,16 @@ void start_everybody(std::int32_t new_procs) noexcept {
     LockGuard guard(sched.lock);
     if (new_procs != 0) proc_resize(new_procs, own);
     stopped.store(false, os::memory_order_relaxed);
+    if (self != nullptr) self->holds_world = false;
     sched.stopping.store(kNotStopping, os::memory_order_seq_cst);
     release_ps(own, wake);
   }
   wake_waiting(own);
   while (M* m = wake.pop()) m->park.wakeup();
-  wake_p();
+  // What came while nobody could be woken: ready() and `go` of foreign threads, which found no idle P.
+  if (sched.global_size.load(os::memory_order_seq_cst) != 0 || sched.need_spinning.load(os::memory_order_seq_cst) != 0) {
+    wake_p();
+  }
 }
 
 }  // namespace gort::inline v0::rt

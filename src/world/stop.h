@@ -7,9 +7,9 @@
 
 namespace gort::inline v0::rt {
 
-/// Stops every P but lets the calling goroutine go on. By the holder of worldsema, inside the runtime. `deadline`:
-/// nanotime until when everybody must stand, negative: no limit. False: it was not in time, and everybody goes on.
-bool stop_everybody(Stopping how, std::int64_t deadline) noexcept;
+/// Stops every P but lets the calling goroutine go on. By the holder of worldsema, inside the runtime. `now`: nanotime.
+/// `deadline`: nanotime until when everybody must stand, negative: no limit. False: it was not in time, and everybody goes on.
+bool stop_everybody(Stopping how, std::int64_t now, std::int64_t deadline) noexcept;
 
 /// Between the two.
 bool everybody_stopped() noexcept;

@@ -56,7 +56,7 @@ void gc_release(GcHold hold) noexcept {
 void stop_with(WorldHold& hold) noexcept {
   pause.reason = hold.reason();
   pause.begin = os::nanotime();
-  stop_everybody(kStopInPlace, -1);
+  stop_everybody(kStopInPlace, pause.begin, -1);
   pause.stopping = os::nanotime() - pause.begin;
   test_point(TestPoint::world_stopped);
 }
@@ -113,7 +113,7 @@ WorldHold held_for_user() noexcept { return WorldHold(StopReason::user); }
 bool stop_at_calls(WorldHold& hold, std::int64_t deadline) noexcept {
   pause.reason = hold.reason();
   pause.begin = os::nanotime();
-  if (!stop_everybody(kStopAtCalls, deadline)) return false;
+  if (!stop_everybody(kStopAtCalls, pause.begin, deadline)) return false;
   pause.stopping = os::nanotime() - pause.begin;
   return true;
 }
