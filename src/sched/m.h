@@ -55,6 +55,7 @@ struct alignas(64) M {
   bool ending = false;           ///< the thread ends at the next schedule()
   G* picked = nullptr;           ///< taken off a queue, to be run by the next schedule()
   bool inside = false;           ///< as a captive: in the middle of user code, not at a call into gort
+  G* comes_back = nullptr;       ///< its call on this stack is over: the M's loop continues it before all else
   std::int64_t resumed_cpu = -1; ///< its CPU clock when it came back from a stop; -1: has run since
   std::uint32_t asleep_streak = 0;  ///< how often in a row its goroutine was found asleep in the kernel
   arch::Context g0_ctx;          ///< the M's own stack while a goroutine runs

@@ -185,7 +185,8 @@ void after_parked(M* m, G* left) noexcept {
     expected = GStatus::waiting;
     os::cpu_relax(8);
   }
-  switch_from_g0(m, left);
+  // Not from here: each stop would leave a frame on this stack until the loop comes round.
+  m->comes_back = left;
 }
 
 }  // namespace
