@@ -15,10 +15,12 @@
 #include <iterator>
 #include <regex>
 #include <thread>
+#include <utility>
 
 #include "gort/gort.h"
 #include "gort/world.h"
 #include "sched/entry.h"
+#include "sched/sched.h"
 #include "world/world.h"
 
 namespace gort::test {
@@ -29,7 +31,9 @@ constexpr int kFailed = 85;  // a requirement did not hold
 constexpr int kHung = 86;    // the watchdog
 constexpr int kShown = 87;
 constexpr int kSlowStopMs = 150;
-constexpr int kOffLimitMs = 1'500;  // the report takes up to a tenth of a second, and names come after it
+constexpr int kOffLimitMs = 600;    // and the report is out, names included
+constexpr int kNoReportMs = 20'000;
+constexpr std::size_t kShownOfErr = 6'000;
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr int kSlower = 4;
 #else
@@ -41,6 +45,30 @@ using Clock = std::chrono::steady_clock;
 std::atomic<Clock::time_point> deadline{Clock::time_point::max()};
 bool off = false;
 
+// ---- in the child: when the report of the slow stop is out -----------------------------------------
+
+std::atomic<bool> reported{false}, named{false};
+void (*report)(std::int64_t waited_ns) noexcept;
+void (*names)() noexcept;
+
+void report_and_say_so(std::int64_t waited_ns) noexcept {
+  report(waited_ns);
+  reported = true;
+  rt::want_threads();  // names come when the template thread has made what was wanted of it
+}
+
+void names_and_say_so() noexcept {
+  const bool last = reported.load();
+  names();
+  if (last) named = true;
+}
+
+void watch_reports() {
+  if (rt::sched_hooks.stop_slow == report_and_say_so) return;
+  names = std::exchange(rt::sched_hooks.spare_time, names_and_say_so);
+  report = std::exchange(rt::sched_hooks.stop_slow, report_and_say_so);
+}
+
 void say(const char* text) {
   const ssize_t n = ::write(2, text, std::strlen(text));
   static_cast<void>(n);
@@ -50,8 +78,12 @@ void say(const char* text) {
 void watch() {
   for (;;) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    if (Clock::now() < deadline.load()) continue;
+    const auto now = Clock::now();
+    if (now < deadline.load()) continue;
+    if (off && !named && now < deadline.load() + std::chrono::milliseconds(kNoReportMs)) continue;
     say("founding: the run hangs\n");
+    if (!off && rt::sched_hooks.schedtrace != nullptr) rt::sched_hooks.schedtrace(true);  // nobody has foreseen that
+    if (::getenv("FOUNDING_HOLD") != nullptr) ::pause();  // for a debugger
     ::_exit(kHung);
   }
 }
@@ -136,14 +168,14 @@ void expect_passes(const char* bug, const char* which, Recipe recipe, int runs_p
     seconds += c.seconds;
     if (c.ended_well()) continue;
     ++bad;
-    ADD_FAILURE() << bug << ", " << which << ", after " << done << " runs: status " << c.status << "\n" << c.err;
+    ADD_FAILURE() << bug << ", " << which << ", after " << done << " runs: status " << c.status << "\n" << c.err.substr(0, kShownOfErr);
   }
   record(bug, which, all, bad, seconds);
 }
 
 void expect_ends(Recipe scenario, int limit_ms) {
   const Child c = run_child(scenario, 1, "", limit_ms);
-  EXPECT_TRUE(c.ended_well()) << "status " << c.status << "\n" << c.err;
+  EXPECT_TRUE(c.ended_well()) << "status " << c.status << "\n" << c.err.substr(0, kShownOfErr);
 }
 
 void expect_shown(const char* bug, Recipe recipe, std::initializer_list<const char*> culprit) {
@@ -161,7 +193,7 @@ void expect_shown(const char* bug, Recipe recipe, std::initializer_list<const ch
       continue;
     }
     ADD_FAILURE() << bug << " with the measure off, run " << i << ": status " << c.status << ", wanted: "
-                  << *std::prev(culprit.end()) << "\n" << c.err;
+                  << *std::prev(culprit.end()) << "\n" << c.err.substr(0, kShownOfErr);
     break;
   }
   record(bug, "off", all, hits, seconds);
@@ -172,6 +204,7 @@ void expect_shown(const char* bug, Recipe recipe, std::initializer_list<const ch
 void start_with_procs(int procs) {
   gort::start({.max_procs = procs});
   if (gort::num_procs() != procs) gort::max_procs(procs);
+  watch_reports();
   require(gort::num_procs() == procs, "the runtime has the number of Ps that the recipe wants");
 }
 

@@ -7,8 +7,8 @@
 //   TEST(S2, Off) { expect_shown("s2", recipe, {"in nobody's hand.*\"starter\""}); }
 //   TEST(S2, On) { expect_passes("s2", "deterministic", recipe); }
 //
-// A child has a watchdog of its own, a foreign thread: when a run takes longer than its limit, the child ends
-// with a known status. FOUNDING_RUNS sets how many runs there are (20; `make founding` takes 500). What was counted is
+// A child has a watchdog of its own, a foreign thread: when a run takes longer than its limit (and the report of the slow
+// stop is out, with the measure off), the child ends with a known status. FOUNDING_RUNS sets how many runs there are (20; `make founding` takes 500). What was counted is
 // left as properties of the test, which tools/founding makes a table of.
 #pragma once
 

@@ -140,14 +140,12 @@ void computes(int i) {
       gort::this_goroutine::yield();
       return computed.load() > 0;
     });
-    for (int k = 0; k < 3; ++k) {
-      const long before = computed.load();
-      const int stops_before = stops.load();
-      wait_for([&] {
-        gort::this_goroutine::yield();
-        return computed.load() > before + 100 && stops.load() > stops_before + 3;
-      });
-    }
+    const long before = computed.load();
+    const int stops_before = stops.load();
+    wait_for([&] {
+      gort::this_goroutine::yield();
+      return computed.load() > before + 100 && stops.load() > stops_before + 3;
+    });
     done = true;
     for (auto& t : tasks) t.join();
     hog.join();

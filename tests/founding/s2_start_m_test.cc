@@ -50,7 +50,7 @@ void limbo(int) {
     gort::spawn({.name = "starter"}, [&] {
       wait_for([] { return rt::sched.npidle.load() == 1; });
       armed = true;
-      while (!in_limbo) gort::spawn([] {}).join();
+      while (!in_limbo) gort::spawn({.name = "starter"}, [] {}).join();
       wait_for([&] { return done.load(); });
     }).join();
   });
@@ -73,7 +73,7 @@ void storm(int) {
         }
       }));
     }
-    for (int i = 0; i < 30; ++i) {
+    for (int i = 0; i < 100; ++i) {
       require(stop_once() < 5'000'000'000, "a stop takes less than five seconds");
       gort::this_goroutine::yield();
     }

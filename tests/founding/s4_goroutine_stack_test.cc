@@ -78,7 +78,7 @@ void crowd(int goroutines, int calls, long hold_ns) {
 
 void small_crowd(int) {
   start_with_procs(2);
-  gort::run([] { crowd(8, 3, 200'000); });
+  gort::run([] { crowd(8, 20, 200'000); });
 }
 
 constexpr char kSleepsWithItsP[] = "P [0-9]+: running, M [0-9]+, thread [0-9]+\n";
