@@ -36,8 +36,8 @@ aarch64: setup-all ## the tests on the other architecture, by qemu-user
 sim: setup       ## the tests on the simulator only
 	@tools/run_tests --build -j $(JOBS) 'build/sim -L ^sim$$'
 
-founding: setup  ## the five founding bugs: shown with the cure off, gone with it on
-	@tools/run_tests --build -j $(JOBS) 'build/debug -L ^founding$$'
+founding: setup  ## the five founding bugs, FOUNDING_RUNS (500) times each: shown with the cure off, gone with it on
+	@tools/founding --build -j $(JOBS)
 
 bench: build     ## measure: make bench [ROW=name] [JSON=file]
 	@test -x bench/run || { echo 'make bench: bench/run is not there yet'; exit 2; }

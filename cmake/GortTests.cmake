@@ -214,6 +214,11 @@ get_property(gort_test_targets GLOBAL PROPERTY GORT_TEST_TARGETS)
 list(FILTER gort_test_targets INCLUDE REGEX "_sim_")
 add_custom_target(sim_tests DEPENDS ${gort_test_targets})
 
+# The founding bugs alone: tools/founding.
+get_property(gort_test_targets GLOBAL PROPERTY GORT_TEST_TARGETS)
+list(FILTER gort_test_targets INCLUDE REGEX "^tests_founding_")
+add_custom_target(founding_tests DEPENDS ${gort_test_targets})
+
 # Soak programs: tests/soak/*.cc, plain main() functions that watch themselves; `make soak` runs them.
 file(GLOB gort_soak_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/soak/*.cc)
 foreach(source IN LISTS gort_soak_sources)

@@ -38,7 +38,7 @@ const char* fault_name(Fault f) noexcept;
 
 enum class TestPoint : std::uint8_t {
   start_m_has_p,        ///< start_m holds a P and has not handed it over
-  template_flag_set,    ///< (fault s3) lock_os_thread: flag set, template thread not created yet
+  template_flag_set,    ///< the first lock_os_thread; with s3: flag set, template thread not created yet
   world_acquired,       ///< worldsema taken, nothing stopped yet
   world_requested,      ///< a stop has asked everybody and begins to wait
   world_stopped,        ///< everybody has stopped

@@ -34,6 +34,7 @@ std::uint32_t go_status(GStatus s) noexcept {
     case GStatus::syscall: return 3;
     case GStatus::waiting: return 4;
     case GStatus::captive: return 1;
+    case GStatus::held: return 4;
     case GStatus::dead: return 6;
   }
   return 0;

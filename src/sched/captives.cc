@@ -1,6 +1,7 @@
 #include "sched/captives.h"
 
 #include "base/fault.h"
+#include "sched/park.h"
 #include "sched/stop_point.h"
 
 namespace gort::inline v0::rt {
@@ -50,7 +51,7 @@ void sleep_as_captive(M* m) noexcept {
 }
 
 void goes_on(M* m) noexcept {
-  m->curg->status.store(GStatus::running, os::memory_order_relaxed);
+  leave_status(m->curg, GStatus::captive, GStatus::running);
   // A slice of its own.
   P* p = m->p;
   p->schedtick.store(p->schedtick.load(os::memory_order_relaxed) + 1, os::memory_order_relaxed);
@@ -133,7 +134,10 @@ bool hand_to_captive(M* m) noexcept {
 
 void wait_for_p_here(M* m, bool counted) noexcept {
   GORT_CHECK(m->p == nullptr, "wait_for_p_here: with a P");
-  m->curg->status.store(GStatus::captive, os::memory_order_release);
+  // Not a store: it may be a captive already, and held by somebody who looks at it.
+  GStatus expected = GStatus::running;
+  m->curg->status.compare_exchange_strong(expected, GStatus::captive, os::memory_order_release,
+                                          os::memory_order_relaxed);
   sched.lock.lock();
   if (counted) --sched.ninside;
   const bool has = queue_or_wire(m);

@@ -8,6 +8,9 @@
 //   syscall    its M is in a blocking call, maybe P-less   itself, at exit_syscall
 //   captive    taken off its P in the middle of user code  its own M, when it is handed a P (captives.h)
 //   waiting    parked; a waiter stands for it somewhere    whoever completes that waiter: ready()
+//   held       somebody looks at it (world/suspend.h)      whoever holds it, and back to what it was
+//
+// `waiting` is set when the context is complete, so whoever claims a waiting one by CAS finds its stack at rest.
 //
 // One agent at a time may change the status (the column on the right); ready() CHECKs it by CAS, since
 // two agents that run one G corrupt its stack. Gs are never unmapped: a stale G* still points to a G.
@@ -28,7 +31,7 @@ namespace gort::inline v0::rt {
 struct M;
 struct G;
 
-enum class GStatus : std::uint32_t { idle, runnable, running, syscall, waiting, captive, dead };
+enum class GStatus : std::uint32_t { idle, runnable, running, syscall, waiting, captive, held, dead };
 
 const char* g_status_text(GStatus s) noexcept;
 

@@ -1,6 +1,7 @@
 #include "sched/lock_thread.h"
 
 #include "sched/entry.h"
+#include "sched/old_ways.h"
 
 namespace gort::inline v0::rt {
 
@@ -9,6 +10,7 @@ void lock_os_thread() noexcept {
   G* g = current_g();
   if (g == nullptr) return;
   M* m = self_m();
+  old_first_lock(m);
   ++g->lock_count;
   g->locked_m = m;
   m->locked_g = g;

@@ -32,9 +32,10 @@ enum Pending : std::uint32_t {
   kPendingStop = 1u << 1,       ///< the world is to stop
   kPendingSafePoint = 1u << 2,  ///< its P owes a function of for_each_p
   kPendingCaptives = 1u << 3,   ///< it is the captives' turn on its P (sysmon)
+  kPendingHold = 1u << 4,       ///< somebody wants to look at its goroutine (M::hold_wanted)
 };
 /// What the end of a call into gort has to look at: the goroutine goes on without changing its thread.
-inline constexpr std::uint32_t kPendingHere = kPendingYield | kPendingStop | kPendingSafePoint;
+inline constexpr std::uint32_t kPendingHere = kPendingYield | kPendingStop | kPendingSafePoint | kPendingHold;
 
 /// What is to be done about the goroutine that was just left, by whoever runs next on this M, when its
 /// context has been saved. Must not park.
@@ -55,12 +56,14 @@ struct alignas(64) M {
   bool ending = false;           ///< the thread ends at the next schedule()
   G* picked = nullptr;           ///< taken off a queue, to be run by the next schedule()
   bool holds_world = false;      ///< its goroutine has stopped the world: does not stop, yield or let its P go
+  G* comes_back = nullptr;       ///< its call on this stack is over: the M's loop continues it before all else
   bool inside = false;           ///< as a captive: in the middle of user code, not at a call into gort
   std::int64_t resumed_cpu = -1; ///< its CPU clock when it came back from a stop; -1: has run since
   std::uint32_t asleep_streak = 0;  ///< how often in a row its goroutine was found asleep in the kernel
   arch::Context g0_ctx;          ///< the M's own stack while a goroutine runs
   // ---- written by others
   alignas(64) os::atomic<std::uint32_t> pending{0};  ///< Pending bits; set by anyone, cleared by the M
+  os::atomic<G*> hold_wanted{nullptr};  ///< to be held still where it runs (world/suspend.h)
   P* nextp = nullptr;            ///< P in status handed; written before park.wakeup()
   Note park;                     ///< where it sleeps when idle
   G* locked_g = nullptr;         ///< lock_os_thread; written by the locked goroutine on this M

@@ -71,6 +71,7 @@ class [[nodiscard]] OwnedP {
   friend void hand_to_m(OwnedP p, M* m) noexcept;
   friend void pidle_put(OwnedP p) noexcept;
   friend void stop_owned_p(OwnedP p) noexcept;
+  friend void old_send_request(OwnedP p, bool spinning) noexcept;  // test builds (old_ways.h)
 };
 
 /// The answer of a birth that can fail.

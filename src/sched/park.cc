@@ -44,8 +44,10 @@ namespace {
 }
 
 void after_park(M* m, G* left) noexcept {
+  // Release: who claims it (world/suspend.h) sees its context. Before the commit, which lets others ready it.
+  left->status.store(GStatus::waiting, os::memory_order_release);
   if (m->commit(left, m->after_arg)) return;
-  left->status.store(GStatus::runnable, os::memory_order_relaxed);
+  leave_status(left, GStatus::waiting, GStatus::runnable);
   runq_put(m->p, left, true);
   wake_p_if_idle();
 }
@@ -86,7 +88,6 @@ void park(ParkCommit commit, void* arg, WaitReason reason) noexcept {
   }
   departing(g, reason);
   g->wait_reason = reason;
-  g->status.store(GStatus::waiting, os::memory_order_relaxed);
   m->commit = commit != nullptr ? commit : commit_nothing;
   m->after_arg = arg;
   switch_from_g(m, g, pick_local(m), after_park);
@@ -97,12 +98,23 @@ void park_unlock(Mutex* lock, WaitReason reason) noexcept {
   park(commit_unlock, lock, reason);
 }
 
-void ready(G* g, bool next) noexcept {
-  GStatus expected = GStatus::waiting;
-  if (!g->status.compare_exchange_strong(expected, GStatus::runnable, os::memory_order_acq_rel,
-                                         os::memory_order_relaxed)) {
-    check_failed(__FILE__, __LINE__, "status == waiting", "ready: the goroutine is not parked");
+void leave_status_slow(G* g, GStatus from, GStatus to) noexcept {
+  for (int round = 0;; ++round) {
+    GStatus now = from;
+    if (g->status.compare_exchange_weak(now, to, os::memory_order_acq_rel, os::memory_order_relaxed)) return;
+    if (now != from && now != GStatus::held) {
+      check_failed(__FILE__, __LINE__, "status == from", "ready: the goroutine is not parked");
+    }
+    if (round < 100) {
+      os::cpu_relax(8);
+    } else {
+      os::thread_yield();  // whoever holds it has lost its processor
+    }
   }
+}
+
+void ready(G* g, bool next) noexcept {
+  leave_status(g, GStatus::waiting, GStatus::runnable);
   M* m = self_m();
   if (m != nullptr && m->p != nullptr) {
     runq_put(m->p, g, next);

@@ -26,6 +26,16 @@ void park_unlock(Mutex* lock, WaitReason reason) noexcept;
 /// fatal). `next`: it runs next on this P, in the rest of the current slice (Go's readying into runnext).
 void ready(G* g, bool next = true) noexcept;
 
+/// From `from` (waiting or captive), which its only agent ends now, to `to`; spins while the goroutine is held.
+void leave_status_slow(G* g, GStatus from, GStatus to) noexcept;
+[[gnu::always_inline]] inline void leave_status(G* g, GStatus from, GStatus to) noexcept {
+  GStatus expected = from;
+  if (__builtin_expect(!g->status.compare_exchange_strong(expected, to, os::memory_order_acq_rel,
+                                                          os::memory_order_relaxed), 0)) {
+    leave_status_slow(g, from, to);
+  }
+}
+
 /// G::wait.ready of a goroutine.
 void ready_waiter(waiter* w) noexcept;
 

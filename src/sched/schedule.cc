@@ -308,7 +308,10 @@ G* schedule(M* m) noexcept {
 }  // namespace
 
 void schedule_loop(M* m) noexcept {
-  while (G* g = schedule(m)) switch_from_g0(m, g);
+  while (G* g = schedule(m)) {
+    switch_from_g0(m, g);
+    while (G* back = std::exchange(m->comes_back, nullptr)) switch_from_g0(m, back);
+  }
   if (m->p != nullptr) hand_off_p(release_p());
 }
 

@@ -93,6 +93,7 @@ const char* g_status_text(GStatus s) noexcept {
     case GStatus::syscall: return "blocking call";
     case GStatus::waiting: return "waiting";
     case GStatus::captive: return "captive";
+    case GStatus::held: return "held";
     case GStatus::dead: return "dead";
   }
   return "?";

@@ -8,6 +8,7 @@
 // of #38931 (a P riding with a thread request that nobody serves).
 #include "base/fault.h"
 #include "sched/captives.h"
+#include "sched/old_ways.h"
 #include "sched/sched.h"
 #include "sched/stop_point.h"
 
@@ -15,6 +16,8 @@ namespace gort::inline v0::rt {
 
 void start_m(OwnedP p, bool spinning) noexcept {
   test_point(TestPoint::start_m_has_p);
+  if (fault(Fault::s2)) old_start_m_stop();
+  if (old_needs_request()) return old_send_request(std::move(p), spinning);
   sched.lock.lock();
   M* m = sched.idle_m.pop();
   if (m == nullptr) {

@@ -3,6 +3,7 @@
 #include "base/fault.h"
 #include "sched/captives.h"
 #include "sched/entry.h"
+#include "sched/park.h"
 #include "sched/switch.h"
 
 namespace gort::inline v0::rt {
@@ -12,8 +13,9 @@ namespace {
 constexpr int kSpinRounds = 400;  // about 20 us: a restart often comes sooner than a sleep and a wake would take
 
 // The kernel compares the word as a plain 32-bit number.
-static_assert(sizeof(os::atomic<PStatus>) == sizeof(os::atomic<std::uint32_t>));
-os::atomic<std::uint32_t>* futex_of(os::atomic<PStatus>* status) noexcept {
+template <class Status>
+os::atomic<std::uint32_t>* futex_of(os::atomic<Status>* status) noexcept {
+  static_assert(sizeof(*status) == sizeof(os::atomic<std::uint32_t>));
   return reinterpret_cast<os::atomic<std::uint32_t>*>(status);
 }
 
@@ -78,6 +80,22 @@ bool await_p(M* m, P* p) noexcept {
   }
 }
 
+void hold_here(M* m) noexcept {
+  m->pending.fetch_and(~static_cast<std::uint32_t>(kPendingHold), os::memory_order_acquire);
+  G* g = m->curg;
+  if (m->hold_wanted.load(os::memory_order_acquire) != g) return;  // another goroutine was meant
+  g->status.store(GStatus::held, os::memory_order_release);
+  // In this order, so that who finds its wish taken finds the goroutine held.
+  G* expected = g;
+  if (!m->hold_wanted.compare_exchange_strong(expected, nullptr, os::memory_order_acq_rel)) {
+    g->status.store(GStatus::running, os::memory_order_relaxed);  // withdrawn
+    return;
+  }
+  while (g->status.load(os::memory_order_acquire) == GStatus::held) {
+    os::futex_wait(futex_of(&g->status), static_cast<std::uint32_t>(GStatus::held), -1);
+  }
+}
+
 bool stop_here(M* m) noexcept {
   m->pending.fetch_and(~static_cast<std::uint32_t>(kPendingStop), os::memory_order_acquire);
   if (m->holds_world) return true;  // a request for the stop before, or our own
@@ -85,7 +103,8 @@ bool stop_here(M* m) noexcept {
   // moment that it is seen here.
   const std::uint32_t how = sched.stopping.load(os::memory_order_seq_cst);
   if (how == kNotStopping || (m->inside && how != kStopInPlace)) return true;
-  GORT_DCHECK(os::tls().locks == 0 && os::tls().owned == 0, "stop_here: with runtime locks or a P in hand");
+  GORT_DCHECK((os::tls().locks == 0 && os::tls().owned == 0) || fault(Fault::s2),
+              "stop_here: with runtime locks or a P in hand");
   P* p = m->p;
   p->claimed = false;
   // Sequentially consistent against the initiator: it says whom it awaits and looks at the status.
@@ -110,6 +129,7 @@ void serve_here(M* m, const void* ucontext) noexcept {
       m->pending.fetch_and(~static_cast<std::uint32_t>(kPendingSafePoint), os::memory_order_acquire);
       run_safe_point(m->p);
     }
+    if ((asked & kPendingHold) != 0) hold_here(m);
     if ((asked & kPendingStop) != 0) {
       if (ucontext == nullptr) {
         m->resumed_cpu = -1;  // it came here by itself, so it has run
@@ -181,12 +201,9 @@ void after_parked(M* m, G* left) noexcept {
   call.fn(call.arg);
   GORT_CHECK(self_m() == m && m->curg == nullptr, "parked_on_system_stack: the function has switched");
   // A walker that has claimed the context lets go soon: it cannot be stopped meanwhile.
-  GStatus expected = GStatus::waiting;
-  while (!left->status.compare_exchange_weak(expected, GStatus::running, os::memory_order_acq_rel)) {
-    expected = GStatus::waiting;
-    os::cpu_relax(8);
-  }
-  switch_from_g0(m, left);
+  leave_status(left, GStatus::waiting, GStatus::running);
+  // Not from here: each stop would leave a frame on this stack until the loop comes round.
+  m->comes_back = left;
 }
 
 }  // namespace

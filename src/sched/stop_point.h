@@ -3,6 +3,7 @@
 //   asked by                 bit of M::pending    at a poll or when it blocks   where it must keep its thread
 //   a stop of the world      kPendingStop         stop_here                     stop_here
 //   for_each_p               kPendingSafePoint    runs the function             runs the function
+//   suspend_g                kPendingHold         schedule() drops it           hold_here
 //   its time slice is over   kPendingYield        goes to the global queue      becomes a captive
 //   captives want the P      kPendingCaptives     schedule() gives it to one    (when it leaves the P)
 //
@@ -48,6 +49,9 @@ inline bool stop_requested() noexcept { return sched.stopping.load(os::memory_or
 /// Stops with the P until the world goes on, if a stop is requested. False: the P is gone (gomaxprocs took
 /// it), the M has none now. Inside the runtime, with a P, no locks.
 [[nodiscard]] bool stop_here(M* m) noexcept;
+
+/// Holds the running goroutine still, if that is wanted of it, until it is let go (world/suspend.h). Its P stays with it.
+void hold_here(M* m) noexcept;
 
 /// Serves everything that is asked, on this very thread and stack. `ucontext`: the interrupted user code, in the
 /// signal handler; null at the end of a call into gort. Inside the runtime, no locks. Returns with a P.

@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/print.h"
 #include "sched/check_dead.h"
+#include "sched/old_ways.h"
 #include "sched/start.h"
 #include "sched/sysmon.h"
 
@@ -168,6 +169,7 @@ void template_thread(void*) noexcept {
     // Partner of ring(): the note is cleared before the state is read, so a change after that rings again.
     os::fence(os::memory_order_seq_cst);
     reap();
+    old_serve_requests();
     bool failed = false;
     while (!failed && more_wanted()) failed = !create_one();
     if (!failed && sched_hooks.spare_time != nullptr) sched_hooks.spare_time();

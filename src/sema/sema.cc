@@ -17,6 +17,7 @@
 #include "sema/sema.h"
 
 #include "base/check.h"
+#include "base/fault.h"
 #include "base/sanitizer.h"
 #include "sched/foreign.h"
 #include "sched/park.h"
@@ -136,7 +137,10 @@ bool sem_try_acquire(SemWord* addr) noexcept {
 void sem_acquire(SemWord* addr, SemAcquire options) noexcept {
   const M* m = self_m();
   G* const g = m != nullptr ? m->curg : nullptr;
-  if (__builtin_expect(m != nullptr && g == nullptr, 0)) fatal("semacquire: not on a goroutine's stack");
+  // With the fault the thread is blocked, and its P with it.
+  if (__builtin_expect(m != nullptr && g == nullptr, 0) && !fault(Fault::s4)) {
+    fatal("semacquire: not on a goroutine's stack");
+  }
   if (sem_try_acquire(addr)) return;
   GORT_CHECK(os::tls().locks == 0, "semacquire would wait with preemption disabled or a runtime lock held");
   SemRoot& root = sem_root(addr);

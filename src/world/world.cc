@@ -7,6 +7,7 @@
 #include "sched/sched.h"
 #include "sched/start.h"
 #include "sched/stop_point.h"
+#include "sched/system_stack.h"
 #include "sema/sema.h"
 #include "world/pauses.h"
 #include "world/stop.h"
@@ -30,7 +31,11 @@ constinit Pause pause;
 }  // namespace
 
 WorldHold world_acquire(StopReason reason) noexcept {
-  sem_acquire(&worldsema, {.reason = WaitReason::stopping_the_world});
+  if (fault(Fault::s4) && reason == StopReason::gomaxprocs) {
+    on_system_stack([](void*) { sem_acquire(&worldsema, {.reason = WaitReason::stopping_the_world}); }, nullptr);
+  } else {
+    sem_acquire(&worldsema, {.reason = WaitReason::stopping_the_world});
+  }
   test_point(TestPoint::world_acquired);
   return WorldHold(reason);
 }

@@ -1,0 +1,140 @@
+#include "world/suspend.h"
+
+#include "base/fault.h"
+#include "base/sanitizer.h"
+#include "sched/park.h"
+#include "sched/start.h"
+#include "sched/stop_point.h"
+
+namespace gort::inline v0::rt {
+
+namespace {
+
+constexpr int kSpinRounds = 50;               // a few microseconds
+constexpr std::int64_t kAskAgain = 100'000;   // ns
+constexpr std::int64_t kForeignPause = 20'000;
+
+/// One request to one goroutine.
+struct Request {
+  G* g;
+  M* asked = nullptr;      // whose hold_wanted says g
+  std::int64_t when = 0;   // nanotime
+  int rounds = 0;
+};
+
+/// Nobody is asked any more. False: too late, the goroutine is being held.
+bool withdraw(Request& r) noexcept {
+  if (r.asked == nullptr) return true;
+  G* expected = r.g;
+  if (!r.asked->hold_wanted.compare_exchange_strong(expected, nullptr, os::memory_order_acq_rel)) return false;
+  r.asked = nullptr;
+  return true;
+}
+
+bool taken(const Request& r) noexcept {
+  return r.asked != nullptr && r.asked->hold_wanted.load(os::memory_order_acquire) != r.g;
+}
+
+/// The M that runs g, as it seems: that may change this very moment.
+GORT_NO_TSAN M* m_of(const G* g) noexcept { return g->m; }
+
+/// g runs, on m as it seems.
+void ask_in_place(Request& r, M* m) noexcept {
+  if (m == nullptr || (r.asked != nullptr && r.asked != m && !withdraw(r))) return;
+  const std::int64_t now = os::nanotime();
+  if (r.asked == nullptr) {
+    G* expected = nullptr;
+    if (!m->hold_wanted.compare_exchange_strong(expected, r.g, os::memory_order_acq_rel)) return;
+    r.asked = m;
+  } else if (now - r.when < kAskAgain) {
+    return;
+  }
+  r.when = now;
+  m->pending.fetch_or(kPendingHold, os::memory_order_seq_cst);
+  if (debug_settings.asyncpreempt && sched_hooks.preempt != nullptr) sched_hooks.preempt(m, false);
+}
+
+/// The goroutine may need this very P.
+void let_others_run(Request& r) noexcept {
+  if (++r.rounds < kSpinRounds) return os::cpu_relax(8);
+  if (self_m() == nullptr) return os::sleep_ns(kForeignPause);
+  if (!fault(Fault::s1)) yield();
+  os::thread_yield();
+}
+
+/// True: it is held, and was in `was`. False: it cannot be.
+bool hold(Request& r, GStatus* was) noexcept {
+  for (;; let_others_run(r)) {
+    switch (r.g->status.load(os::memory_order_acquire)) {
+      case GStatus::waiting:
+      case GStatus::captive:
+        if (!claim_g(r.g, was)) break;
+        // It does not run, so nobody takes the wish.
+        GORT_CHECK(withdraw(r), "suspend_g: a goroutine was held while it did not run");
+        return true;
+      case GStatus::running:
+        ask_in_place(r, m_of(r.g));
+        break;
+      case GStatus::held:
+        if (!taken(r)) break;
+        *was = GStatus::running;
+        return true;
+      case GStatus::runnable:
+        break;
+      case GStatus::syscall:
+      case GStatus::dead:
+      case GStatus::idle:
+        if (withdraw(r)) return false;
+        break;
+    }
+  }
+}
+
+}  // namespace
+
+bool claim_g(G* g, GStatus* was) noexcept {
+  for (const GStatus from : {GStatus::waiting, GStatus::captive}) {
+    GStatus expected = from;
+    if (!g->status.compare_exchange_strong(expected, GStatus::held, os::memory_order_acq_rel,
+                                           os::memory_order_relaxed)) {
+      continue;
+    }
+    *was = from;
+    return true;
+  }
+  return false;
+}
+
+void unclaim_g(G* g, GStatus was) noexcept {
+  g->status.store(was, os::memory_order_release);
+  if (was == GStatus::running) os::futex_wake(reinterpret_cast<os::atomic<std::uint32_t>*>(&g->status), 1);
+}
+
+SuspendedG suspend_g(G* g, WorldHold&) noexcept {
+  GORT_CHECK(g != current_g(), "suspend_g: a goroutine cannot hold itself still");
+  Request r{g};
+  GStatus was = GStatus::dead;
+  return hold(r, &was) ? SuspendedG(g, was) : SuspendedG(nullptr, was);
+}
+
+SuspendedG suspend_g(G* g) noexcept {
+  if (fault(Fault::s1)) {  // nothing that the requester could be stopped at
+    Request r{g};
+    GStatus was = GStatus::dead;
+    return hold(r, &was) ? SuspendedG(g, was) : SuspendedG(nullptr, was);
+  }
+  WorldHold world = world_acquire(StopReason::goroutine_profile);
+  SuspendedG held = suspend_g(g, world);
+  held.hold_.emplace(std::move(world));
+  return held;
+}
+
+void SuspendedG::resume() noexcept {
+  if (g_ != nullptr) unclaim_g(std::exchange(g_, nullptr), was_);
+  if (!hold_) return;
+  WorldHold world = std::move(*hold_);
+  hold_.reset();
+  world_release(std::move(world));
+}
+
+}  // namespace gort::inline v0::rt
