@@ -16,8 +16,10 @@ void revive(std::int32_t place) noexcept {
     p = ::new (persistent_alloc(sizeof(P), alignof(P))) P(place);
     sched.all_p[place].store(p, os::memory_order_release);
   }
-  // An M that waited for it when it died has been woken, and is about to say that it has seen it.
-  while (p->m.load(os::memory_order_acquire) != nullptr) os::cpu_relax(16);
+  // An M that has not noticed yet that the P was gone keeps it. Not waited for: it may itself wait for sched.lock.
+  PStatus expected = PStatus::retired;
+  if (p->status.compare_exchange_strong(expected, PStatus::stopped, os::memory_order_acq_rel)) return;
+  p->m.store(nullptr, os::memory_order_relaxed);
   p->status.store(PStatus::stopped, os::memory_order_relaxed);
 }
 
@@ -40,7 +42,8 @@ void retire(P* p) noexcept {
   sched.g_started.fetch_add(p->g_started.exchange(0, os::memory_order_relaxed), os::memory_order_relaxed);
   sched.g_ended.fetch_add(p->g_ended.exchange(0, os::memory_order_relaxed), os::memory_order_relaxed);
   p->claimed = false;
-  p->status.store(PStatus::dead, os::memory_order_seq_cst);
+  const bool waited_for = p->m.load(os::memory_order_acquire) != nullptr;
+  p->status.store(waited_for ? PStatus::retired : PStatus::dead, os::memory_order_seq_cst);
   wake_p_sleeper(p);
 }
 

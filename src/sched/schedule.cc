@@ -229,6 +229,7 @@ void leave_spinning(M* m) noexcept {
   sched.need_spinning.store(1, os::memory_order_seq_cst);
   const std::int32_t before = sched.nmspinning.fetch_sub(1, os::memory_order_seq_cst);
   GORT_CHECK(before > 0, "nmspinning is negative");
+  wake_p();  // every P may be idle already: then there is none that idles next
 }
 
 namespace {

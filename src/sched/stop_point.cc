@@ -67,13 +67,15 @@ bool await_p(M* m, P* p) noexcept {
         was_stopped = true;
         sleep_while_stopped(p);
         break;
-      case PStatus::dead:
-        // gomaxprocs has taken it. It is used again when this is seen, not before: proc_resize waits.
+      case PStatus::retired: {
+        // gomaxprocs has taken it. Or it comes back at this moment, and is this M's as if nothing had been.
+        PStatus expected = PStatus::retired;
+        if (!p->status.compare_exchange_strong(expected, PStatus::dead, os::memory_order_acq_rel)) continue;
         m->p = nullptr;
-        p->m.store(nullptr, os::memory_order_release);
         return false;
+      }
       default:
-        GORT_CHECK(false, "await_p: the P is neither handed nor stopped");
+        GORT_CHECK(false, "await_p: the P is neither handed, stopped nor retired");
     }
   }
 }

@@ -1,0 +1,31 @@
+// gort: the cast of simulated runs in which the world is stopped: so many goroutines and threads of each kind, all at it
+// until those who stop have done their rounds.
+#pragma once
+
+#include "base/fault.h"
+#include "tests/sim/bodies.h"
+
+namespace gort::inline v0::rt {
+
+struct Cast {
+  int hogs = 0;       ///< compute, call nothing
+  int yielders = 0;
+  int blockers = 0;   ///< in blocking calls, one after the other
+  int spawners = 0;   ///< make goroutines, which compute a little
+  int pairs = 0;      ///< let each other go
+  int locked = 0;     ///< as yielders, locked to their threads
+  int takers = 0;     ///< take and leave a spin lock of user code: only its holder's P is any use to the others
+  int hold = 4000;    ///< for so many steps
+  int stoppers = 0;   ///< goroutines that stop the world
+  int foreign = 0;    ///< threads that do
+  int resizers = 0;   ///< goroutines that call gomaxprocs
+  int askers = 0;     ///< goroutines that call for_each_p
+  int rounds = 3;     ///< of each of the last four
+  bool few_threads = false;  ///< no more than two Ms can be had
+  Fault broken = Fault::kCount;
+};
+
+/// A run with this cast (a Cast*); for sim_explore.
+void play(void* cast);
+
+}  // namespace gort::inline v0::rt
