@@ -59,6 +59,11 @@ bool await_p(M* m, P* p) noexcept {
           continue;  // claimed by a stop
         }
         GORT_CHECK(p->m.load(os::memory_order_relaxed) == m, "a P was handed to somebody else");
+        // for_each_p saw it handed, and may be running its function.
+        while (p->safe_point.load(os::memory_order_seq_cst) != kSafePointDone) {
+          run_safe_point(p);
+          os::cpu_relax(16);
+        }
         if (was_stopped) m->resumed_cpu = os::thread_cputime();
         m->p = p;
         return true;
@@ -97,7 +102,9 @@ bool stop_here(M* m) noexcept {
     PStatus expected = PStatus::stopped;
     if (p->status.compare_exchange_strong(expected, PStatus::running, os::memory_order_acq_rel)) return true;
   }
-  return await_p(m, p);
+  if (!await_p(m, p)) return false;
+  m->resumed_cpu = os::thread_cputime();  // also if the restart was faster than our sleep
+  return true;
 }
 
 void serve_here(M* m, const void* ucontext) noexcept {

@@ -16,10 +16,10 @@ namespace {
 /// What they share.
 struct Stage {
   explicit Stage(const Cast& c)
-      : cast(c), ends(c.stoppers + c.foreign + c.resizers + c.askers), all(all_of(c)) {}
+      : cast(c), ends(c.stoppers + c.foreign + c.resizers + c.askers + c.modest), all(all_of(c)) {}
   static int all_of(const Cast& c) {
     return c.hogs + c.yielders + c.blockers + c.spawners + 2 * c.pairs + c.locked + c.takers + c.stoppers +
-           c.foreign + c.resizers + c.askers;
+           c.foreign + c.resizers + c.askers + c.greedy + c.modest + c.scanners;
   }
   const Cast& cast;
   os::atomic<int> ends;            // who still has rounds to do; the others go on until there is none
@@ -32,6 +32,12 @@ struct Stage {
   bool standing = false;           // the world is stopped
   bool asked[kMaxProcs] = {};      // for_each_p's function runs for this P
   int inside = 0;                  // holders of user_lock
+  int hogs_begun = 0;
+  std::uint64_t hog_steps[4] = {};
+  std::uint64_t seen_steps[4][3] = {};  // at the last three stops
+  os::atomic<G*> stops_world{nullptr};  // who is at it
+  os::atomic<G*> asks_modestly{nullptr};
+  int requests = 0;                     // how often it has asked
   bool over() { return ends.load() == 0; }
 };
 Stage* stage = nullptr;
@@ -66,7 +72,11 @@ void compute() {
 }
 
 void hog(void*) {
-  while (!stage->over()) compute();
+  const int me = stage->hogs_begun++;
+  while (!stage->over()) {
+    compute();
+    ++stage->hog_steps[me % 4];
+  }
   stage->all.one();
 }
 
@@ -155,17 +165,35 @@ void taker(void*) {
 
 // ---- those who stop ---------------------------------------------------------------------------------
 
+/// L3: none of the hogs has stood still over three stops.
+void expect_hogs_have_run() {
+  if (stage->hogs_begun < stage->cast.hogs) return;
+  for (int i = 0; i < stage->cast.hogs; ++i) {
+    auto& seen = stage->seen_steps[i];
+    sim_assert(seen[0] == 0 || stage->hog_steps[i] > seen[0], "a hog has executed nothing between three stops");
+    seen[0] = seen[1];
+    seen[1] = seen[2];
+    seen[2] = stage->hog_steps[i];
+  }
+}
+
 void look_around() {
   sim_assert(world_stopped(), "the world is stopped between stop and restart");
   for (std::int32_t i = 0; i < sched.nprocs; ++i) {
     sim_assert(p_at(i)->status.load() == PStatus::stopped, "every P has stopped");
   }
   sim_assert(sched.npidle.load() == 0, "none is on the idle list");
+  if (stage->cast.must_run) expect_hogs_have_run();
+  if (!stage->cast.no_claims) return;
+  for (std::int32_t i = 0; i < sched.nprocs; ++i) sim_assert(!p_at(i)->claimed, "a sleeper has been claimed");
 }
 
 void stop_once() {
   RuntimeEntry entry;
-  WorldHold w = stop_the_world(StopReason::test);
+  WorldHold w = world_acquire(StopReason::test);
+  stage->stops_world.store(current_g());
+  stop_with(w);
+  stage->stops_world.store(nullptr);
   sim_assert(!stage->standing, "one stop at a time");
   stage->standing = true;
   look_around();
@@ -180,6 +208,53 @@ void stopper(void*) {
     compute();
   }
   stage->ends.fetch_sub(1);
+  stage->all.one();
+}
+
+/// S0: whoever queues for worldsema is served after the present stop, and perhaps one that was on its way.
+void greedy(void*) {
+  int request = 0;
+  int since_it_queued = 0;
+  while (!stage->over()) {
+    const G* other = stage->asks_modestly.load();
+    if (other == nullptr || request != stage->requests) since_it_queued = 0;
+    request = stage->requests;
+    if (other != nullptr && (since_it_queued > 0 || other->status.load() != GStatus::running)) {  // it has parked
+      sim_assert(++since_it_queued <= 2, "one goroutine stops the world again and again while another one waits");
+    }
+    stop_once();
+  }
+  stage->all.one();
+}
+
+void modest(void*) {
+  for (int i = 0; i < stage->cast.rounds; ++i) {
+    ++stage->requests;
+    stage->asks_modestly.store(current_g());
+    {
+      RuntimeEntry entry;
+      WorldHold w = world_acquire(StopReason::test);
+      stage->asks_modestly.store(nullptr);
+      stop_with(w);
+      start_the_world(std::move(w));
+    }
+    for (int k = 0; k < 50; ++k) compute();
+  }
+  stage->ends.fetch_sub(1);
+  stage->all.one();
+}
+
+/// S1: a scan of the goroutine that stops the world, by one that cannot be stopped meanwhile.
+void scanner(void*) {
+  while (!stage->over()) {
+    {
+      RuntimeEntry entry;
+      for (const G* g = stage->stops_world.load(); g != nullptr && stage->stops_world.load() == g; os::cpu_relax(1)) {
+        if (g->status.load() != GStatus::running) break;
+      }
+    }
+    compute();
+  }
   stage->all.one();
 }
 
@@ -296,6 +371,9 @@ void play(void* arg) {
   }
   for (int i = 0; i < cast.foreign; ++i) os::sim_spawn(foreign_stopper, nullptr);
   enter(cast.stoppers, stopper);
+  enter(cast.greedy, greedy);
+  enter(cast.modest, modest);
+  enter(cast.scanners, scanner);
   enter(cast.resizers, resizer);
   enter(cast.askers, asker);
   here.all.wait();
