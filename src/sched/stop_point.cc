@@ -41,6 +41,15 @@ bool has_run(M* m) noexcept {
   return true;
 }
 
+/// A P that was stopped too late: the stop is over (given up at its deadline), perhaps without having seen it. Under
+/// the lock, or the next stop could have counted it already.
+bool take_back_stopped(P* p, PStatus to) noexcept {
+  if (stop_requested()) return false;
+  LockGuard guard(sched.lock);
+  PStatus expected = PStatus::stopped;
+  return !stop_requested() && p->status.compare_exchange_strong(expected, to, os::memory_order_seq_cst);
+}
+
 }  // namespace
 
 void wake_p_sleeper(P* p) noexcept {
@@ -93,15 +102,13 @@ bool stop_here(M* m) noexcept {
   if (how == kNotStopping || (m->inside && how != kStopInPlace)) return true;
   GORT_DCHECK(os::tls().locks == 0 && os::tls().owned == 0, "stop_here: with runtime locks or a P in hand");
   P* p = m->p;
+  // Its own stop, with what somebody asked before that: gort::stop_world's caller is in user code meanwhile.
+  if (p->status.load(os::memory_order_relaxed) == PStatus::stopped) return true;
   p->claimed = false;
   // Sequentially consistent against the initiator: it says whom it awaits and looks at the status.
   p->status.store(PStatus::stopped, os::memory_order_seq_cst);
   tell_stopped(p);
-  if (!stop_requested()) {
-    // Given up (stop_with_deadline) while we stopped; perhaps it has not seen us.
-    PStatus expected = PStatus::stopped;
-    if (p->status.compare_exchange_strong(expected, PStatus::running, os::memory_order_acq_rel)) return true;
-  }
+  if (take_back_stopped(p, PStatus::running)) return true;
   if (!await_p(m, p)) return false;
   m->resumed_cpu = os::thread_cputime();  // also if the restart was faster than our sleep
   return true;
@@ -153,10 +160,7 @@ void stop_p_in_call(P* p) noexcept {
     return;  // taken by somebody who stops it
   }
   tell_stopped(p);
-  if (stop_requested()) return;
-  // Given up meanwhile, perhaps without having seen us.
-  expected = PStatus::stopped;
-  p->status.compare_exchange_strong(expected, PStatus::syscall, os::memory_order_seq_cst, os::memory_order_relaxed);
+  (void)take_back_stopped(p, PStatus::syscall);
 }
 
 void tell_stopped(P* p) noexcept {

@@ -7,6 +7,7 @@
 #include "sched/stop_point.h"
 #include "sched/syscall.h"
 #include "world/preempt.h"
+#include "world/stop_at_calls.h"
 #include "world/world.h"
 
 namespace gort::inline v0::rt {
@@ -16,10 +17,10 @@ namespace {
 /// What they share.
 struct Stage {
   explicit Stage(const Cast& c)
-      : cast(c), ends(c.stoppers + c.foreign + c.resizers + c.askers + c.modest), all(all_of(c)) {}
+      : cast(c), ends(c.stoppers + c.foreign + c.resizers + c.askers + c.modest + c.users), all(all_of(c)) {}
   static int all_of(const Cast& c) {
     return c.hogs + c.yielders + c.blockers + c.spawners + 2 * c.pairs + c.locked + c.takers + c.stoppers +
-           c.foreign + c.resizers + c.askers + c.greedy + c.modest + c.scanners;
+           c.foreign + c.resizers + c.askers + c.greedy + c.modest + c.scanners + c.users;
   }
   const Cast& cast;
   os::atomic<int> ends;            // who still has rounds to do; the others go on until there is none
@@ -258,6 +259,30 @@ void scanner(void*) {
   stage->all.one();
 }
 
+/// gort::stop_world.
+void user(void*) {
+  for (int i = 0; i < stage->cast.rounds; ++i) {
+    bool stopped = false;
+    {
+      RuntimeEntry entry;
+      stopped = user_stop("test", i % 2 == 0 ? 20'000 : 2'000'000'000);
+    }
+    if (stopped) {
+      // Ours is the only user code now. It may take malloc's lock: nobody stands in the middle of a computation.
+      sim_assert(!stage->standing && stage->inside == 0, "stopped at calls, alone");
+      stage->standing = true;
+      for (int k = 0; k < 20; ++k) os::sim_point();
+      look_around();
+      stage->standing = false;
+      RuntimeEntry entry;
+      user_start();
+    }
+    compute();
+  }
+  stage->ends.fetch_sub(1);
+  stage->all.one();
+}
+
 void foreign_stopper(void*) {
   for (int i = 0; i < stage->cast.rounds; ++i) stop_once();
   stage->ends.fetch_sub(1);
@@ -336,10 +361,10 @@ void label_all() {
   static constexpr const char* kM[] = {"P0.m", "P1.m", "P2.m", "P3.m"};
   static constexpr const char* kPoint[] = {"P0.safe_point", "P1.safe_point", "P2.safe_point", "P3.safe_point"};
   for (std::int32_t i = 0; i < sched.nprocs && i < 4; ++i) {
+    label(*p_at(i), kP[i]);  // of several labels, the last counts
     label(p_at(i)->status, kStatus[i]);
     label(p_at(i)->m, kM[i]);
     label(p_at(i)->safe_point, kPoint[i]);
-    label(*p_at(i), kP[i]);
   }
 }
 
@@ -373,6 +398,7 @@ void play(void* arg) {
   enter(cast.stoppers, stopper);
   enter(cast.greedy, greedy);
   enter(cast.modest, modest);
+  enter(cast.users, user);
   enter(cast.scanners, scanner);
   enter(cast.resizers, resizer);
   enter(cast.askers, asker);

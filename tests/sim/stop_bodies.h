@@ -20,10 +20,11 @@ struct Cast {
   int foreign = 0;    ///< threads that do
   int resizers = 0;   ///< goroutines that call gomaxprocs
   int askers = 0;     ///< goroutines that call for_each_p
+  int users = 0;      ///< goroutines that stop it at calls, with deadlines that are often missed
   int greedy = 0;     ///< goroutines that stop the world again and again
   int modest = 0;     ///< goroutine (one) that stops it once in a while; counts who was served before it
   int scanners = 0;   ///< goroutines that wait, in the runtime, until who stops the world can be looked at
-  int rounds = 3;     ///< of each of the last ones, but for the greedy
+  int rounds = 3;     ///< of each of those from `stoppers` on, but for the greedy
   bool must_run = false;    ///< between any three stops every hog executes something; needs a P for each
   bool no_claims = false;   ///< fail if a stop is over before a thread that it handed a P to has woken
   bool few_threads = false;  ///< no more than two Ms can be had
