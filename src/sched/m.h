@@ -47,6 +47,7 @@ struct alignas(64) M {
   G* left = nullptr;             ///< the switch's message to its other side
   AfterSwitch after = nullptr;   ///< likewise
   bool left_ends = false;        ///< likewise: the goroutine that left has ended
+  G* back = nullptr;             ///< likewise: `after` wants this goroutine continued at once, from the M's own stack
   void* after_arg = nullptr;     ///< likewise: what park() was given
   bool (*commit)(G*, void*) noexcept = nullptr;
   EhGlobals* eh = nullptr;       ///< the thread's __cxa_get_globals()

@@ -198,7 +198,7 @@ void after_parked(M* m, G* left) noexcept {
     expected = GStatus::waiting;
     os::cpu_relax(8);
   }
-  switch_from_g0(m, left);
+  m->back = left;
 }
 
 }  // namespace

@@ -118,6 +118,19 @@ TEST_P(SimStop, CaptivesWithoutSpareThreads) {
   for (int procs : {1, 2}) expect_ok(slice_options(procs), kSliceRuns, play, &cast);
 }
 
+// ---- gort::stop_world -------------------------------------------------------------------------------
+
+// Deadlines are missed now and then: what has stopped, or is about to, goes on, and the next stop counts anew.
+TEST_P(SimStop, AtCallsWithDeadlines) {
+  expect_ok({.users = 2}, kRuns);
+  expect_ok({.yielders = 1, .blockers = 1, .pairs = 1, .users = 2}, kRuns);
+  expect_ok({.blockers = 2, .stoppers = 1, .foreign = 1, .users = 2, .rounds = 6}, kRuns);
+}
+TEST_P(SimStop, AtCallsBesideCaptives) {
+  const Cast cast = {.yielders = 1, .takers = 2, .hold = 1000, .foreign = 1, .users = 1};
+  for (int procs : {1, 2, 3}) expect_ok(slice_options(procs), kSliceRuns, play, &cast);
+}
+
 // ---- fairness and progress -------------------------------------------------------------------------
 
 // Scenarios 2 and 3, in small: who stops the world again and again is not served twice while another one waits.
