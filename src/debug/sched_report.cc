@@ -21,6 +21,7 @@ std::uint32_t go_status(PStatus s) noexcept {
     case PStatus::running: return 1;
     case PStatus::syscall: return 2;
     case PStatus::stopped: return 3;
+    case PStatus::retired:
     case PStatus::dead: return 4;
   }
   return 0;

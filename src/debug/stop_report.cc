@@ -45,6 +45,7 @@ const char* status_text(PStatus s) noexcept {
     case PStatus::handed: return "handed to a thread that has not woken";
     case PStatus::syscall: return "in a blocking call";
     case PStatus::stopped: return "stopped";
+    case PStatus::retired: return "retired";
     case PStatus::dead: return "dead";
   }
   return "?";
@@ -52,7 +53,7 @@ const char* status_text(PStatus s) noexcept {
 
 bool stands(const P* p) noexcept {
   const PStatus s = p->status.load(os::memory_order_acquire);
-  return s == PStatus::stopped || s == PStatus::dead;
+  return s == PStatus::stopped || s == PStatus::retired || s == PStatus::dead;
 }
 
 GORT_NO_TSAN void walk_idle_list() noexcept {

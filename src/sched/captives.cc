@@ -67,13 +67,15 @@ M* next_owner(P* p, bool asleep, bool* is_captive) noexcept {
   const M* oldest = sched.captives.head();
   const bool captives_first = asleep && oldest != nullptr && oldest->asleep_streak == 0;
   M* to = nullptr;
+  *is_captive = false;
+  if (fault(Fault::captives) && sched.nmidle == 0) return nullptr;
   if (captives_first || !work || captives_turn(p, os::nanotime())) to = captive_get();
   *is_captive = to != nullptr;
   if (to == nullptr && work) {
     to = sched.idle_m.pop();
     if (to != nullptr) --sched.nmidle;
   }
-  if (to == nullptr && !fault(Fault::captives)) {  // L2: always possible if there is one
+  if (to == nullptr) {  // L2: always possible if there is one
     to = captive_get();
     *is_captive = to != nullptr;
   }

@@ -46,6 +46,7 @@ const char* status_text(PStatus s) noexcept {
     case PStatus::handed: return "handed";
     case PStatus::syscall: return "in a call";
     case PStatus::stopped: return "stopped";
+    case PStatus::retired: return "retired";
     case PStatus::dead: return "dead";
   }
   return "?";
@@ -71,7 +72,7 @@ GORT_NO_TSAN void book(P* p, PAccount& a, Printer& out) noexcept {
     ++a.syscall;
   } else if (status == PStatus::stopped) {
     ++a.stopped;
-  } else if (status == PStatus::dead) {
+  } else if (status == PStatus::retired || status == PStatus::dead) {
     ++a.dead;
   } else {
     ++a.in_hand;

@@ -48,6 +48,7 @@ struct alignas(64) M {
   G* left = nullptr;             ///< the switch's message to its other side
   AfterSwitch after = nullptr;   ///< likewise
   bool left_ends = false;        ///< likewise: the goroutine that left has ended
+  G* back = nullptr;             ///< likewise: `after` wants this goroutine continued at once, from the M's own stack
   void* after_arg = nullptr;     ///< likewise: what park() was given
   bool (*commit)(G*, void*) noexcept = nullptr;
   EhGlobals* eh = nullptr;       ///< the thread's __cxa_get_globals()
@@ -56,7 +57,6 @@ struct alignas(64) M {
   bool ending = false;           ///< the thread ends at the next schedule()
   G* picked = nullptr;           ///< taken off a queue, to be run by the next schedule()
   bool holds_world = false;      ///< its goroutine has stopped the world: does not stop, yield or let its P go
-  G* comes_back = nullptr;       ///< its call on this stack is over: the M's loop continues it before all else
   bool inside = false;           ///< as a captive: in the middle of user code, not at a call into gort
   std::int64_t resumed_cpu = -1; ///< its CPU clock when it came back from a stop; -1: has run since
   std::uint32_t asleep_streak = 0;  ///< how often in a row its goroutine was found asleep in the kernel

@@ -102,12 +102,12 @@ MaybeOwnedP retake_p(P* p) noexcept {
 OwnedP own_new_p(P* p) noexcept { return OwnedP(p); }
 
 MaybeOwnedP take_stopped_p(P* p) noexcept {
-  GORT_CHECK(p->m.load(os::memory_order_relaxed) == nullptr, "take_stopped_p: an M waits for it");
   PStatus expected = PStatus::stopped;
   if (!p->status.compare_exchange_strong(expected, PStatus::idle, os::memory_order_acq_rel,
                                          os::memory_order_relaxed)) {
     return {};
   }
+  GORT_CHECK(p->m.load(os::memory_order_relaxed) == nullptr, "take_stopped_p: an M waits for it");
   return OwnedP(p);
 }
 

@@ -6,7 +6,8 @@
 //   handed    given to an M that has not woken yet         m->nextp of that M
 //   syscall   its M is in a blocking call                  m->oldp of that M; anyone may take it by CAS
 //   stopped   the world is stopped                         with whoever stopped it; p->m: the M that waits for it
-//   dead      beyond nprocs                                nowhere; p->m: an M that has not noticed yet
+//   retired   beyond nprocs, and p->m has not noticed      with that M: it waits for it, as if it were stopped
+//   dead      beyond nprocs                                nowhere
 //
 // Rule R (DESIGN 3): at each instant a P is in exactly one of these places. The state "in the hand of a
 // function that can be stopped" does not exist; five bugs of the Go runtime were instances of it.
@@ -26,7 +27,10 @@
 //   idle      stopped   a stop (idle list), stop_owned_p            no: owned
 //   stopped   handed    start_with: p->m waits for it               no: the stopper's
 //   stopped   idle      start_with -> OwnedP                        no: the stopper's
+//   stopped   retired   proc_resize: p->m waits for it              no: the stopper's
 //   stopped   dead      proc_resize; back when the number grows     no: the stopper's
+//   retired   dead      p->m has noticed, and has no P now          yes
+//   retired   stopped   proc_resize: the number grows again before  yes
 #pragma once
 
 #include <cstdint>
@@ -39,7 +43,7 @@
 
 namespace gort::inline v0::rt {
 
-enum class PStatus : std::uint32_t { idle, running, handed, syscall, stopped, dead };
+enum class PStatus : std::uint32_t { idle, running, handed, syscall, stopped, retired, dead };
 
 /// A list of dead goroutines, for reuse. They have no stack.
 struct GList {

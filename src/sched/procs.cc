@@ -9,35 +9,21 @@ namespace gort::inline v0::rt {
 
 namespace {
 
-/// Whether nobody waits for this dead P any more.
-bool is_free(P* p) noexcept { return p->m.load(os::memory_order_acquire) == nullptr; }
-
-/// A dead P that nobody waits for, off the list of those that have lost their place; or null.
-P* take_retired() noexcept {
-  for (P** at = &sched.retired_p; *at != nullptr; at = &(*at)->idle_link) {
-    P* p = *at;
-    if (!is_free(p)) continue;
-    *at = p->idle_link;
-    p->idle_link = nullptr;
-    return p;
-  }
-  return nullptr;
-}
-
-/// A P for this place: the one that died here, unless an M has not noticed yet that it died (it has been woken, but
-/// waiting for it would hold up everybody); then another one.
+/// A new P, or one that died before.
 void revive(std::int32_t place) noexcept {
-  P* p = sched.all_p[place].load(os::memory_order_relaxed);
-  if (p != nullptr && !is_free(p)) {
-    p->idle_link = sched.retired_p;
-    sched.retired_p = p;
-    p = nullptr;
+  P* p = p_at(place);
+  if (p == nullptr) {
+    p = ::new (persistent_alloc(sizeof(P), alignof(P))) P(place);
+    sched.all_p[place].store(p, os::memory_order_release);
   }
-  if (p == nullptr) p = take_retired();
-  if (p == nullptr) p = ::new (persistent_alloc(sizeof(P), alignof(P))) P(place);
-  p->id = place;
+  // An M that has not noticed yet that the P was gone keeps it. Not waited for: it may itself wait for sched.lock.
+  PStatus expected = PStatus::retired;
+  if (p->status.compare_exchange_strong(expected, PStatus::stopped, os::memory_order_acq_rel)) {
+    if (p->m.load(os::memory_order_relaxed)->inside) --sched.ninside;
+    return;
+  }
+  p->m.store(nullptr, os::memory_order_relaxed);
   p->status.store(PStatus::stopped, os::memory_order_relaxed);
-  sched.all_p[place].store(p, os::memory_order_release);
 }
 
 void retire(P* p) noexcept {
@@ -53,13 +39,14 @@ void retire(P* p) noexcept {
     Stack s;
     while (p->stacks.pop(&s)) sched.stacks.push(s);
   }
-  // An M in the middle of user code that has to wait for another P.
+  // An M in the middle of user code that has to wait for another P. (It takes itself off the count.)
   if (const M* m = p->m.load(os::memory_order_relaxed); m != nullptr && m->inside) ++sched.ninside;
   stack_unclaim_all(p);
   sched.g_started.fetch_add(p->g_started.exchange(0, os::memory_order_relaxed), os::memory_order_relaxed);
   sched.g_ended.fetch_add(p->g_ended.exchange(0, os::memory_order_relaxed), os::memory_order_relaxed);
-  p->claimed = false;
-  p->status.store(PStatus::dead, os::memory_order_seq_cst);
+  const bool waited_for = p->m.load(os::memory_order_acquire) != nullptr;
+  if (!waited_for) p->claimed = false;  // else the M may get it back, and has still had nothing of it (L3)
+  p->status.store(waited_for ? PStatus::retired : PStatus::dead, os::memory_order_seq_cst);
   wake_p_sleeper(p);
 }
 

@@ -2,9 +2,9 @@
 //
 // all_p[0, nprocs) are the Ps that live. A P that dies gives its goroutines to the head of the global queue and its
 // caches to the shared ones, and stays in its place, dead, until the number grows again. The stopper's own P never
-// dies: it changes places with one that does. An M that waits for a P that has died (in the middle of user code,
-// perhaps) notices by the status, answers by P::m = null, and queues for another one; not before that answer is this
-// P used again (another one takes its place), so that nobody can take it by an old claim.
+// dies: it changes places with one that does. A P that an M waits for (in the middle of user
+// code, perhaps) is retired first: the M notices when it wakes, makes it dead and queues for another one. If the number
+// grows again before that, the P is still that M's, as if nothing had been; so nobody can take a P by an old claim.
 #pragma once
 
 #include "sched/sched.h"

@@ -63,7 +63,6 @@ struct Sched {
   os::atomic<std::int32_t> npidle{0};      ///< written under lock, read without
   os::atomic<std::int32_t> nprocs{0};      ///< constant while the world runs
   std::int64_t pids_limit = 0;             ///< the cgroup's limit of processes and threads, at start; 0: none
-  P* retired_p = nullptr;                  ///< dead Ps that lost their place, by idle_link
   std::int32_t cpus = 1;                   ///< processors of the machine that we may use, at start
   os::atomic<P*> all_p[kMaxProcs] = {};    ///< changes while the world is stopped only; entries never go away
 

@@ -230,7 +230,7 @@ void leave_spinning(M* m) noexcept {
   sched.need_spinning.store(1, os::memory_order_seq_cst);
   const std::int32_t before = sched.nmspinning.fetch_sub(1, os::memory_order_seq_cst);
   GORT_CHECK(before > 0, "nmspinning is negative");
-  wake_p();
+  wake_p();  // every P may be idle already: then there is none that idles next
 }
 
 namespace {
@@ -308,10 +308,7 @@ G* schedule(M* m) noexcept {
 }  // namespace
 
 void schedule_loop(M* m) noexcept {
-  while (G* g = schedule(m)) {
-    switch_from_g0(m, g);
-    while (G* back = std::exchange(m->comes_back, nullptr)) switch_from_g0(m, back);
-  }
+  while (G* g = schedule(m)) switch_from_g0(m, g);
   if (m->p != nullptr) hand_off_p(release_p());
 }
 

@@ -43,6 +43,15 @@ bool has_run(M* m) noexcept {
   return true;
 }
 
+/// A P that was stopped too late: the stop is over (given up at its deadline), perhaps without having seen it. Under
+/// the lock, or the next stop could have counted it already.
+bool take_back_stopped(P* p, PStatus to) noexcept {
+  if (stop_requested()) return false;
+  LockGuard guard(sched.lock);
+  PStatus expected = PStatus::stopped;
+  return !stop_requested() && p->status.compare_exchange_strong(expected, to, os::memory_order_seq_cst);
+}
+
 }  // namespace
 
 void wake_p_sleeper(P* p) noexcept {
@@ -61,6 +70,11 @@ bool await_p(M* m, P* p) noexcept {
           continue;  // claimed by a stop
         }
         GORT_CHECK(p->m.load(os::memory_order_relaxed) == m, "a P was handed to somebody else");
+        // for_each_p saw it handed, and may be running its function.
+        while (p->safe_point.load(os::memory_order_seq_cst) != kSafePointDone) {
+          run_safe_point(p);
+          os::cpu_relax(16);
+        }
         if (was_stopped) m->resumed_cpu = os::thread_cputime();
         m->p = p;
         return true;
@@ -69,13 +83,15 @@ bool await_p(M* m, P* p) noexcept {
         was_stopped = true;
         sleep_while_stopped(p);
         break;
-      case PStatus::dead:
-        // gomaxprocs has taken it. It is used again when this is seen, not before: proc_resize waits.
+      case PStatus::retired: {
+        // gomaxprocs has taken it. Or it comes back at this moment, and is this M's as if nothing had been.
+        PStatus expected = PStatus::retired;
+        if (!p->status.compare_exchange_strong(expected, PStatus::dead, os::memory_order_acq_rel)) continue;
         m->p = nullptr;
-        p->m.store(nullptr, os::memory_order_release);
         return false;
+      }
       default:
-        GORT_CHECK(false, "await_p: the P is neither handed nor stopped");
+        GORT_CHECK(false, "await_p: the P is neither handed, stopped nor retired");
     }
   }
 }
@@ -110,12 +126,10 @@ bool stop_here(M* m) noexcept {
   // Sequentially consistent against the initiator: it says whom it awaits and looks at the status.
   p->status.store(PStatus::stopped, os::memory_order_seq_cst);
   tell_stopped(p);
-  if (!stop_requested()) {
-    // Given up (stop_with_deadline) while we stopped; perhaps it has not seen us.
-    PStatus expected = PStatus::stopped;
-    if (p->status.compare_exchange_strong(expected, PStatus::running, os::memory_order_acq_rel)) return true;
-  }
-  return await_p(m, p);
+  if (take_back_stopped(p, PStatus::running)) return true;
+  if (!await_p(m, p)) return false;
+  m->resumed_cpu = os::thread_cputime();  // also if the restart was faster than our sleep
+  return true;
 }
 
 void serve_here(M* m, const void* ucontext) noexcept {
@@ -165,10 +179,7 @@ void stop_p_in_call(P* p) noexcept {
     return;  // taken by somebody who stops it
   }
   tell_stopped(p);
-  if (stop_requested()) return;
-  // Given up meanwhile, perhaps without having seen us.
-  expected = PStatus::stopped;
-  p->status.compare_exchange_strong(expected, PStatus::syscall, os::memory_order_seq_cst, os::memory_order_relaxed);
+  (void)take_back_stopped(p, PStatus::syscall);
 }
 
 void tell_stopped(P* p) noexcept {
@@ -203,7 +214,7 @@ void after_parked(M* m, G* left) noexcept {
   // A walker that has claimed the context lets go soon: it cannot be stopped meanwhile.
   leave_status(left, GStatus::waiting, GStatus::running);
   // Not from here: each stop would leave a frame on this stack until the loop comes round.
-  m->comes_back = left;
+  m->back = left;
 }
 
 }  // namespace

@@ -68,15 +68,20 @@ namespace detail {
   __builtin_unreachable();
 }
 
-/// From the M's own stack to goroutine `to`. Returns when a goroutine of this M switches back.
+/// From the M's own stack to goroutine `to`. Returns when a goroutine of this M switches back for good; one that
+/// `after` sends back (M::back, parked_on_system_stack) is continued from here, so that the stack does not grow.
 inline void switch_from_g0(M* m, G* to) noexcept {
   GORT_DCHECK(os::tls().owned == 0, "an OwnedP is alive over a switch");
-  m->left = nullptr;
-  m->after = nullptr;
-  m->left_ends = false;
-  *m->eh = {};
-  detail::switch_stacks(m, &m->g0_ctx, m->san, to);
-  finish_switch();
+  do {
+    m->left = nullptr;
+    m->after = nullptr;
+    m->left_ends = false;
+    m->back = nullptr;
+    *m->eh = {};
+    detail::switch_stacks(m, &m->g0_ctx, m->san, to);
+    finish_switch();
+    to = m->back;
+  } while (__builtin_expect(to != nullptr, 0));
 }
 
 }  // namespace gort::inline v0::rt

@@ -1,6 +1,6 @@
 // The ragged barrier. Each P owes one run of the function (P::safe_point) and pays when it next passes a place where
 // nobody uses it: its own thread at serve_here, schedule(), a blocking call, or when it gives the P away; the initiator,
-// for Ps that nobody runs. A P whose M has just been handed it is stopped for that moment, as a stop would.
+// for Ps that nobody runs. The M that has just been handed one looks before it uses it.
 #include "base/fault.h"
 #include "sched/captives.h"
 #include "sched/start.h"
@@ -21,14 +21,9 @@ void serve_or_ask(P* p) noexcept {
     case PStatus::syscall:
       if (MaybeOwnedP owned = retake_p(p); owned) hand_off_p(owned.take());  // runs it
       return;
-    case PStatus::handed: {
-      PStatus expected = PStatus::handed;
-      if (!p->status.compare_exchange_strong(expected, PStatus::stopped, os::memory_order_seq_cst)) return;
-      run_safe_point(p);
-      p->status.store(PStatus::handed, os::memory_order_seq_cst);
-      wake_p_sleeper(p);
+    case PStatus::handed:
+      run_safe_point(p);  // should its M wake meanwhile, it waits (await_p)
       return;
-    }
     case PStatus::running: {
       M* m = p->m.load(os::memory_order_acquire);
       if (m == nullptr) return;

@@ -1,0 +1,207 @@
+// Acceptance scenarios of preemption: 34, 36, 37, 38, 40. Where Go's tests have a collection, these have a stop.
+// test: timeout=120
+#include <time.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstring>
+#include <vector>
+
+#include "gort/semaphore.h"
+#include "gort/world.h"
+#include "sched/entry.h"
+#include "tests/support/runtime_fixture.h"
+#include "world/world.h"
+
+namespace gort::test {
+namespace {
+
+#if defined(GORT_TEST_TSAN)
+#define GORT_NEEDS_SIGNALS() GTEST_SKIP() << "TSan delivers a signal when it pleases: loops stop at polls only"
+#else
+#define GORT_NEEDS_SIGNALS() static_cast<void>(0)
+#endif
+
+class Preempt : public RuntimeTestAtProcs {};
+GORT_TEST_AT_PROCS(Preempt);
+
+void stop_and_start() {
+  rt::RuntimeEntry entry;
+  rt::start_the_world(rt::stop_the_world(rt::StopReason::test));
+}
+
+void spin_until(const std::atomic<bool>& over) {
+  while (!over.load(std::memory_order_relaxed)) {}
+}
+
+// 34: as many endless loops as there are Ps, and more, do not keep the others from running.
+TEST_P(Preempt, LoopsDoNotStopOthers) {
+  GORT_NEEDS_SIGNALS();
+  GORT_TEST_START(GetParam());
+  gort::run([&] {
+    std::atomic<bool> over{false};
+    std::vector<gort::task<void>> loops;
+    for (int i = 0; i < GetParam() + 2; ++i) loops.push_back(gort::spawn([&] { spin_until(over); }));
+    for (int i = 0; i < 10; ++i) gort::spawn([] { gort::this_goroutine::yield(); }).join();
+    over = true;
+    for (auto& t : loops) t.join();
+  });
+}
+
+// 36: one P, several loops that never yield; the world stops.
+TEST_F(RuntimeTest, OnePSeveralLoopsAndStops) {
+  GORT_NEEDS_SIGNALS();
+  GORT_TEST_START(1);
+  gort::run([] {
+    std::atomic<bool> over{false};
+    std::vector<gort::task<void>> loops;
+    for (int i = 0; i < 5; ++i) loops.push_back(gort::spawn([&] { spin_until(over); }));
+    for (int i = 0; i < 20; ++i) {
+      stop_and_start();
+      gort::this_goroutine::yield();  // the loops have the P; we get it back by a slice's end
+    }
+    over = true;
+    for (auto& t : loops) t.join();
+  });
+}
+
+// 37: preempted in a function with a large frame, which is all there afterwards.
+[[gnu::noinline]] bool large_frame(const std::atomic<bool>& over, unsigned char with) {
+  unsigned char frame[100'000];
+  bool whole = true;
+  do {
+    std::memset(frame, with, sizeof frame);
+    asm volatile("" : : "r"(frame) : "memory");
+    for (std::size_t i = 0; i < sizeof frame; i += 97) whole = whole && frame[i] == with;
+  } while (!over.load(std::memory_order_relaxed));
+  return whole;
+}
+
+TEST_P(Preempt, InALargeFrame) {
+  GORT_NEEDS_SIGNALS();
+  GORT_TEST_START(GetParam());
+  gort::run([&] {
+    std::atomic<bool> over{false};
+    std::vector<gort::task<bool>> tasks;
+    for (int i = 0; i < GetParam() + 2; ++i) {
+      tasks.push_back(gort::spawn([&, i] { return large_frame(over, static_cast<unsigned char>(i + 1)); }));
+    }
+    for (int i = 0; i < 100; ++i) {
+      stop_and_start();
+      if (i % 10 == 0) gort::this_goroutine::yield();
+    }
+    over = true;
+    for (auto& t : tasks) EXPECT_TRUE(t.get());
+  });
+}
+
+// 38: PreemptionAfterSyscall: short blocking calls and loops in turn; the world stops within 5 s.
+TEST_P(Preempt, AfterBlockingCalls) {
+  GORT_NEEDS_SIGNALS();
+  GORT_TEST_START(GetParam());
+  gort::run([&] {
+    for (long us : {10, 100, 1000}) {
+      std::atomic<bool> over{false};
+      std::vector<gort::task<void>> tasks;
+      for (int i = 0; i < 8; ++i) {
+        tasks.push_back(gort::spawn([&, us] {
+          while (!over.load(std::memory_order_relaxed)) {
+            gort::blocking([&] {
+              timespec t = {0, us * 1000};
+              ::nanosleep(&t, nullptr);
+            });
+            for (int k = 0; k < 20'000 && !over.load(std::memory_order_relaxed); ++k) {}
+          }
+        }));
+      }
+      const std::int64_t begin = now_ns();
+      for (int i = 0; i < 3; ++i) stop_and_start();
+      EXPECT_LT(now_ns() - begin, 5'000'000'000) << us << " us";
+      over = true;
+      for (auto& t : tasks) t.join();
+    }
+  });
+}
+
+// 40: a hog beside a pair that plays ping-pong. Both finish, and neither gets more than 20 times the other's time.
+struct Pair {
+  gort::semaphore there{0}, back{0};
+  std::atomic<long> rounds{0};
+  std::atomic<bool> over{false};
+};
+
+void ping(Pair& p) {
+  while (!p.over.load()) {
+    p.there.release();
+    p.back.acquire();
+    ++p.rounds;
+  }
+  p.there.release();
+}
+
+void pong(Pair& p) {
+  for (;;) {
+    p.there.acquire();
+    if (p.over.load()) return;
+    p.back.release();
+  }
+}
+
+void hog(std::atomic<long>& count, const std::atomic<bool>& over) {
+  long n = 0;
+  while (!over.load(std::memory_order_relaxed)) count.store(++n, std::memory_order_relaxed);
+}
+
+struct Counts {
+  double pair = 0, hog = 0;
+};
+
+/// Who gets on how far in a second of the process' CPU time per P.
+Counts play(bool with_pair, bool with_hog) {
+  Pair p;
+  std::atomic<long> count{0};
+  std::vector<gort::task<void>> tasks;
+  const std::int64_t until = process_cpu_ns() + gort::num_procs() * 500'000'000;
+  if (with_pair) {
+    tasks.push_back(gort::spawn([&] { pong(p); }));
+    tasks.push_back(gort::spawn([&] { ping(p); }));
+  }
+  if (with_hog) tasks.push_back(gort::spawn([&] { hog(count, p.over); }));
+  // As a thread that is no goroutine, so as not to take part.
+  const std::int64_t deadline = now_ns() + 20'000'000'000;
+  gort::blocking([&] {
+    while (process_cpu_ns() < until && now_ns() < deadline) ::usleep(1000);
+  });
+  p.over = true;
+  for (auto& t : tasks) t.join();
+  return {static_cast<double>(p.rounds.load()), static_cast<double>(count.load())};
+}
+
+void ping_pong_hog() {
+  const Counts pair_alone = play(true, false);
+  const Counts hog_alone = play(false, true);
+  const Counts both = play(true, true);
+  const double pair_share = both.pair / pair_alone.pair;
+  const double hog_share = both.hog / hog_alone.hog;
+  ::testing::Test::RecordProperty("pair_share_percent", static_cast<int>(100 * pair_share));
+  ::testing::Test::RecordProperty("hog_share_percent", static_cast<int>(100 * hog_share));
+  EXPECT_GT(both.pair, 0);
+  EXPECT_GT(both.hog, 0);
+  EXPECT_LT(pair_share / hog_share, 20);
+  EXPECT_LT(hog_share / pair_share, 20);
+}
+
+TEST_F(RuntimeTest, PingPongHogOnOneP) {
+  GORT_NEEDS_SIGNALS();
+  GORT_TEST_START(1);
+  gort::run(ping_pong_hog);
+}
+TEST_F(RuntimeTest, PingPongHogOnTwoPs) {
+  GORT_NEEDS_SIGNALS();
+  GORT_TEST_START(2);
+  gort::run(ping_pong_hog);
+}
+
+}  // namespace
+}  // namespace gort::test

@@ -1,0 +1,212 @@
+// What include/gort/world.h and GORT_DEBUG promise about stops.
+// test: timeout=120
+#include <stdlib.h>
+
+#include <atomic>
+#include <chrono>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "gort/world.h"
+#include "sched/entry.h"
+#include "tests/support/runtime_fixture.h"
+#include "world/pauses.h"
+#include "world/world.h"
+
+using ::testing::ExitedWithCode;
+
+namespace gort::test {
+namespace {
+
+using namespace std::chrono_literals;
+
+class StopApi : public RuntimeTestAtProcs {};
+GORT_TEST_AT_PROCS(StopApi);
+
+TEST_P(StopApi, NestedIsFatal) {
+  EXPECT_EXIT(
+      {
+        gort::start({.max_procs = GetParam()});
+        gort::run([] {
+          auto outer = gort::stop_world("outer", 10s);
+          auto inner = gort::stop_world("inner", 10s);
+        });
+      },
+      ExitedWithCode(2), "^fatal error: stop_world: this goroutine has stopped the world already\n");
+}
+
+TEST_P(StopApi, NestedOnAForeignThreadIsFatal) {
+  EXPECT_EXIT(
+      {
+        gort::start({.max_procs = GetParam()});
+        auto outer = gort::stop_world("outer", 10s);
+        auto inner = gort::stop_world("inner", 10s);
+      },
+      ExitedWithCode(2), "stop_world: this goroutine has stopped the world already");
+}
+
+TEST_P(StopApi, AfterTheRestartItIsNotNested) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    auto a = gort::stop_world("a", 10s);
+    ASSERT_TRUE(a);
+    a.restart();
+    EXPECT_FALSE(a);
+    auto b = gort::stop_world("b", 10s);
+    EXPECT_TRUE(b);
+    b.restart();
+    b.restart();  // does nothing
+    auto c = gort::stop_world("c", 10s);
+    auto moved = std::move(c);
+    EXPECT_TRUE(moved);
+  });
+}
+
+TEST_P(StopApi, FromForeignThreads) {
+  GORT_TEST_START(GetParam());
+  gort::run([&] {
+    std::atomic<bool> over{false};
+    std::atomic<int> inside{0};
+    std::vector<gort::task<void>> tasks;
+    for (int i = 0; i < 4; ++i) {
+      tasks.push_back(gort::spawn([&] {
+        while (!over) {
+          ++inside;
+          --inside;
+          gort::this_goroutine::yield();
+        }
+      }));
+    }
+    std::thread outside([&] {
+      for (int i = 0; i < 200; ++i) {
+        auto w = gort::stop_world("outside", 10s);
+        EXPECT_TRUE(w);
+        EXPECT_TRUE(!w || inside.load() == 0);
+        std::string allocates(100, 'x');
+      }
+      over = true;
+    });
+    for (auto& t : tasks) t.join();
+    gort::blocking([&] { outside.join(); });
+  });
+}
+
+// Who holds a stop waits for nobody: a call that would change its goroutine for another one does nothing.
+TEST_P(StopApi, YieldAndPollUnderAStopRunNobody) {
+  GORT_TEST_START(GetParam());
+  gort::run([&] {
+    std::atomic<bool> over{false};
+    std::atomic<long> steps{0};
+    std::vector<gort::task<void>> tasks;
+    for (int i = 0; i < 2; ++i) {
+      tasks.push_back(gort::spawn([&] {
+        while (!over) {
+          ++steps;
+          gort::this_goroutine::yield();
+        }
+      }));
+    }
+    {
+      auto w = gort::stop_world("test", 10s);
+      ASSERT_TRUE(w);
+      const long before = steps;
+      for (int i = 0; i < 10; ++i) {
+        gort::poll();
+        gort::this_goroutine::yield();
+      }
+      EXPECT_EQ(steps.load(), before);
+    }
+    over = true;
+    for (auto& t : tasks) t.join();
+  });
+}
+
+// Goroutines may be made under a stop; they run after it.
+TEST_P(StopApi, GoroutinesMadeUnderAStopRunAfterIt) {
+  GORT_TEST_START(GetParam());
+  gort::run([&] {
+    for (int i = 0; i < 50; ++i) {
+      std::atomic<int> ran{0};
+      std::vector<gort::task<void>> tasks;
+      {
+        auto w = gort::stop_world("test", 10s);
+        ASSERT_TRUE(w);
+        for (int k = 0; k < 10; ++k) tasks.push_back(gort::spawn([&] { ++ran; }));
+        EXPECT_EQ(ran, 0);
+      }
+      for (auto& t : tasks) t.join();
+      EXPECT_EQ(ran, 10);
+    }
+  });
+}
+
+// ---- GORT_DEBUG ------------------------------------------------------------------------------------
+
+/// In a process of its own: signals off. A loop without a call holds a stop up until it makes one.
+[[noreturn]] void without_signals(bool polls) {
+  ::setenv("GORT_DEBUG", "asyncpreemptoff=1", 1);
+  gort::start({.max_procs = 2});
+  gort::run([&] {
+    std::atomic<bool> runs{false}, over{false};
+    gort::task<void> loop = gort::spawn([&] {
+      runs = true;
+      const std::int64_t until = now_ns() + 200'000'000;
+      while (now_ns() < until) {
+        if (polls) gort::poll();
+      }
+      while (!over) gort::this_goroutine::yield();
+    });
+    yield_until([&] { return runs.load(); });
+    const std::int64_t begin = now_ns();
+    {
+      rt::RuntimeEntry entry;
+      rt::start_the_world(rt::stop_the_world(rt::StopReason::test));
+    }
+    const std::int64_t took = now_ns() - begin;
+    over = true;
+    loop.join();
+    const bool as_expected = polls ? took < 150'000'000 : took > 50'000'000;
+    if (!as_expected) std::fprintf(stderr, "the stop took %ld us\n", static_cast<long>(took / 1000));
+    std::_Exit(as_expected ? 0 : 1);
+  });
+  std::_Exit(3);
+}
+
+class StopSettings : public RuntimeTest {
+ protected:
+  void TearDown() override {}  // each case's runtime lives and dies in a child
+};
+
+TEST_F(StopSettings, WithoutSignalsAStopWaitsForACall) {
+  EXPECT_EXIT(without_signals(false), ExitedWithCode(0), "");
+}
+TEST_F(StopSettings, WithoutSignalsPollsAreEnough) { EXPECT_EXIT(without_signals(true), ExitedWithCode(0), ""); }
+
+TEST_F(StopSettings, BadValuesAreNamed) {
+  const struct {
+    const char* value;
+    const char* says;
+  } cases[] = {
+      {"asyncpreemptoff=2", "^gort: GORT_DEBUG=asyncpreemptoff=2: asyncpreemptoff wants 0 or 1\n"},
+      {"asyncpreemptoff=", "asyncpreemptoff wants 0 or 1"},
+      {"asyncpreemptoff=yes", "asyncpreemptoff wants 0 or 1"},
+      {"asyncpreemptoff", "no setting 'asyncpreemptoff'"},
+      {"asyncpreempt=1", "no setting 'asyncpreempt=1'; known: .*asyncpreemptoff=0\\|1"},
+      {"slowstop=0", "slowstop wants milliseconds, 1 or more"},
+      {"slowstop=-5", "slowstop wants milliseconds"},
+      {"schedtrace=1000,slowstop=x", "slowstop wants milliseconds"},
+  };
+  for (const auto& c : cases) {
+    EXPECT_EXIT(
+        {
+          ::setenv("GORT_DEBUG", c.value, 1);
+          gort::run([] {});
+        },
+        ExitedWithCode(2), c.says)
+        << c.value;
+  }
+}
+
+}  // namespace
+}  // namespace gort::test
