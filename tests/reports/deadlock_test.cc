@@ -133,7 +133,7 @@ TEST(Traceback, SystemShowsTheRuntime) {
   EXPECT_EQ(o.exit_code, 2);
   EXPECT_NE(o.trace_of("goroutine 1 [").find("gort::v0::rt::"), std::string::npos) << o.err;
   EXPECT_NE(o.names().find("\nthread "), std::string::npos) << "and its threads: " << o.err;
-  EXPECT_NE(o.names().find("find_runnable"), std::string::npos) << "each with its stack: " << o.err;
+  EXPECT_NE(o.names().find("stop_m"), std::string::npos) << "each with its stack: " << o.err;
 }
 
 TEST(Traceback, CrashAborts) {

@@ -209,6 +209,18 @@ TEST_P(World, AUsersStopFailsInTimeBesideALoop) {
   });
 }
 
+TEST_P(World, ResizingBetweenRunsLosesNoWakeUp) {
+  GORT_TEST_START(GetParam());
+  // An M that is handed a P, to search for work, may find that the P is gone; others relied on its search.
+  for (int i = 0; i < 5000; ++i) {
+    gort::max_procs(1 + (i + 2) % 3);
+    gort::run([] {
+      for (int k = 0; k < 3; ++k) gort::go([] {});
+    });
+  }
+  gort::max_procs(GetParam());
+}
+
 GORT_TEST_AT_PROCS(World);
 
 }  // namespace
