@@ -151,9 +151,10 @@ void wait_for_p_here(M* m, bool counted) noexcept {
 void give_up_p(M* m, bool asleep, std::int64_t back_off) noexcept {
   P* p = m->p;
   sched.lock.lock();
-  // An idle P is there for those who wait. And a stop comes first.
+  // An idle P is there for those who wait. A stop at calls has no use for more captives. Any other takes the P from
+  // whoever gets it here; were it to come first, slices would not end while one stop follows the other.
   const bool idle = sched.npidle.load(os::memory_order_relaxed) > 0;
-  if (idle || !others_wait(p) || stop_requested()) {
+  if (idle || !others_wait(p) || sched.stopping.load(os::memory_order_relaxed) == kStopAtCalls) {
     sched.lock.unlock();
     if (idle) wake_p();
     return;

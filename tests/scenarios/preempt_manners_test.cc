@@ -58,8 +58,9 @@ void under_fire(int procs, F f, std::int64_t ns = 400'000'000) {
 
 TEST_P(Manners, ErrnoStays) {
   GORT_TEST_START(GetParam());
-  std::atomic<long> wrong{0};
+  std::atomic<long> wrong{0}, ran{0};
   under_fire(GetParam(), [&](int i, std::atomic<bool>& over) {
+    if (!over) ++ran;
     // No call that changes the thread: errno's address stays good.
     while (!over.load(std::memory_order_relaxed)) {
       errno = 1000 + i;
@@ -68,6 +69,7 @@ TEST_P(Manners, ErrnoStays) {
     }
   });
   EXPECT_EQ(wrong, 0);
+  EXPECT_EQ(ran, GetParam() + 1);
 }
 
 // ---- registers and stack --------------------------------------------------------------------------------

@@ -45,7 +45,14 @@ class Crowd {
  public:
   template <class F>
   void add(int n, F f) {
-    for (int i = 0; i < n; ++i) tasks_.push_back(gort::spawn([this, f] { f(over_); }));
+    const int all = begun_ + n;
+    for (int i = 0; i < n; ++i) {
+      tasks_.push_back(gort::spawn([this, f] {
+        ++begun_;
+        f(over_);
+      }));
+    }
+    EXPECT_TRUE(yield_until([&] { return begun_ == all; }));
   }
   ~Crowd() {
     over_ = true;
@@ -54,6 +61,7 @@ class Crowd {
 
  private:
   std::atomic<bool> over_{false};
+  std::atomic<int> begun_{0};
   std::vector<gort::task<void>> tasks_;
 };
 
