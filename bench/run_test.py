@@ -111,7 +111,7 @@ class RunTest(unittest.TestCase):
             "--rounds",
             "1",
             "--timeout",
-            "1",
+            "4",
         )
         self.assertEqual(done.returncode, 1)
         self.assertEqual(

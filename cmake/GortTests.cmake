@@ -162,7 +162,7 @@ function(gort_test source)
     # Once more, with every departure continuing on another thread.
     gtest_discover_tests(${target} TEST_PREFIX "forcemigrate/${prefix}:" DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
       TEST_LIST ${target}_MIGRATED PROPERTIES TIMEOUT ${test_timeout})
-    set(more_environment "set_tests_properties(\${@target@_MIGRATED} PROPERTIES LABELS \"@test_labels@;forcemigrate\"
+    set(more_environment "set_tests_properties(\${@target@_MIGRATED} PROPERTIES LABELS \"@test_labels@;forcemigrate;slow\"
       ENVIRONMENT \"@gort_test_environment@;GORT_DEBUG=forcemigrate=1\")")
     string(CONFIGURE "${more_environment}" more_environment @ONLY)
   endif()

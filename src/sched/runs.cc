@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::int64_t kFirstNap = 20'000;       // ns
 constexpr std::int64_t kMostNap = 5'000'000;
-constexpr std::int64_t kStopWait = 50'000'000;   // for what still runs to reach a call into gort
+constexpr std::int64_t kStopWait = 500'000'000;  // for what still runs to reach a call into gort
 
 bool lives(const G* g) noexcept {
   const GStatus s = g->status.load(os::memory_order_acquire);
