@@ -149,7 +149,9 @@ class Hogs : public RuntimeTestAtProcs {
     std::printf("%-10s x %2d: %7ld turns, %3zu waits, p99 %5.1f ms, longest %5.1f ms\n", hog.name, n, t.n, t.waits.size(),
                 t.p99(), t.longest());
     EXPECT_GT(t.n, 10) << hog.name;
-    if (quiet()) EXPECT_LE(t.p99(), bound_ms + machine_ms_) << hog.name;
+    if (quiet()) {
+      EXPECT_LE(t.p99(), bound_ms + machine_ms_) << hog.name;
+    }
     stops(hog);
     done = true;
     for (int i = 0; i < n; ++i) ASSERT_EQ(::write(pipe_ends[1], "x", 1), 1);
@@ -168,7 +170,9 @@ class Hogs : public RuntimeTestAtProcs {
     }
     std::sort(took.begin(), took.end());
     std::printf("%-10s         stop p50 %.3f p99 %.3f max %.3f ms\n", hog.name, took[100], took[198], took.back());
-    if (quiet()) EXPECT_LT(took[198], 5.0 + machine_ms_) << hog.name;
+    if (quiet()) {
+      EXPECT_LT(took[198], 5.0 + machine_ms_) << hog.name;
+    }
   }
   /// The promised times are about a machine that has nothing else to do: GORT_TEST_QUIET=1, and the bench. Where other
   /// tests run beside this one, each of n runnable threads gets an n-th of a processor; but whoever was starved by the
