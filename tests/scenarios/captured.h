@@ -120,7 +120,7 @@ inline void stopped(F f) {
 }  // namespace captured
 
 /// One play. `fault`: L2 is switched off when the goroutine has been captured; then the process ends with status 42 if a
-/// hog has run for a second since, and the captive not at all.
+/// hog has run for fifty slices since, and the captive not at all.
 class Stage {
  public:
   Stage(const Place& place, int procs, Threads threads, bool fault = false)
@@ -138,7 +138,7 @@ class Stage {
     tried = got = 0;
     std::thread director([this] { direct(); });
     gort::run([this] {
-      if (threads_ != Threads::exact) make_threads(1 + procs_ + kOthers);
+      make_threads(1 + procs_ + (threads_ == Threads::exact ? 0 : kOthers));
       gort::task<void> captive = gort::spawn([this] {
         begin_.acquire();
         who = rt::current_g();
@@ -176,6 +176,7 @@ class Stage {
 
  private:
   static constexpr int kStops = 5;
+  static constexpr std::int64_t kStarved = 500'000'000;  ///< ns of a hog's CPU time: fifty slices
 
   void direct() {
     using namespace captured;
@@ -236,8 +237,7 @@ class Stage {
     const std::int64_t from = captured::cpu_of(captured::hog_thread);
     while (captured::who.load() != nullptr) {
       ::usleep(1000);
-      // One slice is 10 ms.
-      if (captured::cpu_of(captured::hog_thread) - from < 1'000'000'000) continue;
+      if (captured::cpu_of(captured::hog_thread) - from < kStarved) continue;
       captured::say(captured::is_captive() ? "starved\n" : "not captive any more\n");
       ::_exit(captured::is_captive() ? 42 : 1);
     }
