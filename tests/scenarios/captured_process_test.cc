@@ -105,11 +105,12 @@ void exit_beside_a_captive(int procs) {
     yield_until([] { return captured::inside.load(); });
     for (int i = 0; i < procs; ++i) {
       gort::go([] {
-        captured::hog_thread = ::pthread_self();
+        ++captured::tried;
         for (;;) asm volatile("");
       });
     }
-    yield_until(captured::is_captive);
+    // A hog that has not begun when the run ends never does.
+    yield_until([&] { return captured::tried.load() == procs && captured::is_captive(); });
   });
   captured::until(captured::is_captive);
   std::atexit(flush_all);
