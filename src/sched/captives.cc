@@ -66,8 +66,6 @@ M* next_owner(P* p, bool asleep, bool* is_captive) noexcept {
   // One that computes may hold the lock that is waited for. One that was asleep itself only goes back to sleep.
   const M* oldest = sched.captives.head();
   const bool captives_first = asleep && oldest != nullptr && oldest->asleep_streak == 0;
-  *is_captive = false;
-  if (fault(Fault::captives) && sched.idle_m.head() == nullptr) return nullptr;
   M* to = nullptr;
   *is_captive = false;
   if (fault(Fault::captives) && sched.nmidle == 0) return nullptr;
