@@ -206,6 +206,16 @@ set_target_properties(gort_copy_plugin PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${PRO
 add_dependencies(tests_copies_second_copy_test gort_copy_plugin)
 target_compile_definitions(tests_copies_second_copy_test PRIVATE
   GORT_COPY_PLUGIN="$<TARGET_FILE:gort_copy_plugin>")
+# A library that calls the test in the middle of dlopen.
+if(TARGET tests_scenarios_captured_locks_test)
+  add_library(gort_constructor_plugin MODULE ${PROJECT_SOURCE_DIR}/tests/scenarios/captured/constructor.cc)
+  gort_common_flags(gort_constructor_plugin)
+  set_target_properties(gort_constructor_plugin PROPERTIES
+    LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/test_programs)
+  add_dependencies(tests_scenarios_captured_locks_test gort_constructor_plugin)
+  target_compile_definitions(tests_scenarios_captured_locks_test PRIVATE
+    GORT_TEST_CONSTRUCTOR_PLUGIN="$<TARGET_FILE:gort_constructor_plugin>")
+endif()
 # A changed `// test:` line is a changed configuration.
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${gort_test_sources})
 

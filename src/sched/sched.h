@@ -57,6 +57,7 @@ struct Sched {
   std::uint64_t orders_served = 0;  ///< or dropped, ever
   std::int32_t creating = 0;        ///< Ms being created, included in mcount
   Note template_note;               ///< the template thread's doorbell
+  os::atomic<bool> refresh_modules{false};  ///< the template thread shall call the hook of that name (sysmon)
 
   // ---- Ps
   P* idle_p = nullptr;
@@ -206,7 +207,7 @@ struct SchedHooks {
   void (*serve_requests)() noexcept = nullptr;
   /// m shall be interrupted and look at what is pending; `asleep`: perhaps it sleeps in the kernel.
   void (*preempt)(M* m, bool asleep) noexcept = nullptr;
-  /// The process's modules may have changed (a thread without P, now and then).
+  /// The process's modules may have changed (the template thread, now and then: it may wait for the loader's lock).
   void (*refresh_modules)() noexcept = nullptr;
   /// A stop takes long: says who does not stop. By the thread that waits for it, which holds no lock but has
   /// perhaps the world half stopped: no malloc. Takes up to a tenth of a second.

@@ -213,7 +213,9 @@ void sysmon_thread(void*) noexcept {
     if (sched_hooks.serve_requests != nullptr) sched_hooks.serve_requests();
     if (now - modules_when > kModulesEvery && sched_hooks.refresh_modules != nullptr) {
       modules_when = now;
-      sched_hooks.refresh_modules();
+      // Not here: it takes the loader's lock, and a captive that holds that gets a P again only by slices that end.
+      sched.refresh_modules.store(true, os::memory_order_relaxed);
+      want_threads();
     }
     if (sched.dead_suspected.load(os::memory_order_relaxed)) confirm_dead();
     trace_if_due(trace, now);

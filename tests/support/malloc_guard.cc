@@ -24,11 +24,12 @@ void* __libc_pvalloc(size_t n);
 void __libc_free(void* p);
 }
 
-namespace gort::inline v0::test {
+namespace gort::test {
 namespace {
 
 std::atomic<bool> guard_on{true};
 std::atomic<unsigned long> calls{0};
+std::atomic<void (*)()> hook{nullptr};
 
 void put(const char* text) {
   ssize_t ignored = write(STDERR_FILENO, text, strlen(text));
@@ -52,14 +53,16 @@ void put(const char* text) {
   const os::Tls& t = os::tls();
   if (t.in_runtime == 1 && t.m != nullptr) refuse(function);
   calls.fetch_add(1, std::memory_order_relaxed);
+  if (auto* fn = hook.load(std::memory_order_relaxed); fn != nullptr) fn();
 }
 
 }  // namespace
 
 bool malloc_guard(bool on) noexcept { return guard_on.exchange(on); }
 unsigned long malloc_guard_calls() noexcept { return calls.load(); }
+void malloc_guard_hook(void (*fn)()) noexcept { hook.store(fn, std::memory_order_relaxed); }
 
-}  // namespace gort::inline v0::test
+}  // namespace gort::test
 
 // ---- the family: everything that takes an arena lock ------------------------------------------
 

@@ -10,7 +10,7 @@
 // should, a finding is a finding.
 #pragma once
 
-namespace gort::inline v0::test {
+namespace gort::test {
 
 /// Off or on for the whole process; on from the start. Returns what it was.
 bool malloc_guard(bool on) noexcept;
@@ -18,4 +18,8 @@ bool malloc_guard(bool on) noexcept;
 /// Calls served while the guard was on. Proves in a test that the guard is linked at all.
 unsigned long malloc_guard_calls() noexcept;
 
-}  // namespace gort::inline v0::test
+/// Runs `fn` in every call of the family from now on, before it is served; null: no more. For tests that want to be
+/// in the middle of whatever allocates. `fn` must not allocate.
+void malloc_guard_hook(void (*fn)()) noexcept;
+
+}  // namespace gort::test
