@@ -1,7 +1,12 @@
-// gort: a P's local run queue: a ring of 256 goroutines and `runnext`.
+// gort: a P's local run queue: a ring of 1024 goroutines and `runnext`.
 //
 //   owner (the M that owns the P)   put, get                     wait-free but for stealers' CAS on head
-//   stealers (any M)                steal half, from the head    lock-free
+//   stealers (any M)                take half, from the head     lock-free
+//
+//   kSize    Go's ring holds 256. What does not fit goes by way of the global queue and its lock, and waits there
+//            for its turn, while the ring's own go round: rows yield1000 and spawn_batch1000 (docs/scheduler.md).
+//   kBatch   so many at most change queues at once: they pass through a buffer on a stack, perhaps a goroutine's
+//            nearly used-up one, and a global queue that gets or gives more at once keeps its lock for long.
 //
 //   runnext   the goroutine that the running one has just made ready: runs next, in the rest of its time
 //             slice, before the ring. A pair that communicates stays on one P and warm.
@@ -25,7 +30,8 @@ struct G;
 
 class RunQueue {
  public:
-  static constexpr std::uint32_t kSize = 256;
+  static constexpr std::uint32_t kSize = 1024;
+  static constexpr std::uint32_t kBatch = 128;
 
   /// Owner only. Makes g the next to run; returns the one it displaced, or null: the caller puts that
   /// into the ring.
@@ -62,11 +68,12 @@ class RunQueue {
     }
   }
 
-  /// Owner only. Takes the older half when the ring is full, into out[kSize/2]. Returns how many; 0 if a
+  /// Owner only. Takes the oldest kBatch when the ring is full, into out[kBatch]. Returns how many; 0 if a
   /// stealer was there first (then there is room).
-  std::uint32_t take_half(G** out) noexcept;
+  std::uint32_t spill(G** out) noexcept;
 
-  /// Any thread. Moves half of the ring to out[kSize/2] (the thief's own buffer). Returns how many.
+  /// Any thread. Moves the older half of the ring, kBatch at most, to out[kBatch] (the thief's own buffer).
+  /// Returns how many.
   std::uint32_t grab(G** out) noexcept;
 
   /// Any thread. Takes runnext, or null.
