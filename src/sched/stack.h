@@ -40,6 +40,9 @@ inline constexpr std::size_t kStackMin = std::size_t{128} << 10;
 inline constexpr std::size_t kStackDefault = std::size_t{256} << 10;
 inline constexpr std::size_t kStackMax = std::size_t{1} << 30;
 
+/// Bytes at the low end of a stack that a runtime call may need.
+inline constexpr std::uintptr_t kStackReserve = std::size_t{8} << 10;
+
 /// The stacks' starting points are spread over this many cache-line offsets, see stack_top.
 inline constexpr unsigned kStackColours = 16;
 
