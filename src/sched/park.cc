@@ -18,13 +18,14 @@ namespace {
   const std::uint32_t tick = p->schedtick.load(os::memory_order_relaxed);
   if (tick % kFairnessTick == 0 && sched.global_size.load(os::memory_order_relaxed) != 0) return nullptr;
   G* g = nullptr;
+  const bool alone = only_p();
   if (p->next_turns < kMaxNextTurns) {
-    g = p->runq.get_next();
+    g = p->runq.get_next(alone);
     if (g != nullptr) ++p->next_turns;
   }
   if (g == nullptr) {
-    g = p->runq.get();
-    if (g == nullptr && p->next_turns != 0) g = p->runq.get_next();
+    g = p->runq.get(alone);
+    if (g == nullptr && p->next_turns != 0) g = p->runq.get_next(alone);
     p->next_turns = 0;
     if (g == nullptr) return nullptr;
     p->schedtick.store(tick + 1, os::memory_order_relaxed);

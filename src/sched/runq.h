@@ -11,6 +11,10 @@
 //   runnext   the goroutine that the running one has just made ready: runs next, in the rest of its time
 //             slice, before the ring. A pair that communicates stays on one P and warm.
 //
+//   alone    there is one P in all, so there are no thieves, and the owner gets along without locked instructions
+//            (each waits until all stores before it have left for the cache, and a yield has many). Whether one is
+//            alone changes only while the world is stopped, and no stop point lies in here.
+//
 //   INVARIANT head <= tail <= head + kSize   (as 32-bit counters that wrap)
 //   INVARIANT slots in [head, tail) hold a G; whoever advances head by CAS owns what it stepped over
 //
@@ -35,7 +39,12 @@ class RunQueue {
 
   /// Owner only. Makes g the next to run; returns the one it displaced, or null: the caller puts that
   /// into the ring.
-  [[nodiscard]] G* swap_next(G* g) noexcept { return next_.exchange(g, os::memory_order_acq_rel); }
+  [[nodiscard]] G* swap_next(G* g, bool alone = false) noexcept {
+    if (!alone) return next_.exchange(g, os::memory_order_acq_rel);
+    G* const old = next_.load(os::memory_order_relaxed);
+    next_.store(g, os::memory_order_release);
+    return old;
+  }
 
   /// Owner only. Appends to the ring; false if it is full.
   [[nodiscard]] bool put(G* g) noexcept {
@@ -48,8 +57,12 @@ class RunQueue {
   }
 
   /// Owner only. Takes runnext, or null.
-  G* get_next() noexcept {
+  G* get_next(bool alone = false) noexcept {
     G* g = next_.load(os::memory_order_relaxed);
+    if (alone) {
+      if (g != nullptr) next_.store(nullptr, os::memory_order_relaxed);
+      return g;
+    }
     // A stealer may take it meanwhile; it only ever becomes null behind our back, never another G.
     if (g != nullptr && next_.compare_exchange_strong(g, nullptr, os::memory_order_acq_rel,
                                                       os::memory_order_relaxed)) {
@@ -59,11 +72,15 @@ class RunQueue {
   }
 
   /// Owner only. Takes the oldest of the ring, or null.
-  G* get() noexcept {
+  G* get(bool alone = false) noexcept {
     std::uint32_t h = head_.load(os::memory_order_acquire);
     for (;;) {
       if (tail_.load(os::memory_order_relaxed) == h) return nullptr;
       G* g = ring_[h % kSize].load(os::memory_order_relaxed);
+      if (alone) {
+        head_.store(h + 1, os::memory_order_release);
+        return g;
+      }
       if (head_.compare_exchange_weak(h, h + 1, os::memory_order_acq_rel, os::memory_order_acquire)) return g;
     }
   }

@@ -111,6 +111,9 @@ struct Sched {
 
 extern Sched sched;
 
+/// There is one P in all. By who has a P: then it stays so until the next stop point.
+inline bool only_p() noexcept { return sched.nprocs.load(os::memory_order_relaxed) == 1; }
+
 /// The P in place i, from 0 to nprocs.
 inline P* p_at(std::int32_t i) noexcept { return sched.all_p[i].load(os::memory_order_relaxed); }
 

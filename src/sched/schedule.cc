@@ -189,7 +189,7 @@ G* global_get(P* p, std::uint32_t max) noexcept {
 
 void runq_put(P* p, G* g, bool next) noexcept {
   if (next) {
-    g = p->runq.swap_next(g);
+    g = p->runq.swap_next(g, only_p());
     if (g == nullptr) return;
   }
   while (!p->runq.put(g)) {
