@@ -187,13 +187,9 @@ G* global_get(P* p, std::uint32_t max) noexcept {
   return first;
 }
 
-void runq_put(P* p, G* g, bool next) noexcept {
-  if (next) {
-    g = p->runq.swap_next(g, only_p());
-    if (g == nullptr) return;
-  }
-  while (!p->runq.put(g)) {
-    // Full: the oldest and g move to the global queue, in order.
+void runq_spill(P* p, G* g) noexcept {
+  do {
+    // The oldest and g move to the global queue, in order.
     G* oldest[RunQueue::kBatch];
     const std::uint32_t n = p->runq.spill(oldest);
     if (n == 0) continue;  // a thief made room
@@ -203,7 +199,7 @@ void runq_put(P* p, G* g, bool next) noexcept {
     LockGuard guard(sched.lock);
     global_put_batch(batch);
     return;
-  }
+  } while (!p->runq.put(g));
 }
 
 G* find_runnable(M* m) noexcept {
