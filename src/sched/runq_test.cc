@@ -67,6 +67,27 @@ TEST(RunQueue, NextComesApart) {
   EXPECT_TRUE(b.q.empty());
 }
 
+TEST(RunQueue, AloneItDoesTheSame) {
+  Bench b(RunQueue::kSize);
+  for (std::uint32_t lap = 0; lap < 5; ++lap) {
+    EXPECT_EQ(b.q.get(true), nullptr);
+    EXPECT_EQ(b.q.get_next(true), nullptr);
+    EXPECT_EQ(b.q.swap_next(b[0], true), nullptr);
+    EXPECT_EQ(b.q.swap_next(b[1], true), b[0]);
+    EXPECT_FALSE(b.q.empty());
+    for (std::uint32_t i = 2; i < 702; ++i) ASSERT_TRUE(b.q.put(b[i]));
+    for (std::uint32_t i = 2; i < 352; ++i) ASSERT_EQ(b.q.get(true), b[i]);
+    // A second P, and then one again.
+    for (std::uint32_t i = 352; i < 700; ++i) ASSERT_EQ(b.q.get(i % 2 == 0), b[i]);
+    G* got[RunQueue::kBatch];
+    ASSERT_EQ(b.q.grab(got), 1u);
+    EXPECT_EQ(got[0], b[700]);
+    EXPECT_EQ(b.q.get(true), b[701]);
+    EXPECT_EQ(b.q.get_next(true), b[1]);
+    EXPECT_TRUE(b.q.empty());
+  }
+}
+
 TEST(RunQueue, GrabTakesTheOlderHalfRoundedUpButABatchAtMost) {
   for (std::uint32_t n : {1u, 2u, 3u, 7u, 100u, 255u, 256u, 257u, RunQueue::kSize - 1, RunQueue::kSize}) {
     Bench b(n);
