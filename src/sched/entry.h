@@ -22,9 +22,6 @@
 
 namespace gort::inline v0::rt {
 
-/// Bytes at the low end of a stack that a runtime call may need.
-inline constexpr std::uintptr_t kStackReserve = 8192;
-
 /// in_runtime was set at an entry: a signal handler, or the child of a fork. Says which.
 [[noreturn]] void fatal_entered_twice() noexcept;
 /// The calling thread is the only one of a forked child; from now on every entry is fatal. For pthread_atfork.
@@ -44,14 +41,15 @@ void serve_at_exit() noexcept;
 
 /// The outermost end of being in the runtime: clear, then look, so that a request which the signal handler left
 /// because it found the runtime is served now (L4).
-[[gnu::always_inline]] inline void leave_runtime() noexcept {
-  os::Tls& t = os::tls();
+[[gnu::always_inline]] inline void leave_runtime(os::Tls& t, M* m) noexcept {
   t.in_runtime = 0;
   asm volatile("" ::: "memory");  // the handler runs on this very thread: order in the program is enough
-  M* m = static_cast<M*>(t.m);
-  if (m != nullptr && __builtin_expect((m->pending.load(os::memory_order_relaxed) & kPendingHere) != 0, 0)) {
-    serve_at_exit();
-  }
+  if (__builtin_expect((m->pending.load(os::memory_order_relaxed) & kPendingHere) != 0, 0)) serve_at_exit();
+}
+/// On an M.
+[[gnu::always_inline]] inline void leave_runtime() noexcept {
+  os::Tls& t = os::tls();
+  leave_runtime(t, static_cast<M*>(t.m));
 }
 
 /// Whether sp stands within the last kStackReserve bytes of a stack, or beyond it but within its guard.
@@ -69,8 +67,7 @@ class RuntimeEntry {
     if (m == nullptr) return;
     G* g = m->curg;
     const auto sp = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
-    const std::uintptr_t least = g->stack.lo + kStackReserve;
-    if (__builtin_expect(sp - least >= g->stack.hi - least, 0)) entry_off_stack(m, sp);
+    if (__builtin_expect(sp - g->sp_least >= g->sp_room, 0)) entry_off_stack(m, sp);
     if (__builtin_expect(g->in_blocking, 0)) entry_leave_blocking();
   }
   RuntimeEntry(const RuntimeEntry&) = delete;
@@ -78,8 +75,12 @@ class RuntimeEntry {
   [[gnu::always_inline]] ~RuntimeEntry() {
     os::Tls& t = os::tls();  // anew: a blocking operation may have changed the thread
     M* m = static_cast<M*>(t.m);
-    if (m != nullptr && __builtin_expect(m->curg->blocking_depth != 0, 0)) entry_back_to_blocking();
-    leave_runtime();
+    if (m == nullptr) {
+      t.in_runtime = 0;
+      return;
+    }
+    if (__builtin_expect(m->curg->blocking_depth != 0, 0)) entry_back_to_blocking();  // on the same thread
+    leave_runtime(t, m);
   }
 };
 

@@ -44,34 +44,36 @@ struct EhGlobals {
 };
 
 struct alignas(64) G {
-  // ---- first line: what a switch touches
+  // ---- first line: what a switch and a call into gort touch
   arch::Context ctx;                      ///< saved by the switch; null: has never run, has no frame yet
   os::atomic<GStatus> status{GStatus::idle};
   std::uint32_t run_epoch = 0;            ///< Sched::run_epoch when it was started
-  G* link = nullptr;                      ///< next on a run queue or free list; belongs to the list
   M* m = nullptr;                         ///< the M that runs it; null otherwise; written by the scheduler
   M* locked_m = nullptr;                  ///< lock_os_thread: the only M that may run it
   EhGlobals eh;                           ///< valid unless running
-  std::uint64_t goid = 0;                 ///< unique for ever; 0 only before the first use
-  // ---- second line: parking
+  std::uintptr_t sp_least = 0;            ///< of `stack`, for RuntimeEntry: lowest sp of a call into gort
+  std::uint32_t sp_room = 0;              ///< likewise: from there to stack.hi
+  std::uint16_t blocking_depth = 0;       ///< nesting of gort::blocking
+  bool in_blocking = false;               ///< in gort::blocking and P-less; its own writes only
+  // ---- second line: queues
   waiter wait;                            ///< stands for this G in one queue at a time
   WaitReason wait_reason = WaitReason::none;
   bool system = false;                    ///< a goroutine of the runtime's own: not counted, not shown
   bool main = false;                      ///< the goroutine of a run
-  bool in_blocking = false;               ///< in gort::blocking and P-less; its own writes only
-  std::uint32_t lock_count = 0;           ///< nesting of lock_os_thread
-  std::uint16_t blocking_depth = 0;       ///< nesting of gort::blocking
   bool sticky_entry = false;              ///< locked to its thread for a call out of gort::blocking
+  std::uint32_t lock_count = 0;           ///< nesting of lock_os_thread
+  G* link = nullptr;                      ///< next on the global queue or a free list; belongs to the list
+  std::uint64_t goid = 0;                 ///< unique for ever; 0 only before the first use
   // ---- the rest
-  std::uint64_t parent_goid = 0;
-  std::uintptr_t created_by_pc = 0;       ///< return address into the code that called go or spawn
-  os::atomic<std::uint64_t> counted{0};   ///< goid, while its end is still to be counted (g_count_end)
-  os::atomic<std::int64_t> waiting_since{0};  ///< nanotime of a park, written lazily by sysmon
-  Stack stack;
+  Stack stack;                            ///< set by set_stack
   void (*fn)(void*) = nullptr;            ///< the API's wrapper; runs in user context
   void* arg = nullptr;                    ///< its closure, in `closure` or on the heap
   void* locals = nullptr;                 ///< goroutine_local storage, owned by the API
   void* context = nullptr;                ///< the current context, owned by the API
+  std::uint64_t parent_goid = 0;
+  std::uintptr_t created_by_pc = 0;       ///< return address into the code that called go or spawn
+  os::atomic<std::uint64_t> counted{0};   ///< goid, while its end is still to be counted (g_count_end)
+  os::atomic<std::int64_t> waiting_since{0};  ///< nanotime of a park, written lazily by sysmon
   GSanitizer san;
   G* all_next = nullptr;                  ///< registry of all Gs, newest first, append-only
   char name[24] = {};                     ///< options' name, zero-terminated, may be cut
@@ -80,9 +82,16 @@ struct alignas(64) G {
 #endif
   bool own_stack = false;                 ///< of an unusual size, from birth to death
   alignas(16) std::byte closure[64];      ///< small closures; on the stack there is none before the first run
+
+  void set_stack(const Stack& s) noexcept {
+    stack = s;
+    sp_least = s.lo + kStackReserve;
+    sp_room = static_cast<std::uint32_t>(s.hi - sp_least);
+  }
 };
 
-static_assert(offsetof(G, wait) == 64, "a switch touches one cache line of a G");
+// A thousand goroutines that yield in turn live from the second-level cache: each line counts (row yield1000).
+static_assert(offsetof(G, wait) == 64, "a switch and a call into gort touch one cache line of a G");
 static_assert(sizeof(G) <= 448, "1,000,000 parked goroutines: G and stack page within 5 KiB");
 
 /// The G that owns a waiter embedded in it.

@@ -18,13 +18,14 @@ namespace {
   const std::uint32_t tick = p->schedtick.load(os::memory_order_relaxed);
   if (tick % kFairnessTick == 0 && sched.global_size.load(os::memory_order_relaxed) != 0) return nullptr;
   G* g = nullptr;
+  const bool alone = only_p();
   if (p->next_turns < kMaxNextTurns) {
-    g = p->runq.get_next();
+    g = p->runq.get_next(alone);
     if (g != nullptr) ++p->next_turns;
   }
   if (g == nullptr) {
-    g = p->runq.get();
-    if (g == nullptr && p->next_turns != 0) g = p->runq.get_next();
+    g = p->runq.get(alone);
+    if (g == nullptr && p->next_turns != 0) g = p->runq.get_next(alone);
     p->next_turns = 0;
     if (g == nullptr) return nullptr;
     p->schedtick.store(tick + 1, os::memory_order_relaxed);
@@ -132,14 +133,15 @@ void yield() noexcept {
   G* g = m->curg;
   GORT_CHECK(os::tls().locks == 0, "yield with runtime locks held");
   if (__builtin_expect(m->holds_world, 0)) return;
-  if (m->p->runq.empty()) {
+  G* const next = pick_local(m);
+  if (next == nullptr && m->picked == nullptr && m->p->runq.empty()) {
     const bool others = sched.global_size.load(os::memory_order_relaxed) != 0;
     if (!others && m->pending.load(os::memory_order_relaxed) == 0 && !force_migrate()) return;  // nobody waits
     // Alone on its P, it would be the next one again: those on the global queue come first.
     if (others) return yield_global();
   }
   departing(g, WaitReason::none);
-  switch_from_g(m, g, pick_local(m), after_yield);
+  switch_from_g(m, g, next, after_yield);
 }
 
 void yield_global() noexcept {
@@ -173,7 +175,7 @@ G* end_goroutine() noexcept {
     // Sanitizers and Valgrind tell goroutines apart by their switches.
     if (!next->own_stack && !g->own_stack && !san::watched()) {
       g->m = nullptr;
-      next->stack = g->stack;
+      next->set_stack(g->stack);
       g->stack = {};
       g_free(m->p, g);
       m->curg = next;

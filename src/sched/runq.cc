@@ -2,14 +2,13 @@
 
 namespace gort::inline v0::rt {
 
-std::uint32_t RunQueue::take_half(G** out) noexcept {
+std::uint32_t RunQueue::spill(G** out) noexcept {
   std::uint32_t h = head_.load(os::memory_order_acquire);
   const std::uint32_t t = tail_.load(os::memory_order_relaxed);
-  const std::uint32_t n = (t - h) / 2;
-  if (n == 0 || t - h < kSize) return 0;
-  for (std::uint32_t i = 0; i < n; ++i) out[i] = ring_[(h + i) % kSize].load(os::memory_order_relaxed);
-  if (!head_.compare_exchange_strong(h, h + n, os::memory_order_acq_rel, os::memory_order_relaxed)) return 0;
-  return n;
+  if (t - h < kSize) return 0;
+  for (std::uint32_t i = 0; i < kBatch; ++i) out[i] = ring_[(h + i) % kSize].load(os::memory_order_relaxed);
+  if (!head_.compare_exchange_strong(h, h + kBatch, os::memory_order_acq_rel, os::memory_order_relaxed)) return 0;
+  return kBatch;
 }
 
 std::uint32_t RunQueue::grab(G** out) noexcept {
@@ -23,6 +22,7 @@ std::uint32_t RunQueue::grab(G** out) noexcept {
       h = head_.load(os::memory_order_acquire);
       continue;
     }
+    if (n > kBatch) n = kBatch;
     for (std::uint32_t i = 0; i < n; ++i) out[i] = ring_[(h + i) % kSize].load(os::memory_order_relaxed);
     if (head_.compare_exchange_strong(h, h + n, os::memory_order_acq_rel, os::memory_order_acquire)) return n;
   }

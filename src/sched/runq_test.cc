@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <thread>
@@ -29,7 +30,7 @@ TEST(RunQueue, IsAFifo) {
   EXPECT_TRUE(b.q.empty());
   EXPECT_EQ(b.q.get(), nullptr);
   // Many laps round the ring, at each filling.
-  for (std::uint32_t fill = 1; fill <= RunQueue::kSize; fill += 51) {
+  for (std::uint32_t fill = 1; fill <= RunQueue::kSize; fill += 93) {
     for (int lap = 0; lap < 20; ++lap) {
       for (std::uint32_t i = 0; i < fill; ++i) ASSERT_TRUE(b.q.put(b[i]));
       EXPECT_EQ(b.q.size(), fill);
@@ -41,16 +42,16 @@ TEST(RunQueue, IsAFifo) {
   }
 }
 
-TEST(RunQueue, RefusesWhenFullAndGivesHalfAway) {
+TEST(RunQueue, RefusesWhenFullAndSpillsTheOldest) {
   Bench b(RunQueue::kSize + 1);
   for (std::uint32_t i = 0; i < RunQueue::kSize; ++i) ASSERT_TRUE(b.q.put(b[i]));
   EXPECT_FALSE(b.q.put(b[RunQueue::kSize]));
-  G* half[RunQueue::kSize / 2];
-  ASSERT_EQ(b.q.take_half(half), RunQueue::kSize / 2);
-  for (std::uint32_t i = 0; i < RunQueue::kSize / 2; ++i) EXPECT_EQ(half[i], b[i]);
-  EXPECT_EQ(b.q.take_half(half), 0u) << "only a full ring is halved";
+  G* out[RunQueue::kBatch];
+  ASSERT_EQ(b.q.spill(out), RunQueue::kBatch);
+  for (std::uint32_t i = 0; i < RunQueue::kBatch; ++i) EXPECT_EQ(out[i], b[i]);
+  EXPECT_EQ(b.q.spill(out), 0u) << "only a full ring spills";
   EXPECT_TRUE(b.q.put(b[RunQueue::kSize]));
-  for (std::uint32_t i = RunQueue::kSize / 2; i <= RunQueue::kSize; ++i) EXPECT_EQ(b.q.get(), b[i]);
+  for (std::uint32_t i = RunQueue::kBatch; i <= RunQueue::kSize; ++i) EXPECT_EQ(b.q.get(), b[i]);
 }
 
 TEST(RunQueue, NextComesApart) {
@@ -66,15 +67,36 @@ TEST(RunQueue, NextComesApart) {
   EXPECT_TRUE(b.q.empty());
 }
 
-TEST(RunQueue, GrabTakesTheOlderHalfRoundedUp) {
-  for (std::uint32_t n : {1u, 2u, 3u, 7u, 100u, 255u, 256u}) {
+TEST(RunQueue, AloneItDoesTheSame) {
+  Bench b(RunQueue::kSize);
+  for (std::uint32_t lap = 0; lap < 5; ++lap) {
+    EXPECT_EQ(b.q.get(true), nullptr);
+    EXPECT_EQ(b.q.get_next(true), nullptr);
+    EXPECT_EQ(b.q.swap_next(b[0], true), nullptr);
+    EXPECT_EQ(b.q.swap_next(b[1], true), b[0]);
+    EXPECT_FALSE(b.q.empty());
+    for (std::uint32_t i = 2; i < 702; ++i) ASSERT_TRUE(b.q.put(b[i]));
+    for (std::uint32_t i = 2; i < 352; ++i) ASSERT_EQ(b.q.get(true), b[i]);
+    // A second P, and then one again.
+    for (std::uint32_t i = 352; i < 700; ++i) ASSERT_EQ(b.q.get(i % 2 == 0), b[i]);
+    G* got[RunQueue::kBatch];
+    ASSERT_EQ(b.q.grab(got), 1u);
+    EXPECT_EQ(got[0], b[700]);
+    EXPECT_EQ(b.q.get(true), b[701]);
+    EXPECT_EQ(b.q.get_next(true), b[1]);
+    EXPECT_TRUE(b.q.empty());
+  }
+}
+
+TEST(RunQueue, GrabTakesTheOlderHalfRoundedUpButABatchAtMost) {
+  for (std::uint32_t n : {1u, 2u, 3u, 7u, 100u, 255u, 256u, 257u, RunQueue::kSize - 1, RunQueue::kSize}) {
     Bench b(n);
     for (std::uint32_t i = 0; i < n; ++i) ASSERT_TRUE(b.q.put(b[i]));
-    G* got[RunQueue::kSize / 2];
-    const std::uint32_t half = n - n / 2;
-    ASSERT_EQ(b.q.grab(got), half);
-    for (std::uint32_t i = 0; i < half; ++i) EXPECT_EQ(got[i], b[i]);
-    for (std::uint32_t i = half; i < n; ++i) EXPECT_EQ(b.q.get(), b[i]);
+    G* got[RunQueue::kBatch];
+    const std::uint32_t part = std::min(n - n / 2, RunQueue::kBatch);
+    ASSERT_EQ(b.q.grab(got), part);
+    for (std::uint32_t i = 0; i < part; ++i) EXPECT_EQ(got[i], b[i]);
+    for (std::uint32_t i = part; i < n; ++i) EXPECT_EQ(b.q.get(), b[i]);
     EXPECT_EQ(b.q.grab(got), 0u);
   }
 }
@@ -103,7 +125,7 @@ TEST(RunQueue, NothingIsLostOrTakenTwice) {
   for (int i = 0; i < kThieves; ++i) {
     thieves.emplace_back([&] {
       while (!done) {
-        G* got[RunQueue::kSize / 2];
+        G* got[RunQueue::kBatch];
         const std::uint32_t n = b.q.grab(got);
         for (std::uint32_t k = 0; k < n; ++k) take(got[k]);
         if (n == 0) {
@@ -117,9 +139,9 @@ TEST(RunQueue, NothingIsLostOrTakenTwice) {
       case 0:
         if (G* old = b.q.swap_next(b[i++]); old != nullptr) {
           while (!b.q.put(old)) {
-            G* half[RunQueue::kSize / 2];
-            const std::uint32_t n = b.q.take_half(half);
-            for (std::uint32_t k = 0; k < n; ++k) take(half[k]);
+            G* out[RunQueue::kBatch];
+            const std::uint32_t n = b.q.spill(out);
+            for (std::uint32_t k = 0; k < n; ++k) take(out[k]);
           }
         }
         break;
@@ -131,9 +153,9 @@ TEST(RunQueue, NothingIsLostOrTakenTwice) {
         [[fallthrough]];
       default:
         while (!b.q.put(b[i])) {
-          G* half[RunQueue::kSize / 2];
-          const std::uint32_t n = b.q.take_half(half);
-          for (std::uint32_t k = 0; k < n; ++k) take(half[k]);
+          G* out[RunQueue::kBatch];
+          const std::uint32_t n = b.q.spill(out);
+          for (std::uint32_t k = 0; k < n; ++k) take(out[k]);
         }
         ++i;
     }

@@ -19,9 +19,9 @@ namespace {
 
 constexpr int kStealRounds = 4;
 
-/// Takes half of a victim's queue into p's; returns one to run, or null.
+/// Takes a part of a victim's queue into p's; returns one to run, or null.
 G* steal_from(P* p, P* victim, bool also_next) noexcept {
-  G* got[RunQueue::kSize / 2];
+  G* got[RunQueue::kBatch];
   std::uint32_t n = victim->runq.grab(got);
   if (n == 0) {
     if (!also_next || !victim->runq.has_next()) return nullptr;
@@ -34,7 +34,7 @@ G* steal_from(P* p, P* victim, bool also_next) noexcept {
     return victim->runq.grab_next();
   }
   p->steals.store(p->steals.load(os::memory_order_relaxed) + 1, os::memory_order_relaxed);
-  // p's queue is empty (its M is stealing) and half a queue fits.
+  // p's queue is empty (its M is stealing) and a batch fits.
   for (std::uint32_t i = 0; i + 1 < n; ++i) {
     const bool fits = p->runq.put(got[i]);
     GORT_CHECK(fits, "a thief's queue overflows");
@@ -174,7 +174,7 @@ G* global_get(P* p, std::uint32_t max) noexcept {
   std::uint32_t n = size / static_cast<std::uint32_t>(sched.nprocs) + 1;
   if (max > 0 && n > max) n = max;
   if (n > size) n = size;
-  if (n > RunQueue::kSize / 2) n = RunQueue::kSize / 2;
+  if (n > RunQueue::kBatch) n = RunQueue::kBatch;
   G* first = sched.global.pop_front();
   for (std::uint32_t i = 1; i < n; ++i) {
     G* g = sched.global.pop_front();
@@ -187,23 +187,19 @@ G* global_get(P* p, std::uint32_t max) noexcept {
   return first;
 }
 
-void runq_put(P* p, G* g, bool next) noexcept {
-  if (next) {
-    g = p->runq.swap_next(g);
-    if (g == nullptr) return;
-  }
-  while (!p->runq.put(g)) {
-    // Full: half of it and g move to the global queue, in order.
-    G* half[RunQueue::kSize / 2];
-    const std::uint32_t n = p->runq.take_half(half);
+void runq_spill(P* p, G* g) noexcept {
+  do {
+    // The oldest and g move to the global queue, in order.
+    G* oldest[RunQueue::kBatch];
+    const std::uint32_t n = p->runq.spill(oldest);
     if (n == 0) continue;  // a thief made room
     Queue1<G, &G::link> batch;
-    for (std::uint32_t i = 0; i < n; ++i) batch.push_back(half[i]);
+    for (std::uint32_t i = 0; i < n; ++i) batch.push_back(oldest[i]);
     batch.push_back(g);
     LockGuard guard(sched.lock);
     global_put_batch(batch);
     return;
-  }
+  } while (!p->runq.put(g));
 }
 
 G* find_runnable(M* m) noexcept {

@@ -112,12 +112,12 @@ G* g_alloc(std::size_t stack_bytes) noexcept {
   G* g = take_cached(p);
   if (g == nullptr) g = make_g();
   g->own_stack = own;
-  if (own) g->stack = stack;
+  if (own) g->set_stack(stack);
   return g;
 }
 
 void g_prepare(P* p, G* g) noexcept {
-  if (!g->own_stack) g->stack = stack_take(p);
+  if (!g->own_stack) g->set_stack(stack_take(p));
   san::stack_born(g->san, self_m()->san, g->stack.lo, g->stack.hi);
   arch::make_context(&g->ctx, reinterpret_cast<void*>(stack_top(g->stack)), g_main, g);
 }

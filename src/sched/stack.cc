@@ -74,10 +74,9 @@ void* at(std::uintptr_t p) noexcept { return reinterpret_cast<void*>(p); }
 
 Stack stack_of(StackSlab* slab, StackSlot* slot) noexcept {
   const auto index = static_cast<std::size_t>(slot - slab->slots());
-  const std::uintptr_t begin = slab->first + (index << slab->shift);
   Stack s;
-  s.lo = begin + kStackGuard;
-  s.hi = begin + slab->slot_bytes();
+  s.hi = slab->slot_end(index);
+  s.lo = s.hi - slab->slot_bytes() + kStackGuard;
   s.colour = static_cast<std::uint32_t>(index % kStackColours * 64);
   const std::uint8_t kind = slot->kind.load(os::memory_order_relaxed);
   if (kind != 0) s.guard = static_cast<os::Guard>(kind - 1);
@@ -88,9 +87,8 @@ Stack stack_of(StackSlab* slab, StackSlot* slot) noexcept {
 StackSlot* slot_of(const Stack& s, StackSlab** slab_out) noexcept {
   StackSlab* slab = stack_slab_of(s.lo);
   GORT_CHECK(slab != nullptr && s.lo >= slab->first, "not a goroutine stack");
-  const std::size_t index = (s.lo - slab->first) >> slab->shift;
-  GORT_CHECK(index < slab->count && s.hi == slab->first + ((index + 1) << slab->shift),
-             "not a goroutine stack");
+  const std::size_t index = slab->index_of(s.lo);
+  GORT_CHECK(index < slab->count && s.hi == slab->slot_end(index), "not a goroutine stack");
   *slab_out = slab;
   return slab->slots() + index;
 }
@@ -272,10 +270,12 @@ void stack_discard_below(const Stack& s, std::uintptr_t sp) noexcept {
 StackAddr stack_classify(std::uintptr_t addr, Stack* which) noexcept {
   StackSlab* slab = stack_slab_of(addr);
   if (slab == nullptr || addr < slab->first) return StackAddr::not_a_stack;
-  const std::size_t index = (addr - slab->first) >> slab->shift;
+  const std::size_t index = slab->index_of(addr);
   if (index >= slab->used.load(os::memory_order_acquire)) return StackAddr::not_a_stack;
-  *which = stack_of(slab, slab->slots() + index);
-  return addr < which->lo ? StackAddr::guard : StackAddr::usable;
+  const Stack s = stack_of(slab, slab->slots() + index);
+  if (addr < s.lo - kStackGuard) return StackAddr::not_a_stack;  // the page between two slots
+  *which = s;
+  return addr < s.lo ? StackAddr::guard : StackAddr::usable;
 }
 
 std::size_t stack_release_free() noexcept {

@@ -13,7 +13,7 @@
 // costs address space only. Sizes are powers of two from 128 KiB (64 usable: below that the guard
 // would be most of the slot for no memory saved, since untouched pages cost nothing) to 1 GiB.
 //
-// Slots of one size lie in slabs: one mapping for hundreds of stacks and more, since the kernel
+// Slots of one size lie in slabs, an unused page between each two (stack_slab.h): one mapping for hundreds of stacks and more, since the kernel
 // allows a process 65,530 mappings by default. Slabs are never given back, pages are: address space
 // that was a stack stays one for ever, which is what lets a signal handler look addresses up
 // without a lock.
@@ -39,6 +39,9 @@ inline constexpr std::size_t kStackGuard = std::size_t{64} << 10;
 inline constexpr std::size_t kStackMin = std::size_t{128} << 10;
 inline constexpr std::size_t kStackDefault = std::size_t{256} << 10;
 inline constexpr std::size_t kStackMax = std::size_t{1} << 30;
+
+/// Bytes at the low end of a stack that a runtime call may need.
+inline constexpr std::uintptr_t kStackReserve = std::size_t{8} << 10;
 
 /// The stacks' starting points are spread over this many cache-line offsets, see stack_top.
 inline constexpr unsigned kStackColours = 16;

@@ -39,8 +39,8 @@ std::size_t header_bytes(std::size_t slots) noexcept {
 
 StackSlab* stack_slab_map(unsigned shift, std::size_t want) noexcept {
   if (table_or_make() == nullptr) return nullptr;
-  const std::size_t slot = std::size_t{1} << shift;
-  const std::size_t least = header_bytes(1) + slot;
+  const std::size_t stride = (std::size_t{1} << shift) + os::page_size();
+  const std::size_t least = header_bytes(1) + stride;
   void* p = nullptr;
   if (want < least) want = least;
   while ((p = os::mem_map(want, kChunk)) == nullptr) {
@@ -54,12 +54,13 @@ StackSlab* stack_slab_map(unsigned shift, std::size_t want) noexcept {
   }
   os::mem_no_huge_pages(p, want);
   auto* slab = static_cast<StackSlab*>(p);  // zeroed
-  std::size_t count = want / slot;
-  while (header_bytes(count) + count * slot > want) --count;
+  std::size_t count = want / stride;
+  while (header_bytes(count) + count * stride > want) --count;
   slab->first = begin + header_bytes(count);
   slab->bytes = want;
   slab->count = static_cast<std::uint32_t>(count);
   slab->shift = static_cast<std::uint8_t>(shift);
+  slab->stride = stride;
   return slab;
 }
 

@@ -167,8 +167,23 @@ TEST(Stack, ClassifiesWhatIsNoStack) {
   const std::uintptr_t slab = s.lo & ~((std::uintptr_t{64} << 20) - 1);
   EXPECT_EQ(stack_classify(slab, &which), StackAddr::not_a_stack);
   EXPECT_EQ(stack_classify(s.hi, &which), StackAddr::not_a_stack);
+  // Below the guard lies a page that belongs to nobody; below that another slot, or that data.
+  EXPECT_EQ(stack_classify(s.lo - kStackGuard, &which), StackAddr::guard);
+  EXPECT_TRUE(same(which, s));
+  EXPECT_EQ(stack_classify(s.lo - kStackGuard - 1, &which), StackAddr::not_a_stack);
+  EXPECT_EQ(stack_classify(s.lo - kStackGuard - kPage, &which), StackAddr::not_a_stack);
   stack_free(s);
   EXPECT_EQ(stack_classify(s.hi - 1, &which), StackAddr::usable);  // a stack still, only free
+}
+
+// Tops a power of two apart would meet in the same sets of TLB and caches.
+TEST(Stack, NeighboursAreStaggeredByAPage) {
+  Stack s[2];
+  ASSERT_EQ(stack_alloc_batch(std::size_t{1} << 23, s, 2), 2u);  // nobody else uses this size
+  const std::uintptr_t apart = s[1].hi - s[0].hi;
+  EXPECT_EQ(apart, (std::size_t{1} << 23) + kPage);
+  EXPECT_EQ(s[1].hi - s[1].lo, (std::size_t{1} << 23) - kStackGuard);
+  stack_free_batch(s, 2);
 }
 
 Stack recursing;
