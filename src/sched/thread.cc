@@ -18,7 +18,9 @@ namespace {
 constexpr std::size_t kSystemStack = std::size_t{256} << 10;
 constexpr std::int64_t kRetryFirst = 1'000'000;      // ns until a failed creation is tried again
 constexpr std::int64_t kRetryMost = 1'000'000'000;
-constexpr std::int64_t kExhaustedFor = 20'000'000;   // ns without a thread for an order before that is fatal
+// ns without a thread for an order before that is fatal. An M that is just about to serve it may have lost its processor
+// to other programs: 20 ms were too short on a busy machine.
+constexpr std::int64_t kExhaustedFor = 500'000'000;
 
 constinit FixAlloc<M> m_memory;
 
