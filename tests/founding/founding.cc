@@ -21,6 +21,7 @@
 #include "gort/world.h"
 #include "sched/entry.h"
 #include "sched/sched.h"
+#include "tests/support/runtime_fixture.h"
 #include "world/world.h"
 
 namespace gort::test {
@@ -34,7 +35,7 @@ constexpr int kSlowStopMs = 150;
 constexpr int kOffLimitMs = 600;    // and the report is out, names included
 constexpr int kNoReportMs = 20'000;
 constexpr std::size_t kShownOfErr = 6'000;
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(GORT_TEST_ASAN) || defined(GORT_TEST_TSAN)
 constexpr int kSlower = 4;
 #else
 constexpr int kSlower = 1;
@@ -208,9 +209,15 @@ void start_with_procs(int procs) {
   require(gort::num_procs() == procs, "the runtime has the number of Ps that the recipe wants");
 }
 
+void computes() {
+#if defined(GORT_TEST_TSAN)
+  if (os::tls().in_runtime == 0) gort::poll();
+#endif
+}
+
 void wait_for(const std::function<bool()>& condition) {
   const auto limit = Clock::now() + std::chrono::seconds(10 * kSlower);
-  while (!condition()) require(Clock::now() < limit, "what is waited for comes within ten seconds");
+  for (; !condition(); computes()) require(Clock::now() < limit, "what is waited for comes within ten seconds");
 }
 
 long stop_once() {
