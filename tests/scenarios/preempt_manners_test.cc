@@ -25,11 +25,7 @@ namespace {
 
 class Manners : public RuntimeTestAtProcs {
  protected:
-  void SetUp() override {
-#if defined(GORT_TEST_TSAN)
-    GTEST_SKIP() << "TSan delivers a signal when it pleases";
-#endif
-  }
+  void SetUp() override { GORT_TEST_NEEDS_SIGNALS(); }
 };
 GORT_TEST_AT_PROCS(Manners);
 
