@@ -42,8 +42,21 @@ function(gort_internal_includes target)
     ${PROJECT_SOURCE_DIR})
 endfunction()
 
+# ASan may keep frames on a "fake" stack of the thread's, and clears it after a throw: of all frames that lie below the
+# stack pointer. On a signal stack, which may lie anywhere, those are live frames of the interrupted function. So what
+# runs in signal handlers has its frames on the real stack only (docs/sanitizers.md).
+set(GORT_NO_FAKE_FRAMES)
+if(GORT_SANITIZE MATCHES "address")
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    set(GORT_NO_FAKE_FRAMES --param=asan-use-after-return=0)
+  else()
+    set(GORT_NO_FAKE_FRAMES -fsanitize-address-use-after-return=never)
+  endif()
+endif()
+
 function(gort_core_flags target)
   gort_common_flags(${target})
+  target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:${GORT_NO_FAKE_FRAMES}>)
   gort_internal_includes(${target})
   target_compile_options(${target} PRIVATE
     $<$<COMPILE_LANGUAGE:CXX>:-fno-exceptions -fno-rtti -fno-threadsafe-statics>

@@ -53,12 +53,7 @@ void detect() noexcept {
   __atomic_store_n(&active, any, __ATOMIC_RELAXED);  // floors: allow see watched()
 }
 
-// Not instrumented: it runs between two shadow states (Tencent/flare #197).
-#if defined(__clang__)
-#define GORT_NO_TSAN [[clang::no_sanitize("thread")]]
-#else
-#define GORT_NO_TSAN [[gnu::no_sanitize_thread]]
-#endif
+bool tsan_slow() noexcept { return __tsan_create_fiber != nullptr; }
 
 // A release core is invisible to TSan, and a switch synchronises nothing (1), so that no race between two
 // goroutines of one thread is hidden. An instrumented core's own accesses to its M, from one goroutine of the
@@ -75,6 +70,7 @@ constexpr unsigned kTsanSwitch = 1;
 constexpr unsigned kTsanSwitch = 1;
 #endif
 
+// The two of a switch are not instrumented: they run between two shadow states (Tencent/flare #197).
 GORT_NO_TSAN void start_switch_slow(GSanitizer& from, GSanitizer& to, std::uintptr_t to_lo,
                                     std::uintptr_t to_hi, bool from_ends) noexcept {
   if (__sanitizer_start_switch_fiber != nullptr) {

@@ -56,7 +56,9 @@ extern bool active;
 void detect() noexcept;
 /// Foreign threads may look while the runtime starts.
 inline bool watched() noexcept { return __atomic_load_n(&active, __ATOMIC_RELAXED); }  // floors: allow no scheduling point of sim
-inline bool tsan() noexcept { return watched() && __tsan_create_fiber != nullptr; }
+/// True if ThreadSanitizer does.
+bool tsan_slow() noexcept;
+inline bool tsan() noexcept { return __builtin_expect(watched(), 0) && tsan_slow(); }
 
 void start_switch_slow(GSanitizer& from, GSanitizer& to, std::uintptr_t to_lo, std::uintptr_t to_hi,
                        bool from_ends) noexcept;

@@ -1,5 +1,6 @@
 #include "debug/sched_report.h"
 
+#include "base/sanitizer.h"
 #include "debug/schedtrace_text.h"
 #include "sched/sched.h"
 #include "sched/spawn.h"
@@ -41,13 +42,14 @@ std::uint32_t go_status(GStatus s) noexcept {
   return 0;
 }
 
+// Plain words of Ps, Ms and Gs are read while their threads write them: the report is a moment that perhaps never was.
 template <class T>
-std::int64_t id_of(const T* p) noexcept {
+GORT_NO_TSAN std::int64_t id_of(const T* p) noexcept {
   return p != nullptr ? p->id : kNil;
 }
-std::int64_t id_of(const G* g) noexcept { return g != nullptr ? static_cast<std::int64_t>(g->goid) : kNil; }
+GORT_NO_TSAN std::int64_t id_of(const G* g) noexcept { return g != nullptr ? static_cast<std::int64_t>(g->goid) : kNil; }
 
-SchedTraceP read_p(const P* p) noexcept {
+GORT_NO_TSAN SchedTraceP read_p(const P* p) noexcept {
   SchedTraceP t;
   t.id = p->id;
   t.status = go_status(p->status.load(os::memory_order_relaxed));
@@ -59,7 +61,7 @@ SchedTraceP read_p(const P* p) noexcept {
   return t;
 }
 
-SchedTraceM read_m(const M* m) noexcept {
+GORT_NO_TSAN SchedTraceM read_m(const M* m) noexcept {
   SchedTraceM t;
   t.id = m->id;
   t.p = id_of(m->p);
@@ -70,7 +72,7 @@ SchedTraceM read_m(const M* m) noexcept {
   return t;
 }
 
-SchedTraceG read_g(const G* g) noexcept {
+GORT_NO_TSAN SchedTraceG read_g(const G* g) noexcept {
   SchedTraceG t;
   const GStatus status = g->status.load(os::memory_order_relaxed);
   t.id = id_of(g);

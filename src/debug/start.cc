@@ -50,8 +50,9 @@ void fill_hooks() noexcept {
   sched_hooks.system_thread_start = signals_system_thread;
   sched_hooks.serve_requests = serve_signal_requests;
   sched_hooks.refresh_modules = refresh;
-  sched_hooks.stop_slow = report_slow_stop;
-  sched_hooks.spare_time = report_slow_stop_names;
+  // A test may have put its own before these two.
+  if (sched_hooks.stop_slow == nullptr) sched_hooks.stop_slow = report_slow_stop;
+  if (sched_hooks.spare_time == nullptr) sched_hooks.spare_time = report_slow_stop_names;
   fatal_report_hook.store(report_fatal, os::memory_order_release);
 }
 

@@ -79,7 +79,8 @@ struct alignas(128) P {
   // Stops (stop_point.h).
   os::atomic<std::uint32_t> asleep{0};      ///< its M may sleep on `status`; written by that M
   os::atomic<std::uint32_t> safe_point{0};  ///< for_each_p: done, runs, asked
-  bool claimed = false;            ///< a stop took it from an M that had not woken; stopper and M by turns
+  /// A stop took it from an M that had not woken. Atomic, since a stopper looks while that M may take the P and stop.
+  os::atomic<bool> claimed{false};
   // Shares (captives.h), written by who owns the P.
   os::atomic<bool> serves_captives{false};
   os::atomic<std::int64_t> class_since{0};  ///< nanotime

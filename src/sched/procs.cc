@@ -45,7 +45,8 @@ void retire(P* p) noexcept {
   sched.g_started.fetch_add(p->g_started.exchange(0, os::memory_order_relaxed), os::memory_order_relaxed);
   sched.g_ended.fetch_add(p->g_ended.exchange(0, os::memory_order_relaxed), os::memory_order_relaxed);
   const bool waited_for = p->m.load(os::memory_order_acquire) != nullptr;
-  if (!waited_for) p->claimed = false;  // else the M may get it back, and has still had nothing of it (L3)
+  // Else the M may get it back, and has still had nothing of it (L3).
+  if (!waited_for) p->claimed.store(false, os::memory_order_relaxed);
   p->status.store(waited_for ? PStatus::retired : PStatus::dead, os::memory_order_seq_cst);
   wake_p_sleeper(p);
 }

@@ -122,7 +122,7 @@ bool stop_here(M* m) noexcept {
   GORT_DCHECK((os::tls().locks == 0 && os::tls().owned == 0) || fault(Fault::s2),
               "stop_here: with runtime locks or a P in hand");
   P* p = m->p;
-  p->claimed = false;
+  p->claimed.store(false, os::memory_order_relaxed);
   // Sequentially consistent against the initiator: it says whom it awaits and looks at the status.
   p->status.store(PStatus::stopped, os::memory_order_seq_cst);
   tell_stopped(p);
@@ -167,7 +167,7 @@ void stop_owned_p(OwnedP owned) noexcept {
   GORT_DCHECK(sched.lock.held(), "stop_owned_p: under sched.lock");
   P* p = std::move(owned).die();
   p->m.store(nullptr, os::memory_order_relaxed);
-  p->claimed = false;
+  p->claimed.store(false, os::memory_order_relaxed);
   p->status.store(PStatus::stopped, os::memory_order_seq_cst);
   tell_stopped(p);
 }

@@ -41,8 +41,8 @@ void try_claim(P* p, const Stop& s, std::int64_t now) noexcept {
       // The M has not woken. Taken once; who was taken so may use the P before it is taken again (L3). A captive may
       // be in the middle of user code: a stop at calls waits until it runs.
       if (s.how == kStopAtCalls || fault(Fault::handed)) break;
-      if (p->claimed && !fault(Fault::progress) && now - s.begin < kClaimWait) break;
-      if (claim(p, PStatus::handed)) p->claimed = true;
+      if (p->claimed.load(os::memory_order_relaxed) && !fault(Fault::progress) && now - s.begin < kClaimWait) break;
+      if (claim(p, PStatus::handed)) p->claimed.store(true, os::memory_order_relaxed);
       break;
     default:
       break;
@@ -132,7 +132,7 @@ bool begin(Stopping how) noexcept {
   while (MaybeOwnedP p = pidle_get()) stop_owned_p(p.take());
   M* m = self_m();
   if (m == nullptr || m->p == nullptr) return true;
-  m->p->claimed = false;
+  m->p->claimed.store(false, os::memory_order_relaxed);
   m->p->status.store(PStatus::stopped, os::memory_order_seq_cst);
   return true;
 }

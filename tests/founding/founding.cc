@@ -17,10 +17,12 @@
 #include <thread>
 #include <utility>
 
+#include "debug/stop_report.h"
 #include "gort/gort.h"
 #include "gort/world.h"
 #include "sched/entry.h"
 #include "sched/sched.h"
+#include "tests/support/runtime_fixture.h"
 #include "world/world.h"
 
 namespace gort::test {
@@ -34,7 +36,7 @@ constexpr int kSlowStopMs = 150;
 constexpr int kOffLimitMs = 600;    // and the report is out, names included
 constexpr int kNoReportMs = 20'000;
 constexpr std::size_t kShownOfErr = 6'000;
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(GORT_TEST_ASAN) || defined(GORT_TEST_TSAN)
 constexpr int kSlower = 4;
 #else
 constexpr int kSlower = 1;
@@ -48,25 +50,23 @@ bool off = false;
 // ---- in the child: when the report of the slow stop is out -----------------------------------------
 
 std::atomic<bool> reported{false}, named{false};
-void (*report)(std::int64_t waited_ns) noexcept;
-void (*names)() noexcept;
 
 void report_and_say_so(std::int64_t waited_ns) noexcept {
-  report(waited_ns);
+  rt::report_slow_stop(waited_ns);
   reported = true;
   rt::want_threads();  // names come when the template thread has made what was wanted of it
 }
 
 void names_and_say_so() noexcept {
   const bool last = reported.load();
-  names();
+  rt::report_slow_stop_names();
   if (last) named = true;
 }
 
+/// Before the runtime starts: its threads look at the hooks from then on.
 void watch_reports() {
-  if (rt::sched_hooks.stop_slow == report_and_say_so) return;
-  names = std::exchange(rt::sched_hooks.spare_time, names_and_say_so);
-  report = std::exchange(rt::sched_hooks.stop_slow, report_and_say_so);
+  rt::sched_hooks.spare_time = names_and_say_so;
+  rt::sched_hooks.stop_slow = report_and_say_so;
 }
 
 void say(const char* text) {
@@ -91,6 +91,7 @@ void watch() {
 [[noreturn]] void be_child(Recipe recipe, int runs, const std::string& fault, int limit_ms, int err) {
   ::dup2(err, 2);
   off = !fault.empty();
+  watch_reports();
   ::setenv("GORT_DEBUG", ("slowstop=" + std::to_string(off ? kSlowStopMs : limit_ms * kSlower / 2)).c_str(), 1);
   ::setenv("GORT_FAULT", fault.c_str(), 1);
   std::thread(watch).detach();
@@ -204,13 +205,18 @@ void expect_shown(const char* bug, Recipe recipe, std::initializer_list<const ch
 void start_with_procs(int procs) {
   gort::start({.max_procs = procs});
   if (gort::num_procs() != procs) gort::max_procs(procs);
-  watch_reports();
   require(gort::num_procs() == procs, "the runtime has the number of Ps that the recipe wants");
+}
+
+void computes() {
+#if defined(GORT_TEST_TSAN)
+  if (os::tls().in_runtime == 0) gort::poll();
+#endif
 }
 
 void wait_for(const std::function<bool()>& condition) {
   const auto limit = Clock::now() + std::chrono::seconds(10 * kSlower);
-  while (!condition()) require(Clock::now() < limit, "what is waited for comes within ten seconds");
+  for (; !condition(); computes()) require(Clock::now() < limit, "what is waited for comes within ten seconds");
 }
 
 long stop_once() {

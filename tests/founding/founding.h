@@ -53,6 +53,9 @@ void expect_shown(const char* bug, Recipe recipe, std::initializer_list<const ch
 
 /// Starts the runtime with so many Ps, or changes their number.
 void start_with_procs(int procs);
+/// Part of any loop in user code that a stop may have to wait for: nothing, for it is stopped in place; under TSan, which
+/// keeps signals back, a poll.
+void computes();
 /// Waits for a condition in user code that may be stopped; ends the child after ten seconds.
 void wait_for(const std::function<bool()>& condition);
 /// One stop of the world, and the restart; ns until everybody stood.

@@ -118,7 +118,7 @@ void loopers(int i) {
 }
 
 /// A goroutine that only computes goes on between the stops.
-void computes(int i) {
+void only_computes(int i) {
   start_with_procs(1 + i % 3);
   gort::run([] {
     std::atomic<bool> done{false};
@@ -155,6 +155,11 @@ void computes(int i) {
 TEST(FoundingS0, ShownWithTheMeasureOff) { expect_shown("s0", loop_and_one, {"\"asker\" starved for [0-9]+ rounds"}); }
 TEST(FoundingS0, DeterministicRecipe) { expect_passes("s0", "deterministic", loop_and_one); }
 TEST(FoundingS0, NaturalRecipe) { expect_passes("s0", "natural", loopers); }
-TEST(FoundingS0, WhoComputesGoesOn) { expect_passes("s0", "computing", computes); }
+TEST(FoundingS0, WhoComputesGoesOn) {
+#if defined(GORT_TEST_TSAN)
+  GTEST_SKIP() << "TSan keeps signals back: nobody is stopped in the middle of a computation";
+#endif
+  expect_passes("s0", "computing", only_computes);
+}
 
 }  // namespace

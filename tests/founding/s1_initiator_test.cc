@@ -158,6 +158,7 @@ void everybody_asks(int) {
       tasks.push_back(gort::spawn([&, t] {
         all[t] = rt::current_g();
         for (unsigned n = 0; !done.load(std::memory_order_relaxed); ++n) {
+          computes();
           if (t == 1) gort::this_goroutine::yield();
           if (t == 2 && n % 64 == 0) gort::blocking([] {});
           if (t == 3) gort::spawn([] {}).join();

@@ -136,6 +136,7 @@ double longest_gap_of_a_thread(int others) {
 class Hogs : public RuntimeTestAtProcs {
  protected:
   void SetUp() override {
+    GORT_TEST_NEEDS_SIGNALS();
     done = false;
     ASSERT_EQ(::pipe(pipe_ends), 0);
     machine_ms_ = longest_gap_of_a_thread(GetParam() - 1);

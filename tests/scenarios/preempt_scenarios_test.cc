@@ -17,12 +17,6 @@
 namespace gort::test {
 namespace {
 
-#if defined(GORT_TEST_TSAN)
-#define GORT_NEEDS_SIGNALS() GTEST_SKIP() << "TSan delivers a signal when it pleases: loops stop at polls only"
-#else
-#define GORT_NEEDS_SIGNALS() static_cast<void>(0)
-#endif
-
 class Preempt : public RuntimeTestAtProcs {};
 GORT_TEST_AT_PROCS(Preempt);
 
@@ -37,7 +31,7 @@ void spin_until(const std::atomic<bool>& over) {
 
 // 34: as many endless loops as there are Ps, and more, do not keep the others from running.
 TEST_P(Preempt, LoopsDoNotStopOthers) {
-  GORT_NEEDS_SIGNALS();
+  GORT_TEST_NEEDS_SIGNALS();
   GORT_TEST_START(GetParam());
   gort::run([&] {
     std::atomic<bool> over{false};
@@ -51,7 +45,7 @@ TEST_P(Preempt, LoopsDoNotStopOthers) {
 
 // 36: one P, several loops that never yield; the world stops.
 TEST_F(RuntimeTest, OnePSeveralLoopsAndStops) {
-  GORT_NEEDS_SIGNALS();
+  GORT_TEST_NEEDS_SIGNALS();
   GORT_TEST_START(1);
   gort::run([] {
     std::atomic<bool> over{false};
@@ -79,7 +73,7 @@ TEST_F(RuntimeTest, OnePSeveralLoopsAndStops) {
 }
 
 TEST_P(Preempt, InALargeFrame) {
-  GORT_NEEDS_SIGNALS();
+  GORT_TEST_NEEDS_SIGNALS();
   GORT_TEST_START(GetParam());
   gort::run([&] {
     std::atomic<bool> over{false};
@@ -98,7 +92,7 @@ TEST_P(Preempt, InALargeFrame) {
 
 // 38: PreemptionAfterSyscall: short blocking calls and loops in turn; the world stops within 5 s.
 TEST_P(Preempt, AfterBlockingCalls) {
-  GORT_NEEDS_SIGNALS();
+  GORT_TEST_NEEDS_SIGNALS();
   GORT_TEST_START(GetParam());
   gort::run([&] {
     for (long us : {10, 100, 1000}) {
@@ -197,12 +191,12 @@ void ping_pong_hog() {
 }
 
 TEST_F(RuntimeTest, PingPongHogOnOneP) {
-  GORT_NEEDS_SIGNALS();
+  GORT_TEST_NEEDS_SIGNALS();
   GORT_TEST_START(1);
   gort::run(ping_pong_hog);
 }
 TEST_F(RuntimeTest, PingPongHogOnTwoPs) {
-  GORT_NEEDS_SIGNALS();
+  GORT_TEST_NEEDS_SIGNALS();
   GORT_TEST_START(2);
   gort::run(ping_pong_hog);
 }

@@ -66,7 +66,7 @@ class Crowd {
 };
 
 void spin(std::atomic<bool>& over) {
-  while (!over.load(std::memory_order_relaxed)) {}
+  while (!over.load(std::memory_order_relaxed)) poll_for_tsan();
 }
 
 // ---- 1: StopTheWorldDeadlock -----------------------------------------------------------------------
@@ -251,7 +251,7 @@ TEST_P(Stop, OneThatWasNotInTimeIsNoSample) {
     std::atomic<bool> runs{false};
     crowd.add(1, [&](std::atomic<bool>& over) {
       runs = true;
-      spin(over);
+      while (!over.load(std::memory_order_relaxed)) {}
     });
     yield_until([&] { return runs.load(); });
     expect_more(0, 0, [] { EXPECT_FALSE(gort::stop_world("test", std::chrono::milliseconds(5))); }, "too late");
@@ -317,6 +317,7 @@ TEST_P(Stop, AtTheStopAllPsStandAndAfterItNone) {
 // setresuid() signals every thread of the process and waits until each has obeyed: those that stand in our handler,
 // captive or stopped, as well.
 TEST_P(Stop, SetuidWhileCaptivesExistAndTheWorldIsStopped) {
+  GORT_TEST_NEEDS_SIGNALS();
   GORT_TEST_START(GetParam());
   gort::run([&] {
     Crowd crowd;

@@ -75,6 +75,7 @@ TEST_P(World, YieldingAndBlockingGoroutinesStop) {
 
 // Scenario 34.
 TEST_P(World, EndlessLoopsStop) {
+  GORT_TEST_NEEDS_SIGNALS();
   GORT_TEST_START(GetParam());
   gort::run([] {
     std::atomic<bool> done{false};
@@ -91,6 +92,7 @@ TEST_P(World, EndlessLoopsStop) {
 }
 
 TEST_P(World, LoopsInMallocStop) {
+  GORT_TEST_NEEDS_SIGNALS();
   GORT_TEST_START(GetParam());
   gort::run([] {
     std::atomic<bool> done{false};
@@ -143,6 +145,7 @@ TEST_P(World, ForEachPRunsOnceForEach) {
       tasks.push_back(gort::spawn([&, i] {
         while (!done.load(std::memory_order_relaxed)) {
           if (i % 2 == 0) gort::this_goroutine::yield();
+          poll_for_tsan();
         }
       }));
     }

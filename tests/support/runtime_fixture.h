@@ -29,7 +29,21 @@
 #endif
 #endif
 
+/// For cases in which goroutines must be stopped or preempted in the middle of user code.
+#if defined(GORT_TEST_TSAN)
+#define GORT_TEST_NEEDS_SIGNALS() GTEST_SKIP() << "TSan keeps signals back: goroutines stop at calls into gort only"
+#else
+#define GORT_TEST_NEEDS_SIGNALS() static_cast<void>(0)
+#endif
+
 namespace gort::test {
+
+/// Part of a loop of user code that a stop has to wait for: nothing, for it is stopped in place; a poll under TSan.
+inline void poll_for_tsan() {
+#if defined(GORT_TEST_TSAN)
+  gort::poll();
+#endif
+}
 
 /// Every P must be accounted for when a case has ended (GORT_TESTING builds; nothing else is checked).
 void expect_every_p_idle();
