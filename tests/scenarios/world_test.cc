@@ -122,6 +122,7 @@ TEST_P(World, MaxProcsChangesUnderLoad) {
         while (!done.load(std::memory_order_relaxed)) {
           if (i % 3 == 0) gort::this_goroutine::yield();
           if (i % 3 == 1) gort::blocking([] {});
+          poll_for_tsan();
         }
       }));
     }
