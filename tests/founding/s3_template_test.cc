@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "base/fault.h"
+#include "base/sanitizer.h"
 #include "gort/gort.h"
 #include "sched/sched.h"
 #include "sched/stop_point.h"
@@ -23,9 +24,12 @@ constexpr char kLostP[] = "P [0-9]+: idle, on no list: in nobody's hand. It was 
 
 std::atomic<bool> creator_here, handed_off;
 
+/// Looked at without sched.lock, which guards it.
+GORT_NO_TSAN int locked_and_idle() noexcept { return __atomic_load_n(&rt::sched.nmidle_locked, __ATOMIC_ACQUIRE); }
+
 bool second_has_yielded() noexcept {
   // With the measure off nobody runs what its P has queued: it sleeps, and that is all.
-  return handed_off.load() || __atomic_load_n(&rt::sched.nmidle_locked, __ATOMIC_ACQUIRE) != 0;
+  return handed_off.load() || locked_and_idle() != 0;
 }
 
 /// In the first lock_os_thread: until another one has locked and yielded, and a stop is pending.

@@ -14,6 +14,7 @@
 #include "sched/system_stack.h"
 #include "sema/sema.h"
 #include "tests/founding/founding.h"
+#include "tests/support/runtime_fixture.h"
 #include "world/world.h"
 
 using namespace gort::test;
@@ -84,7 +85,13 @@ void small_crowd(int) {
 constexpr char kSleepsWithItsP[] = "P [0-9]+: running, M [0-9]+, thread [0-9]+\n";
 constexpr char kInTheSemaphore[] = "gort::.*sem_acquire";
 
-TEST(FoundingS4, ShownWithTheMeasureOff) { expect_shown("s4", contended, {kSleepsWithItsP, kInTheSemaphore}); }
+TEST(FoundingS4, ShownWithTheMeasureOff) {
+#if defined(GORT_TEST_TSAN)
+  expect_shown("s4", contended, {kSleepsWithItsP});  // it keeps signals back, so who sleeps does not say where
+#else
+  expect_shown("s4", contended, {kSleepsWithItsP, kInTheSemaphore});
+#endif
+}
 TEST(FoundingS4, DeterministicRecipe) { expect_passes("s4", "deterministic", contended); }
 TEST(FoundingS4, NaturalRecipe) { expect_passes("s4", "natural", small_crowd); }
 
