@@ -29,10 +29,6 @@ function(gort_common_flags target)
       # A finding ends the test. vptr needs RTTI, which the core is built without.
       target_compile_options(${target} PRIVATE -fno-sanitize-recover=all -fno-sanitize=vptr)
     endif()
-    if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-      # GCC takes libstdc++'s <regex> for uninitialized under ASan; its manual warns of that.
-      target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Wno-maybe-uninitialized>)
-    endif()
     if(GORT_SANITIZE MATCHES "thread" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
       # GCC warns about every fence under TSan; docs/ tells which of them TSan cannot see.
       target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Wno-tsan>)
