@@ -103,7 +103,8 @@ TEST(AllStacks, ShowsWhereARunningGoroutineIs) {
 #endif
   const Outcome o = run_subject("ask_hog", {.env = {"GORT_MAXPROCS=2"}});
   EXPECT_EQ(o.exit_code, 0) << o.err;
-  EXPECT_TRUE(std::regex_search(o.out, std::regex("goroutine [0-9]+ \\[running, name \"hog\"\\]:\nshop::hog\\(\\)"))) << o.out;
+  // Perhaps in the middle of an atomic's load, inlined.
+  EXPECT_TRUE(std::regex_search(o.out, std::regex("goroutine [0-9]+ \\[running, name \"hog\"\\]:\n(std::.*\n\t.*\n)*shop::hog\\(\\)"))) << o.out;
 }
 SUBJECT(ask_hog) {
   gort::run([] {
