@@ -2,6 +2,7 @@
 
 #include "sched/entry.h"
 #include "sched/force_migrate.h"
+#include "sched/runs.h"
 #include "sched/spawn.h"
 #include "sched/switch.h"
 
@@ -136,7 +137,9 @@ void yield() noexcept {
   G* const next = pick_local(m);
   if (next == nullptr && m->picked == nullptr && m->p->runq.empty()) {
     const bool others = sched.global_size.load(os::memory_order_relaxed) != 0;
-    if (!others && m->pending.load(os::memory_order_relaxed) == 0 && !force_migrate()) return;  // nobody waits
+    if (!others && m->pending.load(os::memory_order_relaxed) == 0 && !force_migrate() && !left_over(g)) {
+      return;  // nobody waits
+    }
     // Alone on its P, it would be the next one again: those on the global queue come first.
     if (others) return yield_global();
   }

@@ -73,13 +73,13 @@ std::uint32_t end_epoch() noexcept {
 
 /// Waits until what still runs of the ended epoch has been stopped, as far as it can be.
 void await_stopped() noexcept {
-  // So that a goroutine which only yields or polls does not do that without looking at the epoch. Release: who
-  // sees the request sees the new epoch.
-  for (M* m = sched.all_m.load(os::memory_order_acquire); m != nullptr; m = m->all_next) {
-    m->pending.fetch_or(kPendingYield, os::memory_order_release);
-  }
   const std::int64_t deadline = os::nanotime() + kStopWait;
   for (std::int64_t nap = kFirstNap; any_p_works() && os::nanotime() < deadline; nap *= 2) {
+    // So that a goroutine which only yields or polls does not do that without looking at the epoch. Release: who
+    // sees the request sees the new epoch. Again and again: the end of a call into gort drops it where nobody waits.
+    for (M* m = sched.all_m.load(os::memory_order_acquire); m != nullptr; m = m->all_next) {
+      m->pending.fetch_or(kPendingYield, os::memory_order_release);
+    }
     if (sched.runs.load(os::memory_order_relaxed) != 0) break;  // the Ps work for somebody else
     os::sleep_ns(nap < kMostNap ? nap : kMostNap);
   }
