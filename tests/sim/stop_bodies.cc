@@ -379,7 +379,9 @@ void play(void* arg) {
   sched_hooks.preempt = preempt_by_signal;
   os::sim_on_signal(on_signal);
   start({});
+#if defined(GORT_TESTING)
   if (cast.broken != Fault::kCount) set_fault(cast.broken, true);
+#endif
   if (cast.few_threads) os::sim_limit_threads(1 + kSystemThreads + 2);
   Stage here(cast);
   stage = &here;

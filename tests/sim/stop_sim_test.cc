@@ -6,7 +6,7 @@
 // an assertion in the user code; one that is lost, a missing one at the end; a goroutine that is left asleep, a
 // deadlock. Then the same with protective measures switched off (base/fault.h), to show that each would be missed.
 //
-// test: timeout=300
+// test: timeout=300 needs=GORT_TESTING
 #include <gtest/gtest.h>
 
 #include "tests/sim/stop_bodies.h"
