@@ -98,7 +98,8 @@ bool await(P* p, std::int32_t place, Stop& s) noexcept {
   std::int64_t now = os::nanotime();
   std::int64_t asked = now;
   const std::int64_t spin_until = asked + kSpin;
-  Watched watched{p->status.load(os::memory_order_relaxed)};
+  // The first repeat comes soon: it may have gone on from the stop before so lately that it was left running (L3).
+  Watched watched{p->status.load(os::memory_order_relaxed), asked + kLeastRun + kLeastRun / 2};
   while (!has_stopped(p)) {
     try_claim(p, s, now);
     if (sched.cpus > 1 && (now < spin_until || watched.ask_at != 0)) {
