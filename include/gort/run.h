@@ -25,7 +25,9 @@ namespace gort::inline v0 {
 
 /// Environment over code: GORT_MAXPROCS and GORT_MAXTHREADS win over these.
 struct run_options {
-  int max_procs = 0;               ///< number of Ps at the first start; 0: affinity and cgroup limit
+  /// Number of Ps. 0: affinity and cgroup limit at the first start, unchanged later. Set at the first start and by
+  /// every run that begins while no other is in progress.
+  int max_procs = 0;
   int max_threads = 0;             ///< thread limit; 0: 10000. Exceeding it is fatal
   std::chrono::nanoseconds grace = std::chrono::seconds(5);  ///< for goroutines left at the end
   bool quiet = false;              ///< no report of goroutines left over

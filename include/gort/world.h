@@ -10,8 +10,9 @@
 //
 // Not stopped: foreign threads, and goroutines inside gort::blocking; those wait where they come back.
 //
-// It may fail: a goroutine that computes for long without a call into gort cannot be stopped this way. Then
-// nothing has happened, and the answer is empty. Stops of all kinds queue up and are served in order.
+// It may fail: a goroutine that computes for long without a call into gort cannot be stopped this way, nor one that
+// sleeps in a raw system call (docs/preemption.md; one inside gort::blocking does not matter). Then nothing has
+// happened, and the answer is empty. Stops of all kinds queue up and are served in order.
 #pragma once
 
 #include <chrono>

@@ -14,6 +14,7 @@
 #include "sched/runs.h"
 #include "sched/spawn.h"
 #include "sched/start.h"
+#include "world/world.h"
 
 namespace gort::inline v0 {
 
@@ -145,13 +146,19 @@ void task_misuse(const char* operation) noexcept {
 
 namespace {
 
+/// Environment over code.
+void set_procs(int n) noexcept {
+  rt::RuntimeEntry entry;
+  if (rt::procs_from_environment() == 0) rt::gomaxprocs(n);
+}
+
 std::size_t main_stack_bytes() noexcept { return std::size_t{8} << 20; }
 
 }  // namespace
 
 void run_main(const run_options& options, void (*fn)(void*), void* arg, task_core* done, const void* created_by) {
   start(options);
-  rt::run_begins();
+  if (rt::run_begins() && options.max_procs > 0) set_procs(options.max_procs);
   try {
     new_goroutine g(main_stack_bytes());
     g.start(fn, arg, "main", created_by, true);

@@ -10,6 +10,7 @@
 #include "debug/kernel_state.h"
 #include "debug/report.h"
 #include "sched/sched.h"
+#include "world/stop_at_calls.h"
 
 namespace gort::inline v0::rt {
 
@@ -185,7 +186,9 @@ int count_stuck() noexcept {
 }
 
 void print_summary(Printer& out, std::int64_t waited_ns, int n) noexcept {
-  out << "gort: stopping the world has taken " << waited_ns / 1'000'000 << " ms; " << n << " of " << procs()
+  out << "gort: stopping the world";
+  if (const char* reason = user_stop_reason(); reason != nullptr) out << " (" << reason << ")";
+  out << " has taken " << waited_ns / 1'000'000 << " ms; " << n << " of " << procs()
       << (n == 1 ? " Ps has" : " Ps have") << " not stopped";
   const M* m = self_m();
   if (m == nullptr) {

@@ -87,11 +87,11 @@ void await_stopped() noexcept {
 
 }  // namespace
 
-void run_begins() noexcept {
+bool run_begins() noexcept {
   RuntimeEntry entry;
   // Under the lock, so that no epoch ends between this and the start of the main goroutine.
   LockGuard guard(sched.lock);
-  sched.runs.fetch_add(1, os::memory_order_relaxed);
+  return sched.runs.fetch_add(1, os::memory_order_relaxed) == 0;
 }
 
 void run_ends(std::int64_t grace_ns, bool quiet) noexcept {

@@ -19,8 +19,8 @@
 
 namespace gort::inline v0::rt {
 
-/// A run begins. Before its main goroutine is started. Any thread without P.
-void run_begins() noexcept;
+/// A run begins. Before its main goroutine is started. Any thread without P. Whether no other is in progress.
+bool run_begins() noexcept;
 
 /// A run is over. If it was the last one, gives the other goroutines `grace_ns` to end as long as any of them
 /// can still run, then ends the epoch, unless another run begins meanwhile: that one inherits them.

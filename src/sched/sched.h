@@ -6,9 +6,12 @@
 //   file            holds
 //   schedule.cc     the loop of an M: find a goroutine, run it
 //   park.cc         parking, readying, yielding, ending
-//   start_m.cc      waking and starting Ms: start_m, wake_p, hand_off_p, stop_m
-//   lock_thread.cc  lock_os_thread, stop_locked_m, start_locked_m
-//   syscall.cc      enter_syscall, exit_syscall
+//   start_m.cc      waking and starting Ms: start_m, wake_p, hand_off_p
+//   stop_m.cc       how an M sleeps: stop_m, stop_locked_m, start_locked_m
+//   stop_point.cc   where a running goroutine does what others ask of it: stops, slices, safe points
+//   captives.cc     goroutines that lost their P but keep their thread
+//   procs.cc        changing the number of Ps
+//   syscall.cc      enter_blocking, exit_blocking
 //   thread.cc       the template thread, new Ms, ending Ms
 //   sysmon.cc       the monitor: retake, time slices, deadlock suspicion
 //   spawn.cc        birth and death of goroutines

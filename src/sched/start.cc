@@ -29,20 +29,6 @@ bool starts_with(const char* s, const char* prefix, const char** rest) noexcept 
   return true;
 }
 
-std::int32_t procs_from_environment() noexcept {
-  const char* v = os::getenv("GORT_MAXPROCS");
-  if (v == nullptr || *v == '\0') return 0;
-  std::int64_t n = 0;
-  if (!parse_number(v, &n) || n < 1) {
-    bad_setting("GORT_MAXPROCS", v, "a whole number of processors, 1 or more, is wanted");
-  }
-  if (n > kMaxProcs) {
-    Printer(2) << "gort: GORT_MAXPROCS=" << v << " is more than the maximum; using " << kMaxProcs << "\n";
-    n = kMaxProcs;
-  }
-  return static_cast<std::int32_t>(n);
-}
-
 void stack_from_environment() noexcept {
   const char* v = os::getenv("GORT_STACK");
   if (v == nullptr || *v == '\0') return;
@@ -149,6 +135,20 @@ std::int32_t choose_procs(const StartOptions& options) noexcept {
 }
 
 }  // namespace
+
+std::int32_t procs_from_environment() noexcept {
+  const char* v = os::getenv("GORT_MAXPROCS");
+  if (v == nullptr || *v == '\0') return 0;
+  std::int64_t n = 0;
+  if (!parse_number(v, &n) || n < 1) {
+    bad_setting("GORT_MAXPROCS", v, "a whole number of processors, 1 or more, is wanted");
+  }
+  if (n > kMaxProcs) {
+    Printer(2) << "gort: GORT_MAXPROCS=" << v << " is more than the maximum; using " << kMaxProcs << "\n";
+    n = kMaxProcs;
+  }
+  return static_cast<std::int32_t>(n);
+}
 
 bool parse_number(const char* s, std::int64_t* out) noexcept {
   if (*s == '\0') return false;

@@ -32,6 +32,9 @@ void start(const StartOptions& options) noexcept;
 
 inline void start_if_needed() noexcept;
 
+/// GORT_MAXPROCS; 0: not set. A bad value ends the process.
+std::int32_t procs_from_environment() noexcept;
+
 /// Threads of this process that are not the runtime's own; negative if that cannot be read.
 std::int32_t foreign_thread_count() noexcept;
 

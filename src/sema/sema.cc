@@ -176,7 +176,7 @@ void sem_release(SemWord* addr, SemRelease options) noexcept {
   if (!options.handoff || !options.yield || !goroutine) return;
   // The slice goes with the unit: the waiter stands in runnext of this P. Not where yielding would break
   // something: golang/go#35424 (locks held), #73469 (on the M's own stack).
-  if (os::tls().locks == 0 && current_g() != nullptr) yield();
+  if ((os::tls().locks == 0 || fault(Fault::handoff_yields)) && current_g() != nullptr) yield();
 }
 
 // ---- views ----------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 
 #include "base/fault.h"
 #include "sched/captives.h"
+#include "sched/park.h"
 #include "sched/procs.h"
 #include "sched/start.h"
 
@@ -171,7 +172,9 @@ void stop_on_system_stack(void* arg) {
 void let_captives_run() noexcept {
   M* m = self_m();
   if (m == nullptr || m->p == nullptr || !hand_to_captive(m)) {
-    os::sleep_ns(kFirstRepeat);  // they sleep in the kernel, or run on other Ps soon
+    // They sleep in the kernel, or run on other Ps soon. Whoever else waits for this P shall not wait for that.
+    if (m != nullptr) yield();
+    os::sleep_ns(kFirstRepeat);
     return;
   }
   m->inside = false;

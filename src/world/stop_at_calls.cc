@@ -36,12 +36,13 @@ bool user_stop(const char* reason, std::int64_t limit_ns) noexcept {
     fatal("stop_world: this goroutine has stopped the world already");
   }
   WorldHold hold = world_acquire(StopReason::user);
+  user.reason.store(reason, os::memory_order_relaxed);
   if (!stop_at_calls(hold, deadline)) {
+    user.reason.store(nullptr, os::memory_order_relaxed);
     world_release(std::move(hold));
     return false;
   }
   user.owner.store(self(), os::memory_order_relaxed);
-  user.reason.store(reason, os::memory_order_relaxed);
   hold_for_user(std::move(hold));
   return true;
 }

@@ -14,7 +14,7 @@ bool user_stop(const char* reason, std::int64_t limit_ns) noexcept;
 void user_start() noexcept;
 /// Whether the caller is who has stopped the world so.
 bool user_stop_is_mine() noexcept;
-/// The reason that the user gave for the stop in progress; null: none.
+/// The reason that the user gave for the stop in progress, asked for or complete; null: none. For reports.
 const char* user_stop_reason() noexcept;
 
 }  // namespace gort::inline v0::rt

@@ -88,6 +88,12 @@ void start_the_world(WorldHold hold) noexcept {
 }
 
 WorldGcHold stop_the_world_gc(StopReason reason) noexcept {
+  if (fault(Fault::gc_order)) {
+    WorldHold world = world_acquire(reason);
+    GcHold gc = gc_acquire();
+    stop_with(world);
+    return {std::move(gc), std::move(world)};
+  }
   GcHold gc = gc_acquire();
   return {std::move(gc), stop_the_world(reason)};
 }

@@ -56,6 +56,16 @@ TEST_P(Run, TwiceAndManyTimes) {
   }
 }
 
+TEST_P(Run, EveryRunThatIsAloneHasTheNumberOfPsThatItNames) {
+  for (int n : {1, 2, 3, 2, 1}) {
+    gort::run({.max_procs = n}, [n] { EXPECT_EQ(gort::num_procs(), n); });
+    gort::run([n] { EXPECT_EQ(gort::num_procs(), n) << "a run that names none changes nothing"; });
+  }
+  gort::run({.max_procs = 2}, [] {
+    std::thread([] { gort::run({.max_procs = 3}, [] { EXPECT_EQ(gort::num_procs(), 2); }); }).join();
+  });
+}
+
 TEST_P(Run, NestedIsAPlainCall) {
   GORT_TEST_START(GetParam());
   gort::run([] {

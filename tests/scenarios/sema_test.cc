@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "gort/gort.h"
+#include "base/fault.h"
 #include "sched/entry.h"
 #include "sched/sched.h"
 #include "sched/system_stack.h"
@@ -265,6 +266,19 @@ TEST(SemaScenario25, NotWithPreemptionDisabled) {
     rt::sem_release(w, {.handoff = true});
   }));
 }
+
+#if defined(GORT_TESTING)
+// The measure off: golang/go#35424.
+TEST(SemaScenario25DeathTest, WithPreemptionDisabledAYieldWouldBeAnError) {
+  EXPECT_EXIT(slice_was_given([](SemWord* w) {
+                rt::set_fault(rt::Fault::handoff_yields, true);
+                rt::RuntimeEntry entry;
+                rt::NoPreempt hold;
+                rt::sem_release(w, {.handoff = true});
+              }),
+              ::testing::ExitedWithCode(2), "yield with runtime locks held");
+}
+#endif
 
 TEST(SemaScenario25, NotFromTheSystemStack) {
   EXPECT_FALSE(slice_was_given([](SemWord* w) {

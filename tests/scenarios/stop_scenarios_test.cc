@@ -69,6 +69,45 @@ void spin(std::atomic<bool>& over) {
   while (!over.load(std::memory_order_relaxed)) poll_for_tsan();
 }
 
+// ---- the hold order: gcsema before worldsema
+
+/// A resizer waits for the end of a mark phase, which stops the world once more before it ends.
+void resize_against_a_mark_phase() {
+  std::atomic<bool> begun{false};
+  rt::GcHold gc = [] {
+    rt::RuntimeEntry entry;
+    return rt::gc_acquire();
+  }();
+  gort::task<void> resizer = gort::spawn([&] {
+    begun = true;
+    gort::max_procs(gort::num_procs() + 1);
+  });
+  // On one P the resizer runs until it waits for a semaphore.
+  while (!begun) gort::this_goroutine::yield();
+  {
+    rt::RuntimeEntry entry;
+    rt::start_the_world(rt::stop_the_world(StopReason::gc_mark_end));
+    rt::gc_release(std::move(gc));
+  }
+  resizer.join();
+}
+
+TEST(StopOrder, AResizerThatWaitsForAMarkPhaseDoesNotKeepItFromStoppingTheWorld) {
+  gort::run({.max_procs = 1}, resize_against_a_mark_phase);
+}
+
+#if defined(GORT_TESTING)
+TEST(StopOrderDeathTest, TheOtherWayRoundTheyWaitForEachOther) {
+  ::testing::FLAGS_gtest_death_test_style = "threadsafe";
+  EXPECT_EXIT(
+      {
+        rt::set_fault(rt::Fault::gc_order, true);
+        gort::run({.max_procs = 1}, resize_against_a_mark_phase);
+      },
+      ::testing::ExitedWithCode(2), "all goroutines are asleep - deadlock!");
+}
+#endif
+
 // ---- 1: StopTheWorldDeadlock -----------------------------------------------------------------------
 
 TEST_P(Stop, CollectionsAgainstMaxProcsWhileGoroutinesSpawn) {
