@@ -15,6 +15,10 @@
 
 namespace gort::inline v0 {
 
+namespace rt {
+struct WaitState;
+}
+
 struct waiter {
   /// Ends the wait. Called exactly once per wait, by whoever completed it, under no lock, from any thread;
   /// must not block and must not throw. The waiter may be reused before this returns.
@@ -23,6 +27,7 @@ struct waiter {
   waiter* prev = nullptr;      ///< likewise
   const void* key = nullptr;   ///< what is waited for, where several things share a queue
   std::uint32_t ticket = 0;    ///< 1: what was waited for has been handed over directly
+  rt::WaitState* state = nullptr;  ///< the wait may also end otherwise (time, cancellation); null: by its queue only
 };
 
 }  // namespace gort::inline v0

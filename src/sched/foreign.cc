@@ -16,11 +16,14 @@ struct ForeignWait::Record {
   // Set by the first of the two, the thread that goes to sleep and the waker that ends it; the second of them
   // knows from it that the thread is, or must not be, counted in foreign_waiting.
   os::atomic<bool> counted{false};
+  WaitState state;
 };
 
 namespace {
 
 constinit FixAlloc<ForeignWait::Record> records;
+// A record is made anew for each wait; a generation is never given twice.
+constinit os::atomic<std::uint64_t> generations{0};
 
 void drop(ForeignWait::Record* r) noexcept {
   if (r->users.fetch_sub(1, os::memory_order_acq_rel) == 1) records.free(r);
@@ -45,7 +48,12 @@ ForeignWait::ForeignWait() noexcept {
   static_assert(offsetof(Record, wait) == 0, "ready_foreign casts");
   record_->wait.ready = ready_foreign;
   record_->users.store(1, os::memory_order_relaxed);
+  record_->state.wake = &record_->wait;
+  record_->state.word.store(generations.fetch_add(1, os::memory_order_relaxed) << kWaitGenerationShift,
+                            os::memory_order_relaxed);
 }
+
+WaitState* ForeignWait::state() noexcept { return &record_->state; }
 
 ForeignWait::~ForeignWait() { drop(record_); }
 

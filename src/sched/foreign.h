@@ -8,6 +8,7 @@
 
 #include "base/note.h"
 #include "gort/waiter.h"
+#include "sched/wait_state.h"
 
 namespace gort::inline v0::rt {
 
@@ -20,6 +21,8 @@ class [[nodiscard]] ForeignWait {
 
   /// To be queued.
   waiter* get() noexcept;
+  /// For a wait that may end in several ways.
+  WaitState* state() noexcept;
   /// Blocks the thread until the waiter is completed. While it blocks, the thread counts as one that cannot
   /// help anybody (check_dead).
   void wait() noexcept;

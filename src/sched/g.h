@@ -25,6 +25,7 @@
 #include "os/os.h"
 #include "sched/stack.h"
 #include "sched/wait_reason.h"
+#include "sched/wait_state.h"
 
 namespace gort::inline v0::rt {
 
@@ -69,7 +70,9 @@ struct alignas(64) G {
   void (*fn)(void*) = nullptr;            ///< the API's wrapper; runs in user context
   void* arg = nullptr;                    ///< its closure, in `closure` or on the heap
   void* locals = nullptr;                 ///< goroutine_local storage, owned by the API
-  void* context = nullptr;                ///< the current context, owned by the API
+  void* context = nullptr;                ///< the current context, owned by the API; null: background
+  CancelSource* cancel = nullptr;         ///< what may cancel its waits: of `context`; null: nothing, or a shield
+  WaitState wait_state;                   ///< for waits that may end in several ways
   std::uint64_t parent_goid = 0;
   std::uintptr_t created_by_pc = 0;       ///< return address into the code that called go or spawn
   os::atomic<std::uint64_t> counted{0};   ///< goid, while its end is still to be counted (g_count_end)

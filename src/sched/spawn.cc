@@ -61,6 +61,7 @@ G* take_cached(P* p) noexcept {
 G* make_g() noexcept {
   G* g = ::new (g_memory.alloc()) G;
   g->wait.ready = ready_waiter;
+  g->wait_state.wake = &g->wait;
   g->status.store(GStatus::dead, os::memory_order_relaxed);
   G* head = sched.all_g.load(os::memory_order_relaxed);
   do {

@@ -119,7 +119,26 @@ TEST_F(Settings, TheFirstStartDecides) {
       {
         gort::start({.max_procs = 3});
         gort::start({.max_procs = 2});
+        std::_Exit(gort::run([] { return gort::num_procs(); }));
+      },
+      ExitedWithCode(3), "^$");
+}
+
+TEST_F(Settings, ARunMayNameAnotherNumberOfPs) {
+  EXPECT_EXIT(
+      {
+        gort::start({.max_procs = 3});
         std::_Exit(gort::run({.max_procs = 4}, [] { return gort::num_procs(); }));
+      },
+      ExitedWithCode(4), "^$");
+}
+
+TEST_F(Settings, TheEnvironmentWinsOverEveryRun) {
+  EXPECT_EXIT(
+      {
+        ::setenv("GORT_MAXPROCS", "3", 1);
+        gort::run({.max_procs = 4}, [] {});
+        std::_Exit(gort::run({.max_procs = 2}, [] { return gort::num_procs(); }));
       },
       ExitedWithCode(3), "^$");
 }

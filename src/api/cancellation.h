@@ -1,0 +1,18 @@
+// gort: the caller's context as blocking operations see it.
+//
+// A blocking call in a cancelled context does nothing and throws, whether it would have had to wait or not: so a
+// cancelled goroutine stops at the next blocking call, on a busy channel too. Not while an exception unwinds the
+// stack (a destructor that says goodbye on a channel works), not under a shield, never in lock, unlock and close.
+#pragma once
+
+#include "sync/cancel.h"
+
+namespace gort::inline v0::detail {
+
+/// The source whose cancellation ends the caller's blocking operation. Null: none. Outside the runtime; about 2 ns.
+rt::CancelSource* cancellation() noexcept;
+
+/// Throws gort::cancelled. Outside the runtime.
+[[noreturn]] void throw_cancelled();
+
+}  // namespace gort::inline v0::detail

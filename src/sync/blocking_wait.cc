@@ -1,0 +1,85 @@
+#include "sync/blocking_wait.h"
+
+#include "base/check.h"
+#include "sched/park.h"
+#include "sched/sched.h"
+#include "sync/timers.h"
+
+namespace gort::inline v0::rt {
+
+namespace {
+
+bool commit_wait(G*, void* state) noexcept { return wait_commit(*static_cast<WaitState*>(state)); }
+
+}  // namespace
+
+BlockingWait::BlockingWait(WaitReason reason, std::int64_t deadline, CancelSource* cancel) noexcept
+    : cancel_(cancel), deadline_(deadline), reason_(reason) {
+  M* m = self_m();
+  g_ = m != nullptr ? m->curg : nullptr;
+  if (g_ != nullptr) {
+    node_ = &g_->wait;
+    own_ = &g_->wait_state;
+  } else {
+    if (m != nullptr) fatal("a blocking operation on an M's own stack");
+    foreign_.emplace();
+    node_ = foreign_->get();
+    own_ = foreign_->state();
+  }
+  node_->state = nullptr;
+  if (cancel != nullptr || deadline != kNoDeadline) race();
+}
+
+BlockingWait::~BlockingWait() {
+  if (!foreign_) return;
+  cancel_leave(own_);  // the record goes back to the pool
+  if (!slept_) foreign_->unused();
+}
+
+void BlockingWait::race() noexcept {
+  if (node_->state != nullptr) return;
+  if (cancel_ != nullptr) cancel_join(cancel_, own_);  // W1
+  generation_ = wait_open(*own_, cancel_ != nullptr);  // W2
+  node_->state = own_;
+}
+
+WaitEnd BlockingWait::park_unlock(Mutex* lock) noexcept {
+  if (node_->state == nullptr) {
+    if (g_ != nullptr) {
+      rt::park_unlock(lock, reason_);
+    } else {
+      lock->unlock();
+      slept_ = true;
+      foreign_->wait();
+    }
+    san::acquire(node_);
+    return WaitEnd::done;
+  }
+  lock->unlock();
+  return park();
+}
+
+WaitEnd BlockingWait::park() noexcept {
+  GORT_CHECK(node_->state != nullptr && os::tls().locks == 0, "park: nothing can end this wait, or locks are held");
+  if (is_cancelled(cancel_)) wait_win(*own_, generation_, WaitEnd::cancelled);  // W3
+  if (wait_end(*own_) == WaitEnd::none && deadline_ != kNoDeadline) {
+    if (deadline_ <= os::nanotime()) {
+      wait_win(*own_, generation_, WaitEnd::timeout);
+    } else {
+      deadline_arm(own_, generation_, deadline_);
+    }
+  }
+  if (wait_end(*own_) == WaitEnd::none) {
+    if (g_ != nullptr) {
+      rt::park(commit_wait, own_, reason_);
+    } else if (wait_commit(*own_)) {
+      slept_ = true;
+      foreign_->wait();
+    }
+  }
+  san::acquire(node_);
+  if (deadline_ != kNoDeadline) deadline_disarm(own_);
+  return wait_end(*own_);
+}
+
+}  // namespace gort::inline v0::rt

@@ -1,0 +1,80 @@
+// gort: one blocking operation of whoever calls, goroutine or foreign thread: how every primitive of this floor waits.
+//
+//   BlockingWait wait(WaitReason::chan_receive, deadline, cancel);
+//   lock; look again, then queue wait.node();
+//   switch (wait.park_unlock(&lock)) {
+//     case WaitEnd::done:       somebody took the node off the queue and ended the wait
+//     case WaitEnd::timeout:    lock; take the node off if it is still queued; unlock
+//     case WaitEnd::cancelled:  likewise
+//   }
+//
+// Whoever serves the queue, under its lock, takes nodes off and tries to end their waits (end_queued): a node that
+// it cannot win belongs to somebody whose time has run out, and is dropped. Nodes never lie on stacks: others may
+// look at them when the owner has gone on.
+//
+// Cost: where neither a deadline nor a cancellation can end the wait, there is no atomic operation besides the
+// queue's lock.
+#pragma once
+
+#include <optional>
+
+#include "base/mutex.h"
+#include "sched/foreign.h"
+#include "sched/g.h"
+#include "sched/park.h"
+#include "sched/runs.h"
+#include "sync/cancel.h"
+
+namespace gort::inline v0::rt {
+
+inline constexpr std::int64_t kNoDeadline = INT64_MAX;  ///< os::nanotime never gets there
+
+class [[nodiscard]] BlockingWait {
+ public:
+  /// `deadline`: os::nanotime at which the wait ends with WaitEnd::timeout. `cancel`: whose cancellation ends it;
+  /// null: none. In the runtime. A foreign thread's record is taken here.
+  BlockingWait(WaitReason reason, std::int64_t deadline, CancelSource* cancel) noexcept;
+  BlockingWait(const BlockingWait&) = delete;
+  BlockingWait& operator=(const BlockingWait&) = delete;
+  /// Not parked: the node must not be queued any more.
+  ~BlockingWait();
+
+  /// To be queued in one place; waits in several places have nodes of their own, with this state.
+  waiter* node() noexcept { return node_; }
+  /// Null: only the queue can end the wait.
+  WaitState* state() noexcept { return node_->state; }
+  /// Waits in several places always race for the word. Before it is queued anywhere.
+  void race() noexcept;
+
+  /// Releases `lock`, under which the node was queued, and sleeps until the wait ends. May change the thread.
+  WaitEnd park_unlock(Mutex* lock) noexcept;
+  /// As park_unlock for who holds no lock any more (or never did: a sleep). Only with a state.
+  WaitEnd park() noexcept;
+
+ private:
+  G* g_ = nullptr;
+  waiter* node_ = nullptr;
+  WaitState* own_ = nullptr;
+  CancelSource* cancel_ = nullptr;
+  std::int64_t deadline_;
+  WaitGeneration generation_ = 0;
+  WaitReason reason_;
+  bool slept_ = false;
+  std::optional<ForeignWait> foreign_;
+};
+
+/// Ends the wait of a node that the caller has just taken off its queue, under the queue's lock. False: it is over
+/// already (or its goroutine belongs to an ended run): the node is dropped. True: *wake says whether the caller,
+/// when it has released the lock, must call node->ready(node).
+inline bool end_queued(waiter* node, bool* wake) noexcept {
+  if (node->ready == ready_waiter && left_over(g_of(node))) return false;
+  if (node->state == nullptr) {
+    *wake = true;
+    return true;
+  }
+  const Won won = wait_win_queued(*node->state);
+  *wake = won == Won::parked;
+  return won != Won::no;
+}
+
+}  // namespace gort::inline v0::rt

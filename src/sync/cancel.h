@@ -1,0 +1,43 @@
+// gort: what a cancelled context ends: the waits of those who live in it.
+//
+// A goroutine (or a foreign thread) joins the list of its context's source when it waits there for the first time,
+// and stays in it until it leaves the context or ends. So a wait in a cancellable context costs one load more than
+// one elsewhere; a goroutine that never waits costs nothing, and cancelling costs one look per member.
+//
+// No wait is missed:
+//
+//   who waits                                 who cancels
+//     W1  is a member (under the lock)          C1  sets `cancelled`
+//     W2  opens the wait                        C2  walks the members (under the lock): ends what is open
+//     W3  looks at `cancelled`
+//
+// All seq_cst: either W3 sees C1, or C2 sees W1 and W2.
+#pragma once
+
+#include "base/mutex.h"
+#include "sched/wait_state.h"
+
+namespace gort::inline v0::rt {
+
+/// The cancellable core of a context. Its owner (the context) outlives every membership: who leaves a context for
+/// good calls cancel_leave first.
+struct CancelSource {
+  os::atomic<std::uint32_t> cancelled{0};  ///< 0, then 1 for ever
+  Mutex lock{LockRank::cancel};
+  WaitState* members = nullptr;            ///< under lock
+};
+
+inline bool is_cancelled(const CancelSource* s) noexcept {
+  return s != nullptr && s->cancelled.load(os::memory_order_seq_cst) != 0;
+}
+
+/// C1, C2: ends all cancellable waits of the members with WaitEnd::cancelled, and all later ones at once. Wakes them
+/// under no lock. Any thread, in the runtime; a second call does nothing. O(members).
+void cancel_fire(CancelSource* s) noexcept;
+
+/// W1. The owner of `w` only.
+void cancel_join(CancelSource* s, WaitState* w) noexcept;
+/// The owner of `w` leaves whatever source it is a member of. O(1).
+void cancel_leave(WaitState* w) noexcept;
+
+}  // namespace gort::inline v0::rt
