@@ -11,14 +11,18 @@
 //   empty       no goroutine                        default construction, get, join, detach, moved from
 //   joinable    stands for exactly one goroutine    spawn
 //
+// A task's goroutine runs in a context of its own, derived from the spawner's (gort/context.h): it is cancelled with it,
+// by cancel(), and by the task's destructor. One that is started by `go` is cancelled at the end of the run only.
+//
 // Promised: arguments are decayed and moved into the goroutine before go/spawn returns (no references unless
 // std::ref says so); everything that happened before go/spawn is visible to the goroutine, and everything
 // that it did is visible to who joined it. An exception that leaves a goroutine started by `go` ends the
-// program with its traceback; `spawn` keeps it for get().
+// program with its traceback (gort::cancelled apart: that is a plain end); `spawn` keeps it for get().
 // Not promised: any order between goroutines; a thread of one's own (os_thread_lock has that).
 // Callable from foreign threads (std::thread, main): waiting there blocks the thread.
 #pragma once
 
+#include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <exception>
@@ -33,6 +37,7 @@
 
 #include "gort/config.h"
 #include "gort/detail/goroutine.h"
+#include "gort/detail/monotonic.h"
 
 namespace gort::inline v0 {
 
@@ -71,7 +76,8 @@ template <class F, class... Args>
 }
 
 /// The end of a goroutine, and its result. Movable, not copyable; one owner at a time, not thread-safe
-/// itself. Destroying a joinable one waits for the goroutine (structured by default; detach() is explicit).
+/// itself. Destroying a joinable one cancels the goroutine and waits for it (structured by default; detach() is
+/// explicit); that wait heeds no cancellation, and what the goroutine threw is dropped.
 template <class T>
 class [[nodiscard]] task {
  public:
@@ -83,7 +89,8 @@ class [[nodiscard]] task {
   }
   ~task() {
     if (state_ == nullptr) return;
-    detail::task_wait(state_);
+    cancel();
+    detail::task_wait_anyway(state_);
     state_->destroy(state_);
   }
   void swap(task& other) noexcept { std::swap(state_, other.state_); }
@@ -91,13 +98,35 @@ class [[nodiscard]] task {
   /// Whether it stands for a goroutine.
   bool valid() const noexcept { return state_ != nullptr; }
 
-  /// Waits for the end; the result stays. Blocks. Fatal on an empty task.
+  /// Tells the goroutine, and all that was started in its context, to stop: its blocking calls throw gort::cancelled
+  /// from now on. Does not wait. Nothing happens if it has been told before or has ended. Fatal on an empty task.
+  void cancel(std::error_code cause = cancel_reason::cancelled) const noexcept {
+    if (state_ == nullptr) detail::task_misuse("cancel");
+    detail::task_cancel(state_->context, cause);
+  }
+
+  /// Waits for the end; the result stays. Blocks. Throws gort::cancelled in a cancelled context: the task stays as it is.
+  /// Fatal on an empty task, and if somebody else is waiting for it.
   void wait() const {
     if (state_ == nullptr) detail::task_misuse("wait");
     detail::task_wait(state_);
   }
 
-  /// Waits for the end, gives the result or rethrows the exception; the task is empty afterwards. Blocks.
+  /// As wait(), at most for `d`. False: it has not ended in time.
+  template <class Rep, class Period>
+  [[nodiscard]] bool wait_for(std::chrono::duration<Rep, Period> d) const {
+    if (state_ == nullptr) detail::task_misuse("wait_for");
+    return detail::task_wait_for(state_, detail::monotonic_in(d));
+  }
+  /// As wait_for, until a time of any clock, judged now.
+  template <class Clock, class Duration>
+  [[nodiscard]] bool wait_until(std::chrono::time_point<Clock, Duration> at) const {
+    return wait_for(at - Clock::now());
+  }
+
+  /// Waits for the end, gives the result or rethrows the exception; the task is empty afterwards. Blocks. Throws
+  /// gort::cancelled in a cancelled context, and can be called again then: the task stays as it is. (If it is the
+  /// goroutine that was cancelled, get() rethrows its gort::cancelled, and valid() is false after it.)
   /// A second get() or join() is a fatal error that says so.
   T get() {
     if (state_ == nullptr) detail::task_misuse("get");

@@ -40,6 +40,10 @@ struct StartArgs {
   std::size_t name_bytes = 0;
   bool main = false;
   bool system = false;
+  void* context = nullptr;          ///< G::context, kept alive by the caller; null: the background
+  CancelSource* cancel = nullptr;   ///< of that context
+  CancelSource* background = nullptr;  ///< G::background, if has_background; else the parent's, or the run's
+  bool has_background = false;
 };
 
 /// Makes it runnable: next on this P, or on the global queue from a foreign thread. Any thread.

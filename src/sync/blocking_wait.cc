@@ -11,6 +11,14 @@ namespace {
 
 bool commit_wait(G*, void* state) noexcept { return wait_commit(*static_cast<WaitState*>(state)); }
 
+/// WaitState::withdraw of one that waits in a queue with this lock.
+bool withdraw_queued(waiter* w, void* lock) noexcept {
+  LockGuard guard(*static_cast<Mutex*>(lock));
+  if (w->over != 0) return false;
+  w->over = 2;
+  return true;
+}
+
 }  // namespace
 
 BlockingWait::BlockingWait(WaitReason reason, std::int64_t deadline, CancelSource* cancel) noexcept
@@ -27,7 +35,8 @@ BlockingWait::BlockingWait(WaitReason reason, std::int64_t deadline, CancelSourc
     own_ = foreign_->state();
   }
   node_->state = nullptr;
-  if (cancel != nullptr || deadline != kNoDeadline) race();
+  node_->over = 0;
+  if ((cancel != nullptr && !cancel->background) || deadline != kNoDeadline) race();
 }
 
 BlockingWait::~BlockingWait() {
@@ -38,7 +47,7 @@ BlockingWait::~BlockingWait() {
 
 void BlockingWait::race() noexcept {
   if (node_->state != nullptr) return;
-  if (cancel_ != nullptr) cancel_join(cancel_, own_);  // W1
+  if (cancel_ != nullptr && !cancel_->background) cancel_join(cancel_, own_);  // W1
   generation_ = wait_open(*own_, cancel_ != nullptr);  // W2
   node_->state = own_;
 }
@@ -46,7 +55,14 @@ void BlockingWait::race() noexcept {
 WaitEnd BlockingWait::park_unlock(Mutex* lock) noexcept {
   if (node_->state == nullptr) {
     if (g_ != nullptr) {
+      if (cancel_ != nullptr) {
+        own_->withdraw = withdraw_queued;
+        own_->withdraw_from = lock;
+      }
       rt::park_unlock(lock, reason_);
+      own_->withdraw = nullptr;
+      san::acquire(node_);
+      return node_->over == 2 ? WaitEnd::cancelled : WaitEnd::done;
     } else {
       lock->unlock();
       slept_ = true;
