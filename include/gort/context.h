@@ -102,8 +102,8 @@ class context {
     requires std::invocable<std::decay_t<F>&>
   [[nodiscard]] callback after_func(F&& f) const;
 
-  /// A token whose stop is requested by the context's cancellation, from a goroutine of its own: soon after it.
-  /// stop_possible() of it is true even when nobody can cancel the context any more. Throws std::bad_alloc.
+  /// A token whose stop is requested by the context's cancellation, from a goroutine of its own: soon after it. Of a
+  /// context that nobody can cancel: one whose stop is not possible. Throws std::bad_alloc.
   std::stop_token stop_token() const;
 
   /// Blocks until this context is cancelled. Heeds the caller's own context: throws gort::cancelled if that is
@@ -232,7 +232,7 @@ template <class F>
   requires std::invocable<std::decay_t<F>&>
 context::callback context::after_func(F&& f) const {
   struct registered final : detail::callback_core {
-    explicit registered(F&& fn) : fn(std::forward<F>(fn)) {}
+    explicit registered(F&& from) : fn(std::forward<F>(from)) {}
     std::decay_t<F> fn;
   };
   auto reg = std::make_unique<registered>(std::forward<F>(f));

@@ -18,9 +18,13 @@
 #include <cstdint>
 
 #include "gort/config.h"
-#include "gort/detail/context.h"
+#include "gort/detail/monotonic.h"
 
 namespace gort::inline v0 {
+
+namespace detail {
+struct event_access;
+}
 
 class event {
  public:
@@ -53,8 +57,13 @@ class event {
  private:
   static constexpr std::uint32_t kSet = 1;
   bool wait_until_ns(std::int64_t deadline);
+  friend struct detail::event_access;
 
   std::atomic<std::uint32_t> word_{0};  // src/sync/event.h; who waits is in the runtime's table
+};
+
+struct detail::event_access {
+  static std::atomic<std::uint32_t>* word(event& e) noexcept { return &e.word_; }
 };
 
 }  // namespace gort::inline v0

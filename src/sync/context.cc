@@ -4,6 +4,7 @@
 #include "sched/sched.h"
 #include "sched/spawn.h"
 #include "sync/context_timer.h"
+#include "sync/event.h"
 
 namespace gort::inline v0::rt {
 
@@ -147,6 +148,7 @@ bool context_cancel(Context* c, CancelCause cause) noexcept {
       take_children(at->children, cause, &todo);
     }
     start_callbacks(at);
+    event_set(&at->done);
     context_timer_stop(at);
     unpin(at);
   }

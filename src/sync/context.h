@@ -81,7 +81,7 @@ struct Context {
   Mutex callbacks_lock{LockRank::context};
   ContextCallback* callbacks = nullptr;  ///< under callbacks_lock
   os::atomic<Timer*> timer{nullptr};
-  os::atomic<bool> timed_out{false};  ///< it was its own timer that cancelled it
+  os::atomic<std::uint32_t> done{0};  ///< an event (sync/event.h), set when it has been cancelled
   const void* key = nullptr;         ///< of a value; constant
   void* value = nullptr;
   void (*destroy)(void*) noexcept = nullptr;

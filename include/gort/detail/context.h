@@ -6,6 +6,7 @@
 
 #include "gort/config.h"
 #include "gort/detail/monotonic.h"
+#include "gort/event.h"
 
 namespace gort::inline v0 {
 
@@ -20,7 +21,7 @@ void context_unref(context_node* c) noexcept;
 const void* context_value(const context_node* c, const void* key) noexcept;
 
 template <class Key>
-inline constexpr char key_identity = 0;
+[[gnu::visibility("default")]] inline constexpr char key_identity = 0;  // one in all modules
 template <class Key>
 const void* key_id() noexcept {
   return &key_identity<Key>;
@@ -60,12 +61,15 @@ class installer {
   void* cancel_before_ = nullptr;
 };
 
-/// A registered function. Shared by who has registered it and the goroutine that will run it; `word` says who
-/// is where.
+/// A registered function. Shared by who has registered it and the goroutine that will run it.
 struct callback_core {
   void (*call)(callback_core*) = nullptr;
   void (*destroy)(callback_core*) noexcept = nullptr;
-  void* entry = nullptr;  ///< rt::ContextCallback
+  std::atomic<std::uint32_t> refs{1};
+  std::atomic<std::uint64_t> runner{0};  ///< the goroutine that runs it
+  event ended;
+  void* entry = nullptr;                 ///< rt::ContextCallback; null: it never runs
+  context_node* context = nullptr;       ///< in which it is registered; counted, until detached
 };
 /// Throws std::bad_alloc; the caller still owns it then.
 void callback_register(context_node* c, callback_core* reg);
