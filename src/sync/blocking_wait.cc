@@ -1,6 +1,7 @@
 #include "sync/blocking_wait.h"
 
 #include "base/check.h"
+#include "base/fault.h"
 #include "sched/park.h"
 #include "sched/sched.h"
 #include "sync/timers.h"
@@ -77,7 +78,7 @@ WaitEnd BlockingWait::park_unlock(Mutex* lock) noexcept {
 
 WaitEnd BlockingWait::park() noexcept {
   GORT_CHECK(node_->state != nullptr && os::tls().locks == 0, "park: nothing can end this wait, or locks are held");
-  if (is_cancelled(cancel_)) wait_win(*own_, generation_, WaitEnd::cancelled);  // W3
+  if (is_cancelled(cancel_) && !fault(Fault::cancel_look)) wait_win(*own_, generation_, WaitEnd::cancelled);  // W3
   if (wait_end(*own_) == WaitEnd::none && deadline_ != kNoDeadline) {
     if (deadline_ <= os::nanotime()) {
       wait_win(*own_, generation_, WaitEnd::timeout);

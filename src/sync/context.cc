@@ -1,6 +1,7 @@
 #include "sync/context.h"
 
 #include "base/alloc.h"
+#include "base/fault.h"
 #include "sched/sched.h"
 #include "sched/spawn.h"
 #include "sync/context_timer.h"
@@ -84,7 +85,7 @@ void start_callbacks(Context* c) noexcept {
 bool hang_in(Context* c) noexcept {
   ContextChildren& list = list_in(c->up, c);
   LockGuard guard(list.lock);
-  if (is_cancelled(&c->up->source)) return false;
+  if (is_cancelled(&c->up->source) && !fault(Fault::cancel_hang)) return false;
   if (c->hangs || c->claimed.load(os::memory_order_relaxed) != 0) return true;
   c->hangs = true;
   c->next = list.first;
