@@ -90,6 +90,7 @@ void park(ParkCommit commit, void* arg, WaitReason reason) noexcept {
   }
   departing(g, reason);
   g->wait_reason = reason;
+  g->waiting_since.store(sched.seconds.load(os::memory_order_relaxed), os::memory_order_relaxed);
   m->commit = commit != nullptr ? commit : commit_nothing;
   m->after_arg = arg;
   switch_from_g(m, g, pick_local(m), after_park);

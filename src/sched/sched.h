@@ -85,6 +85,10 @@ struct Sched {
   os::atomic<std::uint64_t> found_asleep{0};  ///< goroutines found asleep in the kernel with a P, ever
   os::atomic<std::int32_t> many_captives{0};  ///< from so many per P on, ordinary goroutines get less; written under lock
 
+  /// Seconds of os::nanotime, for how long somebody has been waiting: no park reads the clock. Written by sysmon, and
+  /// by the first P that leaves idleness, since sysmon slept through that.
+  os::atomic<std::uint32_t> seconds{0};
+
   // ---- work
   Queue1<G, &G::link> global;
   os::atomic<std::uint32_t> global_size{0};  ///< written under lock, read without
@@ -235,6 +239,12 @@ struct SchedHooks {
   void (*departs)(G* g, WaitReason why) noexcept = nullptr;
 };
 extern SchedHooks sched_hooks;
+
+/// Sets Sched::seconds. Written only when it changes: every park reads it.
+inline void set_seconds(std::int64_t now) noexcept {
+  const auto s = static_cast<std::uint32_t>(now / 1'000'000'000);
+  if (sched.seconds.load(os::memory_order_relaxed) != s) sched.seconds.store(s, os::memory_order_relaxed);
+}
 
 [[gnu::always_inline]] inline void departing(G* g, WaitReason why) noexcept {
   if (__builtin_expect(sched_hooks.departs != nullptr, 0)) sched_hooks.departs(g, why);

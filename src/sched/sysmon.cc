@@ -210,6 +210,7 @@ void sysmon_thread(void*) noexcept {
     sched.sysmon_note.clear();
     os::fence(os::memory_order_seq_cst);  // as the template thread's: clear before looking
     const std::int64_t now = os::nanotime();
+    set_seconds(now);
     if (sched_hooks.serve_requests != nullptr) sched_hooks.serve_requests();
     if (now - modules_when > kModulesEvery && sched_hooks.refresh_modules != nullptr) {
       modules_when = now;
