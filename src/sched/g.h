@@ -77,6 +77,7 @@ struct alignas(64) G {
   std::uintptr_t created_by_pc = 0;       ///< return address into the code that called go or spawn
   os::atomic<std::uint64_t> counted{0};   ///< goid, while its end is still to be counted (g_count_end)
   std::uint32_t lock_count = 0;           ///< nesting of lock_os_thread
+  std::uint32_t trimmed_wait = 0;         ///< waiting_since of the wait in which its stack was trimmed; sysmon's
   GSanitizer san;
   G* all_next = nullptr;                  ///< registry of all Gs, newest first, append-only
   char name[24] = {};                     ///< options' name, zero-terminated, may be cut

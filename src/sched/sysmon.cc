@@ -2,6 +2,7 @@
 
 #include "sched/captives.h"
 #include "sched/check_dead.h"
+#include "sched/parked_stacks.h"
 #include "sched/sched.h"
 #include "sched/start.h"
 
@@ -191,6 +192,7 @@ void sysmon_thread(void*) noexcept {
   std::int64_t modules_when = 0;
   std::int64_t trim_when = os::nanotime();
   bool trim_more = false;
+  std::uint32_t busy = 0;  // Sched::seconds when not all Ps were idle
   int idle_rounds = 0;
   for (;;) {
     sched.sysmon_wait.store(true, os::memory_order_seq_cst);
@@ -198,12 +200,13 @@ void sysmon_thread(void*) noexcept {
     // the state.
     os::fence(os::memory_order_seq_cst);
     if (all_idle()) {
-      trim_more = stack_cache_trimmable();
+      trim_more = stack_cache_trimmable() || parked_stacks_trimmable(busy);
       deep_sleep(trace, trim_more, os::nanotime());
       delay = any_p_in_call() ? kFirstDelay : kWakeDelay;
       idle_rounds = 0;
     } else {
       sched.sysmon_wait.store(false, os::memory_order_relaxed);
+      busy = sched.seconds.load(os::memory_order_relaxed);
       sched.sysmon_note.sleep_for(delay);
     }
     sched.sysmon_wait.store(false, os::memory_order_relaxed);
@@ -223,6 +226,7 @@ void sysmon_thread(void*) noexcept {
     if (now - trim_when >= kTrimEvery) {
       trim_when = now;
       stack_cache_trim();
+      parked_stacks_trim();
     }
     Watch watch;
     idle_rounds = retake(now, &watch) > 0 ? 0 : idle_rounds + 1;
