@@ -2,6 +2,7 @@
 #pragma once
 
 #include "gort/blocking.h"
+#include "gort/clock.h"
 #include "gort/config.h"
 #include "gort/go.h"
 #include "gort/goroutine_local.h"

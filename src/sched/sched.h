@@ -13,6 +13,7 @@
 //   procs.cc        changing the number of Ps
 //   syscall.cc      enter_blocking, exit_blocking
 //   thread.cc       the template thread, new Ms, ending Ms
+//   watch.cc        who sleeps until the next timer is due
 //   sysmon.cc       the monitor: retake, time slices, deadlock suspicion
 //   spawn.cc        birth and death of goroutines
 //   runs.cc         what the end of gort::run means
@@ -105,6 +106,11 @@ struct Sched {
   os::atomic<std::uint64_t> g_started{0};  ///< by threads without P
   os::atomic<std::uint64_t> g_ended{0};    ///< likewise
   os::atomic<std::uint32_t> run_epoch{1};  ///< goroutines of earlier epochs are left over: never run again
+
+  // ---- timers (watch.h)
+  os::atomic<std::int64_t> watch_until{INT64_MAX};  ///< kNobody, kAwake, or until when the watcher sleeps
+  std::int32_t nwatching = 0;              ///< 1: the watcher sleeps, so it cannot run anybody by itself; under lock
+  Note idle_note;                          ///< the watcher's
 
   // ---- sysmon
   Note sysmon_note;
@@ -237,6 +243,13 @@ struct SchedHooks {
   /// A goroutine is about to leave its M, perhaps for another one: it parks, yields (`none`) or comes out of
   /// gort::blocking. In the runtime, perhaps with the lock that the park releases. For gort::held_locks; null mostly.
   void (*departs)(G* g, WaitReason why) noexcept = nullptr;
+  // Timers. Set before the first P::timer_when is, which whoever calls them has read (acquire).
+  /// Runs what is due at `now` in p's heap, whoever has p. Under no lock. Ends early if the world is to stop.
+  void (*run_timers)(P* p, std::int64_t now) noexcept = nullptr;
+  /// Moves p's timers to `to`: p goes away. Null: it has come back. Under sched.lock, the world stopped.
+  void (*move_timers)(P* p, P* to) noexcept = nullptr;
+  /// Whether a timer that is not stopped is due before `until`. Under no lock. O(timers).
+  bool (*timers_pending)(std::int64_t until) noexcept = nullptr;
 };
 extern SchedHooks sched_hooks;
 
