@@ -3,6 +3,7 @@
 
 #include "gort/blocking.h"
 #include "gort/cancelled.h"
+#include "gort/clock.h"
 #include "gort/config.h"
 #include "gort/context.h"
 #include "gort/event.h"

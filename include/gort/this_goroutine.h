@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "gort/clock.h"
 #include "gort/config.h"
 
 namespace gort::inline v0 {
@@ -20,6 +21,18 @@ std::uint64_t id() noexcept;
 
 /// The name given in go_options, or empty. Valid while the goroutine lives.
 std::string_view name() noexcept;
+
+/// Waits until the clock shows `when`, never less; how much longer depends on who else runs. Not at all if that is
+/// past (nor does it let others run: yield does). time_point::max() never comes. Throws gort::cancelled, at once or
+/// as soon as the context is cancelled. May change the thread. A sleeping goroutine costs no thread; O(log n).
+/// On a foreign thread: the thread sleeps, and nothing can cancel it.
+void sleep_until(clock::time_point when);
+
+/// As sleep_until, `d` from now. Fractions of a nanosecond are rounded up; what is too long is the longest sleep.
+template <class Rep, class Period>
+void sleep_for(const std::chrono::duration<Rep, Period>& d) {
+  sleep_until(detail::deadline_after(detail::saturated_ns(d)));
+}
 
 }  // namespace this_goroutine
 

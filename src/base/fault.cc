@@ -51,6 +51,7 @@ const char* fault_name(Fault f) noexcept {
     case Fault::cancel_look: return "cancel_look";
     case Fault::cancel_walk: return "cancel_walk";
     case Fault::cancel_hang: return "cancel_hang";
+    case Fault::timer_break: return "timer_break";
     case Fault::kCount: break;
   }
   return "?";

@@ -33,6 +33,7 @@ enum class Fault : std::uint8_t {
   cancel_look,  ///< who waits does not look whether it is cancelled, once its wait can be seen (W3)
   cancel_walk,  ///< who cancels does not walk the members (C2)
   cancel_hang,  ///< a context is hung below another without a look whether that is cancelled
+  timer_break,  ///< an earlier timer does not wake who sleeps until a later one
   kCount
 };
 

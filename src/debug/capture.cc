@@ -104,7 +104,7 @@ void describe(const G* g, GStatus status, Captured* out) noexcept {
   if (status == GStatus::waiting) {
     t.wait_reason = wait_reason_text(g->wait_reason);
     const std::int64_t since = g->waiting_since.load(os::memory_order_relaxed);
-    if (since != 0) t.waiting_minutes = (os::nanotime() - since) / 60'000'000'000;
+    t.waiting_minutes = (os::nanotime() / 1'000'000'000 - since) / 60;
   }
   t.locked_to_thread = g->locked_m != nullptr;
   t.name = out->name[0] != '\0' ? out->name : nullptr;

@@ -3,13 +3,14 @@
 #include "sched/sched.h"
 #include "sched/spawn.h"
 #include "sched/start.h"
+#include "sched/watch.h"
 
 namespace gort::inline v0::rt {
 
 namespace {
 
 bool nobody_can_run() noexcept {
-  return sched.mcount - sched.nmidle - sched.nmidle_locked <= 0 && sched.orders == 0 && sched.global.empty();
+  return sched.mcount - sched.nmidle - sched.nmidle_locked - sched.nwatching <= 0 && sched.orders == 0 && sched.global.empty();
 }
 
 /// What has happened since the start to the numbers that are compared. Under sched.lock.
@@ -25,7 +26,7 @@ Changes changes() noexcept { return {sched.next_m_id, sched.foreign_waits}; }
 
 void check_dead() noexcept {
   GORT_DCHECK(sched.lock.held(), "check_dead counts under sched.lock");
-  GORT_CHECK(sched.mcount >= sched.nmidle + sched.nmidle_locked, "check_dead: the counts of Ms disagree");
+  GORT_CHECK(sched.mcount >= sched.nmidle + sched.nmidle_locked + sched.nwatching, "check_dead: the counts of Ms disagree");
   if (!nobody_can_run()) return;
   sched.dead_suspected.store(true, os::memory_order_relaxed);
   sched.sysmon_note.ring();
@@ -48,6 +49,11 @@ void confirm_dead() noexcept {
     }
     main_gone = num_goroutine() == 0;
     before = changes();
+  }
+  // When the last one goes off or is stopped, that is by somebody who goes idle afterwards: suspicion comes back.
+  if (timers_pending(kNoTimer)) {
+    sched.dead_suspected.store(false, os::memory_order_relaxed);
+    return;
   }
   const std::int32_t foreign = foreign_thread_count();
   // Threads that cannot be counted (no /proc, no descriptor left) may be there. Ask again later.

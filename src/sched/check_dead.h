@@ -5,7 +5,9 @@
 // could call in) and reports. A foreign thread that is not blocked inside gort makes the report impossible,
 // not merely unlikely: it may call `go` or complete a waiter at any time (preemption_hazards.md 3.1).
 //
-//   can run = Ms - idle - idle with a locked goroutine      (Ms being created, and Ms in blocking calls, can)
+//   can run = Ms - idle - idle with a locked goroutine - asleep until a timer is due
+//             (Ms being created, and Ms in blocking calls, can)
+//   a timer that is not stopped will wake somebody: sysmon looks for one before it confirms
 //   orders count as threads that will come
 #pragma once
 

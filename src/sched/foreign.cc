@@ -64,6 +64,10 @@ waiter* ForeignWait::get() noexcept {
 
 void ForeignWait::unused() noexcept { record_->users.store(1, os::memory_order_relaxed); }
 
+bool ForeignWait::wait_until(std::int64_t deadline) noexcept {
+  return record_->note.sleep_for(deadline - os::nanotime());
+}
+
 void ForeignWait::wait() noexcept {
   {
     LockGuard guard(sched.lock);

@@ -26,6 +26,9 @@ class [[nodiscard]] ForeignWait {
   /// Blocks the thread until the waiter is completed. While it blocks, the thread counts as one that cannot
   /// help anybody (check_dead).
   void wait() noexcept;
+  /// As wait(), until `deadline`; false: it has passed, and nobody has completed the waiter yet. The thread counts as
+  /// one that can still act.
+  [[nodiscard]] bool wait_until(std::int64_t deadline) noexcept;
 
   /// It was not queued after all.
   void unused() noexcept;

@@ -62,7 +62,7 @@ struct alignas(64) G {
   bool system = false;                    ///< a goroutine of the runtime's own: not counted, not shown
   bool main = false;                      ///< the goroutine of a run
   bool sticky_entry = false;              ///< locked to its thread for a call out of gort::blocking
-  std::uint32_t lock_count = 0;           ///< nesting of lock_os_thread
+  os::atomic<std::uint32_t> waiting_since{0};  ///< Sched::seconds of its last park; its own writes, tracebacks read
   G* link = nullptr;                      ///< next on the global queue or a free list; belongs to the list
   std::uint64_t goid = 0;                 ///< unique for ever; 0 only before the first use
   // ---- the rest
@@ -77,7 +77,8 @@ struct alignas(64) G {
   std::uint64_t parent_goid = 0;
   std::uintptr_t created_by_pc = 0;       ///< return address into the code that called go or spawn
   os::atomic<std::uint64_t> counted{0};   ///< goid, while its end is still to be counted (g_count_end)
-  os::atomic<std::int64_t> waiting_since{0};  ///< nanotime of a park, written lazily by sysmon
+  std::uint32_t lock_count = 0;           ///< nesting of lock_os_thread
+  std::uint32_t trimmed_wait = 0;         ///< waiting_since of the wait in which its stack was trimmed; sysmon's
   GSanitizer san;
   G* all_next = nullptr;                  ///< registry of all Gs, newest first, append-only
   char name[24] = {};                     ///< options' name, zero-terminated, may be cut

@@ -19,7 +19,10 @@ MaybeOwnedP pidle_get() noexcept {
   const std::int32_t before = sched.npidle.load(os::memory_order_relaxed);
   sched.npidle.store(before - 1, os::memory_order_seq_cst);
   // The first P that leaves wakes sysmon. Partner of its fence: it sets the flag and then reads npidle.
-  if (before == sched.nprocs && sched.sysmon_wait.load(os::memory_order_seq_cst)) sched.sysmon_note.ring();
+  if (before == sched.nprocs) {
+    set_seconds(os::nanotime());
+    if (sched.sysmon_wait.load(os::memory_order_seq_cst)) sched.sysmon_note.ring();
+  }
   return OwnedP(p);
 }
 

@@ -43,6 +43,10 @@
 
 namespace gort::inline v0::rt {
 
+struct TimerHeap;
+
+inline constexpr std::int64_t kNoTimer = INT64_MAX;  ///< P::timer_when: none
+
 enum class PStatus : std::uint32_t { idle, running, handed, syscall, stopped, retired, dead };
 
 /// A list of dead goroutines, for reuse. They have no stack.
@@ -81,6 +85,11 @@ struct alignas(128) P {
   os::atomic<std::uint32_t> safe_point{0};  ///< for_each_p: done, runs, asked
   /// A stop took it from an M that had not woken. Atomic, since a stopper looks while that M may take the P and stop.
   os::atomic<bool> claimed{false};
+  // Timers (watch.h, sync/timers.h).
+  os::atomic<std::int64_t> timer_when{kNoTimer};  ///< nanotime of the earliest; written under the heap's lock
+  std::uint32_t timer_looks = 0;   ///< owner: switches since it looked at the clock
+  bool unwatched = false;          ///< owner: perhaps nobody watches the timers, and somebody should
+  os::atomic<TimerHeap*> timers{nullptr};   ///< made at the first timer, for ever
   // Shares (captives.h), written by who owns the P.
   os::atomic<bool> serves_captives{false};
   os::atomic<std::int64_t> class_since{0};  ///< nanotime

@@ -5,6 +5,7 @@
 #include "sched/runs.h"
 #include "sched/spawn.h"
 #include "sched/switch.h"
+#include "sched/watch.h"
 
 namespace gort::inline v0::rt {
 
@@ -16,6 +17,7 @@ namespace {
   P* p = m->p;
   if (force_migrate()) return nullptr;
   if (m->pending.load(os::memory_order_relaxed) != 0 || m->locked_g != nullptr) return nullptr;
+  if (timers_due(p)) return nullptr;
   const std::uint32_t tick = p->schedtick.load(os::memory_order_relaxed);
   if (tick % kFairnessTick == 0 && sched.global_size.load(os::memory_order_relaxed) != 0) return nullptr;
   G* g = nullptr;
@@ -90,6 +92,7 @@ void park(ParkCommit commit, void* arg, WaitReason reason) noexcept {
   }
   departing(g, reason);
   g->wait_reason = reason;
+  g->waiting_since.store(sched.seconds.load(os::memory_order_relaxed), os::memory_order_relaxed);
   m->commit = commit != nullptr ? commit : commit_nothing;
   m->after_arg = arg;
   switch_from_g(m, g, pick_local(m), after_park);

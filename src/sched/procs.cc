@@ -4,6 +4,7 @@
 #include "sched/stack_cache.h"
 #include "sched/start.h"
 #include "sched/stop_point.h"
+#include "sched/watch.h"
 
 namespace gort::inline v0::rt {
 
@@ -16,6 +17,7 @@ void revive(std::int32_t place) noexcept {
     p = ::new (persistent_alloc(sizeof(P), alignof(P))) P(place);
     sched.all_p[place].store(p, os::memory_order_release);
   }
+  if (p->timers.load(os::memory_order_acquire) != nullptr) sched_hooks.move_timers(p, nullptr);
   // An M that has not noticed yet that the P was gone keeps it. Not waited for: it may itself wait for sched.lock.
   PStatus expected = PStatus::retired;
   if (p->status.compare_exchange_strong(expected, PStatus::stopped, os::memory_order_acq_rel)) {
@@ -33,6 +35,7 @@ void retire(P* p) noexcept {
   // Before those who queue already: they have been waiting in the queue of a P that ran.
   batch.append(sched.global);
   global_put_batch(batch);
+  if (p->timers.load(os::memory_order_acquire) != nullptr) sched_hooks.move_timers(p, p_at(0));
   {
     LockGuard guard(sched.g_free_lock);
     while (G* g = p->g_free.pop()) sched.g_free.push(g);

@@ -3,6 +3,7 @@
 #include "base/print.h"
 #include "sched/entry.h"
 #include "sched/spawn.h"
+#include "sched/watch.h"
 
 namespace gort::inline v0::rt {
 
@@ -17,8 +18,9 @@ bool lives(const G* g) noexcept {
   return s != GStatus::dead && s != GStatus::idle && !g->system;
 }
 
-/// Whether any goroutine can still run by itself: a P is in use, something is queued, a call may return.
-bool anybody_runs() noexcept {
+/// Whether any goroutine can still run by itself: a P is in use, something is queued, a call may return, a timer is
+/// due before `deadline`.
+bool anybody_runs(std::int64_t deadline) noexcept {
   {
     LockGuard guard(sched.lock);
     if (sched.npidle.load(os::memory_order_relaxed) != sched.nprocs || !sched.global.empty() || sched.orders != 0) {
@@ -29,7 +31,7 @@ bool anybody_runs() noexcept {
   for_each_g([&](G* g) {
     if (g->status.load(os::memory_order_acquire) == GStatus::syscall && !left_over(g)) in_call = true;
   });
-  return in_call;
+  return in_call || timers_pending(deadline);
 }
 
 void report(std::uint32_t epoch) noexcept {
@@ -123,9 +125,9 @@ void run_ends(std::int64_t grace_ns, bool quiet, const BackgroundHooks& hooks) n
   const std::int64_t deadline = os::nanotime() + grace_ns;
   for (std::int64_t nap = kFirstNap; num_goroutine() > 0; nap *= 2) {
     // Who was about to park may be missed by `cancel`; if nobody ran before it, it has seen everybody.
-    const bool at_rest = !anybody_runs();
+    const bool at_rest = !anybody_runs(deadline);
     hooks.cancel(background);
-    if (at_rest && !anybody_runs()) break;
+    if (at_rest && !anybody_runs(deadline)) break;
     if (sched.runs.load(os::memory_order_relaxed) != 0 || os::nanotime() >= deadline) break;
     os::sleep_ns(nap < kMostNap ? nap : kMostNap);
   }

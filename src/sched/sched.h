@@ -13,6 +13,7 @@
 //   procs.cc        changing the number of Ps
 //   syscall.cc      enter_blocking, exit_blocking
 //   thread.cc       the template thread, new Ms, ending Ms
+//   watch.cc        who sleeps until the next timer is due
 //   sysmon.cc       the monitor: retake, time slices, deadlock suspicion
 //   spawn.cc        birth and death of goroutines
 //   runs.cc         what the end of gort::run means
@@ -85,6 +86,10 @@ struct Sched {
   os::atomic<std::uint64_t> found_asleep{0};  ///< goroutines found asleep in the kernel with a P, ever
   os::atomic<std::int32_t> many_captives{0};  ///< from so many per P on, ordinary goroutines get less; written under lock
 
+  /// Seconds of os::nanotime, for how long somebody has been waiting: no park reads the clock. Written by sysmon, and
+  /// by the first P that leaves idleness, since sysmon slept through that.
+  os::atomic<std::uint32_t> seconds{0};
+
   // ---- work
   Queue1<G, &G::link> global;
   os::atomic<std::uint32_t> global_size{0};  ///< written under lock, read without
@@ -103,6 +108,11 @@ struct Sched {
   os::atomic<CancelSource*> background{nullptr};  ///< of who is started by nobody's goroutine; written under lock
   bool background_over = false;            ///< the last run has ended: it is being cancelled; under lock
   os::atomic<std::uint32_t> run_epoch{1};  ///< goroutines of earlier epochs are left over: never run again
+
+  // ---- timers (watch.h)
+  os::atomic<std::int64_t> watch_until{INT64_MAX};  ///< kNobody, kAwake, or until when the watcher sleeps
+  std::int32_t nwatching = 0;              ///< 1: the watcher sleeps, so it cannot run anybody by itself; under lock
+  Note idle_note;                          ///< the watcher's
 
   // ---- sysmon
   Note sysmon_note;
@@ -235,8 +245,21 @@ struct SchedHooks {
   /// A goroutine is about to leave its M, perhaps for another one: it parks, yields (`none`) or comes out of
   /// gort::blocking. In the runtime, perhaps with the lock that the park releases. For gort::held_locks; null mostly.
   void (*departs)(G* g, WaitReason why) noexcept = nullptr;
+  // Timers. Set before the first P::timer_when is, which whoever calls them has read (acquire).
+  /// Runs what is due at `now` in p's heap, whoever has p. Under no lock. Ends early if the world is to stop.
+  void (*run_timers)(P* p, std::int64_t now) noexcept = nullptr;
+  /// Moves p's timers to `to`: p goes away. Null: it has come back. Under sched.lock, the world stopped.
+  void (*move_timers)(P* p, P* to) noexcept = nullptr;
+  /// Whether a timer that is not stopped is due before `until`. Under no lock. O(timers).
+  bool (*timers_pending)(std::int64_t until) noexcept = nullptr;
 };
 extern SchedHooks sched_hooks;
+
+/// Sets Sched::seconds. Written only when it changes: every park reads it.
+inline void set_seconds(std::int64_t now) noexcept {
+  const auto s = static_cast<std::uint32_t>(now / 1'000'000'000);
+  if (sched.seconds.load(os::memory_order_relaxed) != s) sched.seconds.store(s, os::memory_order_relaxed);
+}
 
 [[gnu::always_inline]] inline void departing(G* g, WaitReason why) noexcept {
   if (__builtin_expect(sched_hooks.departs != nullptr, 0)) sched_hooks.departs(g, why);

@@ -12,6 +12,7 @@
 #include "sched/steal_order.h"
 #include "sched/stop_point.h"
 #include "sched/switch.h"
+#include "sched/watch.h"
 
 namespace gort::inline v0::rt {
 
@@ -42,6 +43,22 @@ G* steal_from(P* p, P* victim, bool also_next) noexcept {
   return got[n - 1];
 }
 
+/// Runs what is due on another P, whose M may be busy for long. True: there was something.
+bool run_victims_timers(P* victim) noexcept {
+  const std::int64_t when = victim->timer_when.load(os::memory_order_acquire);
+  if (__builtin_expect(when == kNoTimer, 1)) return false;
+  const std::int64_t now = os::nanotime();
+  if (when > now) return false;
+  sched_hooks.run_timers(victim, now);
+  return true;
+}
+
+/// What timers have made runnable.
+G* own_next(P* p) noexcept {
+  G* g = p->runq.get_next();
+  return g != nullptr ? g : p->runq.get();
+}
+
 /// Visits every P once per round, in an order of its own.
 G* steal_work(P* p) noexcept {
   const auto n = static_cast<std::uint32_t>(sched.nprocs);
@@ -51,6 +68,9 @@ G* steal_work(P* p) noexcept {
     for (StealOrder order(n, p->random); order.more(); order.next()) {
       P* victim = p_at(order.at());
       if (victim == p) continue;
+      if (last && run_victims_timers(victim)) {
+        if (G* g = own_next(p); g != nullptr) return g;
+      }
       if (G* g = steal_from(p, victim, last); g != nullptr) return g;
     }
   }
@@ -204,6 +224,7 @@ void runq_spill(P* p, G* g) noexcept {
 
 G* find_runnable(M* m) noexcept {
   P* p = m->p;
+  run_own_timers(p);
   if (G* g = find_local(p); g != nullptr) return g;
   // At most half of the busy Ps' number of Ms search at once: more would only fight over the same queues.
   const std::int32_t busy = sched.nprocs - sched.npidle.load(os::memory_order_relaxed);
@@ -285,6 +306,7 @@ G* schedule(M* m) noexcept {
     if (g == nullptr) g = find_runnable(m);
     if (g == nullptr) continue;
     if (m->spinning) reset_spinning(m);
+    watch_before_dispatch(m->p);
     if (left_over(g)) {
       // Its run has ended: it must never meet the static destructors. Parked for good.
       g->wait_reason = WaitReason::left_over;

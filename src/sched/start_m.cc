@@ -11,6 +11,7 @@
 #include "sched/old_ways.h"
 #include "sched/sched.h"
 #include "sched/stop_point.h"
+#include "sched/watch.h"
 
 namespace gort::inline v0::rt {
 
@@ -29,7 +30,9 @@ void start_m(OwnedP p, bool spinning) noexcept {
     M* const captive = settle_p(std::move(p));
     ++sched.orders;
     if (spinning) ++sched.orders_spinning;
+    const bool watcher_sleeps = sched.nwatching != 0;
     sched.lock.unlock();
+    if (watcher_sleeps) break_idle_wait();  // a thread that can serve it at once
     if (captive != nullptr) captive->park.wakeup();
     want_threads();
     return;
@@ -118,6 +121,9 @@ void hand_off_p(OwnedP p, bool captives_first) noexcept {
   M* const captive = settle_p(std::move(p));
   sched.lock.unlock();
   if (captive != nullptr) captive->park.wakeup();
+  // It went idle without an M that looks after the timers.
+  const std::int64_t when = earliest_timer();
+  if (__builtin_expect(when != kNoTimer, 0)) timer_set_earlier(when);
 }
 
 }  // namespace gort::inline v0::rt

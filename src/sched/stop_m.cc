@@ -3,6 +3,7 @@
 #include "sched/invariants.h"
 #include "sched/sched.h"
 #include "sched/stop_point.h"
+#include "sched/watch.h"
 
 namespace gort::inline v0::rt {
 
@@ -78,10 +79,17 @@ bool stop_m(M* m) noexcept {
   GORT_CHECK(os::tls().locks == 0 && os::tls().owned == 0, "stop_m: holding runtime locks or a P");
   GORT_CHECK(m->p == nullptr && !m->spinning, "stop_m: with a P, or spinning");
   for (;;) {
+    if (watch_timers(m)) {
+      m->p->unwatched = true;
+      return true;
+    }
     bool timed = false;
     {
       LockGuard guard(sched.lock);
-      if (serve_order(m)) return true;
+      if (serve_order(m)) {
+        m->p->unwatched = true;
+        return true;
+      }
       sched.idle_m.push(m);
       ++sched.nmidle;
       // The newest idle Ms are woken first, so it is the old ones that time out.
@@ -93,7 +101,10 @@ bool stop_m(M* m) noexcept {
       m->park.sleep();
     }
     m->park.clear();
-    if (take_handed(m)) return true;
+    if (take_handed(m)) {
+      m->p->unwatched = true;
+      return true;
+    }
     leave_spinning(m);
   }
 }

@@ -2,8 +2,10 @@
 
 #include "sched/captives.h"
 #include "sched/check_dead.h"
+#include "sched/parked_stacks.h"
 #include "sched/sched.h"
 #include "sched/start.h"
+#include "sched/watch.h"
 
 namespace gort::inline v0::rt {
 
@@ -20,6 +22,7 @@ constexpr int kClockReads = 32;                    // per round: 200 ns each
 constexpr std::int64_t kWakeDelay = 1'000'000;     // after a deep sleep, when no P is in a call
 constexpr int kIdleRounds = 50;                    // rounds without work before the delay doubles
 constexpr std::int64_t kLongCall = 10'000'000;     // a P without use for anybody stays in its call so long
+constexpr std::int64_t kLateTimer = 200'000;       // a P that still switches would have run it
 constexpr std::int64_t kDeadRecheck = 1'000'000'000;
 constexpr std::int64_t kModulesEvery = 1'000'000'000;
 constexpr std::int64_t kTrimEvery = 1'000'000'000;
@@ -140,6 +143,19 @@ void wake_for_queued() noexcept {
   }
 }
 
+/// Timers that nobody has run although they are due: with an idle P the watcher does that; without, every P may be
+/// with a goroutine that calls nobody. Who they wake queues globally, and ends a slice there. How soon to look again.
+std::int64_t look_at_timers(std::int64_t now) noexcept {
+  std::int64_t when = earliest_timer();
+  if (when == kNoTimer || sched.npidle.load(os::memory_order_relaxed) != 0) return kMostDelay;
+  if (when <= now - kLateTimer) {
+    run_all_timers(now);
+    when = earliest_timer();
+  }
+  const std::int64_t left = when == kNoTimer ? kMostDelay : when - now + kLateTimer;
+  return left < kWatchOthers ? kWatchOthers : left < kMostDelay ? left : kMostDelay;
+}
+
 bool any_p_in_call() noexcept {
   for (std::int32_t i = 0; i < sched.nprocs; ++i) {
     if (p_at(i)->status.load(os::memory_order_seq_cst) == PStatus::syscall) return true;
@@ -191,6 +207,7 @@ void sysmon_thread(void*) noexcept {
   std::int64_t modules_when = 0;
   std::int64_t trim_when = os::nanotime();
   bool trim_more = false;
+  std::uint32_t busy = 0;  // Sched::seconds when not all Ps were idle
   int idle_rounds = 0;
   for (;;) {
     sched.sysmon_wait.store(true, os::memory_order_seq_cst);
@@ -198,18 +215,20 @@ void sysmon_thread(void*) noexcept {
     // the state.
     os::fence(os::memory_order_seq_cst);
     if (all_idle()) {
-      trim_more = stack_cache_trimmable();
+      trim_more = stack_cache_trimmable() || parked_stacks_trimmable(busy);
       deep_sleep(trace, trim_more, os::nanotime());
       delay = any_p_in_call() ? kFirstDelay : kWakeDelay;
       idle_rounds = 0;
     } else {
       sched.sysmon_wait.store(false, os::memory_order_relaxed);
+      busy = sched.seconds.load(os::memory_order_relaxed);
       sched.sysmon_note.sleep_for(delay);
     }
     sched.sysmon_wait.store(false, os::memory_order_relaxed);
     sched.sysmon_note.clear();
     os::fence(os::memory_order_seq_cst);  // as the template thread's: clear before looking
     const std::int64_t now = os::nanotime();
+    set_seconds(now);
     if (sched_hooks.serve_requests != nullptr) sched_hooks.serve_requests();
     if (now - modules_when > kModulesEvery && sched_hooks.refresh_modules != nullptr) {
       modules_when = now;
@@ -222,6 +241,7 @@ void sysmon_thread(void*) noexcept {
     if (now - trim_when >= kTrimEvery) {
       trim_when = now;
       stack_cache_trim();
+      parked_stacks_trim();
     }
     Watch watch;
     idle_rounds = retake(now, &watch) > 0 ? 0 : idle_rounds + 1;
@@ -231,8 +251,10 @@ void sysmon_thread(void*) noexcept {
     } else if (idle_rounds > kIdleRounds) {
       delay = delay * 2 < kMostDelay ? delay * 2 : kMostDelay;
     }
+    const std::int64_t timers = look_at_timers(now);
     const std::int64_t soon = watch.asleep ? kWatchAsleep : watch.others ? kWatchOthers : kMostDelay;
     if (delay > soon) delay = soon;
+    if (delay > timers) delay = timers;
   }
 }
 

@@ -3,6 +3,7 @@
 //   * a P whose goroutine has been in a blocking call for more than a tick is taken away and handed on
 //   * a goroutine that has run for a whole time slice (10 ms) is asked to yield at its next poll
 //   * a suspected deadlock is confirmed or dropped
+//   * timers that are late since every P is busy are run
 //   * schedtrace lines, requests of signal handlers
 //
 // It sleeps 20 us while a P is in a blocking call and doubles that up to 10 ms when it finds nothing to do;

@@ -76,13 +76,25 @@ WaitEnd BlockingWait::park_unlock(Mutex* lock) noexcept {
   return park();
 }
 
+/// A thread needs no timer: it sleeps no longer than its deadline.
+void BlockingWait::sleep_foreign() noexcept {
+  slept_ = true;
+  if (deadline_ != kNoDeadline && !foreign_->wait_until(deadline_)) {
+    if (wait_win(*own_, generation_, WaitEnd::timeout) != Won::no) {
+      slept_ = false;  // we have ended it ourselves: nobody else has anything to do with the record
+      return;
+    }
+  }
+  foreign_->wait();
+}
+
 WaitEnd BlockingWait::park() noexcept {
   GORT_CHECK(node_->state != nullptr && os::tls().locks == 0, "park: nothing can end this wait, or locks are held");
   if (is_cancelled(cancel_) && !fault(Fault::cancel_look)) wait_win(*own_, generation_, WaitEnd::cancelled);  // W3
   if (wait_end(*own_) == WaitEnd::none && deadline_ != kNoDeadline) {
     if (deadline_ <= os::nanotime()) {
       wait_win(*own_, generation_, WaitEnd::timeout);
-    } else {
+    } else if (g_ != nullptr) {
       deadline_arm(own_, generation_, deadline_);
     }
   }
@@ -90,12 +102,11 @@ WaitEnd BlockingWait::park() noexcept {
     if (g_ != nullptr) {
       rt::park(commit_wait, own_, reason_);
     } else if (wait_commit(*own_)) {
-      slept_ = true;
-      foreign_->wait();
+      sleep_foreign();
     }
   }
   san::acquire(node_);
-  if (deadline_ != kNoDeadline) deadline_disarm(own_);
+  if (deadline_ != kNoDeadline && g_ != nullptr) deadline_disarm(own_);
   return wait_end(*own_);
 }
 

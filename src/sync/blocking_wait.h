@@ -53,6 +53,8 @@ class [[nodiscard]] BlockingWait {
   WaitEnd park() noexcept;
 
  private:
+  void sleep_foreign() noexcept;
+
   G* g_ = nullptr;
   waiter* node_ = nullptr;
   WaitState* own_ = nullptr;

@@ -15,7 +15,9 @@ constinit FixAlloc<Context> contexts;
 constinit FixAlloc<ContextCallback> callback_memory;
 
 void unpin(Context* c) noexcept {
-  if (c->pins.fetch_sub(1, os::memory_order_acq_rel) == 1) contexts.free(c);
+  if (c->pins.fetch_sub(1, os::memory_order_acq_rel) != 1) return;
+  context_timer_free(c);
+  contexts.free(c);
 }
 
 ContextChildren& list_in(Context* up, const Context* child) noexcept {
@@ -163,7 +165,7 @@ RetiredContext context_retire(Context* c) noexcept {
       LockGuard guard(list.lock);
       if (c->hangs) hang_out(list, c);
     }
-    context_timer_stop(c);
+    context_timer_remove(c);
   }
   RetiredContext left;
   left.value = c->value;
@@ -179,9 +181,6 @@ RetiredContext context_retire(Context* c) noexcept {
   unpin(c);
   return left;
 }
-
-void context_pin(Context* c) noexcept { c->pins.fetch_add(1, os::memory_order_relaxed); }
-void context_unpin(Context* c) noexcept { unpin(c); }
 
 void context_add_callback(Context* c, ContextCallback* cb) noexcept {
   {

@@ -1,10 +1,297 @@
 #include "sync/timers.h"
 
+#include "base/alloc.h"
 #include "base/check.h"
+#include "sched/stop_point.h"
+#include "sched/watch.h"
+#include "sync/timer_heap.h"
 
 namespace gort::inline v0::rt {
 
-void deadline_arm(WaitState*, WaitGeneration, std::int64_t) noexcept { fatal("timers are not built yet"); }
-void deadline_disarm(WaitState*) noexcept {}
+namespace {
+
+constexpr int kBatch = 16;  // timers that go off per holding of the lock
+
+/// Timer::home while it is moved to another heap, with a P that goes away.
+TimerHeap* moving() noexcept {
+  static constinit TimerHeap none;
+  return &none;
+}
+
+// ---- heaps of Ps -------------------------------------------------------------------------------
+
+/// Its key becomes `when`, which it was armed for a moment ago. Under the lock.
+void move_back(TimerHeap* h, Timer* t, std::int64_t when) noexcept {
+  h->rekey(t->slot, when);
+  // Partner: arm_in_place. It changes `when` and then looks at the key; we, the other way round.
+  const std::int64_t again = t->when.load(os::memory_order_seq_cst);
+  if (again < when) h->rekey(t->slot, again);
+}
+
+/// The entry on top, whose key has come up, and what there is to do about it. Under the lock. True: *shot goes off.
+bool take_top(TimerHeap* h, std::int64_t now, TimerShot* shot) noexcept {
+  Timer* t = h->top().timer;
+  std::int64_t when = t->when.load(os::memory_order_acquire);
+  if (when == kTimerOff) {
+    if (t->when.compare_exchange_strong(when, kTimerOut, os::memory_order_acq_rel)) h->remove(t->slot);
+    return false;  // or it has just been armed again: look once more
+  }
+  if (when > now) {
+    move_back(h, t, when);
+    return false;
+  }
+  std::int64_t next = kTimerOut;
+  if (const std::int64_t period = t->period.load(os::memory_order_relaxed); period > 0) {
+    // On the grid that it was armed for: no drift, and what nobody could take is dropped.
+    if (__builtin_add_overflow(when + (now - when) / period * period, period, &next) || next > kTimerLast) {
+      next = kTimerLast;
+    }
+  }
+  const std::int64_t armed_for = when;
+  if (!t->when.compare_exchange_strong(when, next, os::memory_order_acq_rel)) return false;
+  // From here on, and as long as we hold the lock, nobody writes seq: who arms it finds it out of the heap.
+  *shot = {t->fire, t, t->arg, t->seq.load(os::memory_order_relaxed), armed_for, now};
+  if (next == kTimerOut) {
+    h->remove(t->slot);
+  } else {
+    move_back(h, t, next);
+  }
+  t->going_off.fetch_add(1, os::memory_order_relaxed);
+  return true;
+}
+
+void run_heap(TimerHeap* h, std::int64_t now) noexcept {
+  TimerShot shots[kBatch];
+  for (int n = kBatch; n == kBatch;) {
+    n = 0;
+    {
+      LockGuard guard(h->lock);
+      while (n < kBatch && !h->empty() && h->top().key <= now) {
+        if (take_top(h, now, &shots[n])) ++n;
+      }
+      h->publish();
+    }
+    for (int i = 0; i < n; ++i) {
+      shots[i].fire(shots[i]);
+      shots[i].timer->going_off.fetch_sub(1, os::memory_order_release);
+    }
+    if (stop_requested()) return;  // the rest is still due then
+  }
+}
+
+void run_timers_of_p(P* p, std::int64_t now) noexcept { run_heap(p->timers.load(os::memory_order_acquire), now); }
+
+/// Everything goes to another heap, some at a time: one heap's lock at a time.
+void move_timers_of_p(P* p, P* to) noexcept;
+
+bool heap_has_armed(TimerHeap* h, std::int64_t until) noexcept {
+  LockGuard guard(h->lock);
+  for (std::uint32_t slot = TimerHeap::kRoot; slot < h->end; ++slot) {
+    if (h->at(slot).key < until && h->at(slot).timer->when.load(os::memory_order_relaxed) < until &&
+        timer_armed(h->at(slot).timer)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+bool any_armed(std::int64_t until) noexcept {
+  for (std::int32_t i = 0; i < sched.nprocs.load(os::memory_order_acquire); ++i) {
+    TimerHeap* h = p_at(i)->timers.load(os::memory_order_acquire);
+    if (h != nullptr && heap_has_armed(h, until)) return true;
+  }
+  return false;
+}
+
+void set_hooks() noexcept {
+  static constinit Mutex once{LockRank::leaf};
+  LockGuard guard(once);
+  if (sched_hooks.run_timers != nullptr) return;
+  sched_hooks.run_timers = run_timers_of_p;
+  sched_hooks.move_timers = move_timers_of_p;
+  sched_hooks.timers_pending = any_armed;
+}
+
+TimerHeap* heap_of(P* p) noexcept {
+  TimerHeap* h = p->timers.load(os::memory_order_acquire);
+  if (__builtin_expect(h != nullptr, 1)) return h;
+  set_hooks();
+  auto* made = ::new (persistent_alloc(sizeof(TimerHeap), alignof(TimerHeap))) TimerHeap;
+  made->earliest = &p->timer_when;
+  TimerHeap* expected = nullptr;
+  // The loser of the race stays unused: a few hundred bytes.
+  return p->timers.compare_exchange_strong(expected, made, os::memory_order_acq_rel) ? made : expected;
+}
+
+/// The heap for a timer that is in none: this P's, or some P's.
+TimerHeap* heap_here() noexcept {
+  const M* m = self_m();
+  return heap_of(m != nullptr && m->p != nullptr ? m->p : p_at(0));
+}
+
+/// Locks the heap that the timer belongs to.
+TimerHeap* lock_home(Timer* t) noexcept {
+  for (;;) {
+    TimerHeap* h = t->home.load(os::memory_order_acquire);
+    if (h == nullptr) {
+      TimerHeap* here = heap_here();
+      if (!t->home.compare_exchange_strong(h, here, os::memory_order_acq_rel)) continue;
+      h = here;
+    }
+    if (h == moving()) {
+      os::cpu_relax(8);
+      continue;
+    }
+    h->lock.lock();
+    if (t->home.load(os::memory_order_relaxed) == h) return h;
+    h->lock.unlock();
+  }
+}
+
+void move_timers_of_p(P* p, P* to) noexcept {
+  TimerHeap* from = p->timers.load(os::memory_order_acquire);
+  if (to == nullptr) {
+    LockGuard guard(from->lock);
+    from->closed = false;
+    return;
+  }
+  TimerHeap* h = heap_of(to);
+  for (bool more = true; more;) {
+    TimerHeap::Entry some[kBatch];
+    int n = 0;
+    {
+      LockGuard guard(from->lock);
+      from->closed = true;
+      for (; n < kBatch && !from->empty(); ++n) {
+        some[n] = from->at(from->end - 1);
+        some[n].timer->home.store(moving(), os::memory_order_relaxed);
+        from->remove(from->end - 1);
+      }
+      more = !from->empty();
+      from->publish();
+    }
+    LockGuard guard(h->lock);
+    for (int i = 0; i < n; ++i) {
+      h->push(some[i].timer, some[i].key);
+      some[i].timer->home.store(h, os::memory_order_release);
+    }
+    h->publish();
+  }
+}
+
+// ---- arming ------------------------------------------------------------------------------------
+
+enum class Armed : std::uint8_t { no, was_off, was_armed };
+
+/// In the heap under a key that is early enough, stopped or armed: nothing else to do.
+Armed arm_in_place(Timer* t, std::int64_t when, std::uint64_t seq) noexcept {
+  std::int64_t old = t->when.load(os::memory_order_acquire);
+  for (;;) {
+    if (old == kTimerOut || t->key.load(os::memory_order_relaxed) > when) return Armed::no;
+    if (old == kTimerOff) t->seq.store(seq, os::memory_order_relaxed);
+    if (t->when.compare_exchange_weak(old, when, os::memory_order_seq_cst, os::memory_order_acquire)) break;
+  }
+  const Armed was = old == kTimerOff ? Armed::was_off : Armed::was_armed;
+  // The heap may have moved it to its old time meanwhile. Partner: take_top.
+  if (__builtin_expect(t->key.load(os::memory_order_seq_cst) > when, 0)) {
+    TimerHeap* h = lock_home(t);
+    const std::int64_t now = t->when.load(os::memory_order_seq_cst);
+    bool earlier = false;
+    if (now <= kTimerLast && now < t->key.load(os::memory_order_relaxed)) {
+      h->rekey(t->slot, now);
+      earlier = h->publish();
+    }
+    h->lock.unlock();
+    if (earlier) timer_set_earlier(now);
+  }
+  return was;
+}
+
+/// A P has a timer that is due earlier than all that it had.
+void tell_earlier(TimerHeap* h, std::int64_t when, bool parks) noexcept {
+  M* m = self_m();
+  if (parks && m != nullptr && m->p != nullptr && m->p->timers.load(os::memory_order_relaxed) == h) {
+    m->p->unwatched = true;
+    return;
+  }
+  timer_set_earlier(when);
+}
+
+}  // namespace
+
+bool timer_arm(Timer* t, std::int64_t when, std::uint64_t seq, bool parks) noexcept {
+  if (when > kTimerLast) when = kTimerLast;
+  if (const Armed a = arm_in_place(t, when, seq); a != Armed::no) return a == Armed::was_armed;
+  for (;;) {
+    TimerHeap* h = lock_home(t);
+    std::int64_t old = kTimerOut;
+    if (t->slot != 0) {
+      old = t->when.exchange(when, os::memory_order_seq_cst);
+      t->seq.store(seq, os::memory_order_relaxed);
+      if (when < t->key.load(os::memory_order_relaxed)) h->rekey(t->slot, when);
+    } else {
+      // In no heap: it comes into this P's.
+      if (TimerHeap* here = heap_here(); here != h) {
+        t->home.store(here, os::memory_order_release);
+        h->lock.unlock();
+        continue;
+      }
+      if (h->closed) {  // by a foreign thread, whose choice has just gone
+        h->lock.unlock();
+        os::thread_yield();
+        continue;
+      }
+      t->seq.store(seq, os::memory_order_relaxed);
+      t->when.store(when, os::memory_order_seq_cst);
+      h->push(t, when);
+    }
+    const bool earlier = h->publish();
+    h->lock.unlock();
+    if (earlier) tell_earlier(h, when, parks);
+    return old <= kTimerLast;
+  }
+}
+
+bool timer_remove(Timer* t) noexcept {
+  bool was_armed = false;
+  if (t->home.load(os::memory_order_acquire) != nullptr) {
+    TimerHeap* h = lock_home(t);
+    if (t->slot != 0) {
+      was_armed = t->when.exchange(kTimerOut, os::memory_order_seq_cst) <= kTimerLast;
+      h->remove(t->slot);
+      h->publish();
+    }
+    h->lock.unlock();
+  }
+  while (t->going_off.load(os::memory_order_acquire) != 0) os::thread_yield();
+  return was_armed;
+}
+
+// ---- deadlines ---------------------------------------------------------------------------------
+
+namespace {
+
+constinit FixAlloc<Timer> deadline_timers;
+
+void end_wait(const TimerShot& shot) noexcept {
+  auto* w = static_cast<WaitState*>(shot.arg);
+  waiter* wake = w->wake;
+  if (wait_win(*w, shot.seq, WaitEnd::timeout) == Won::parked) wake->ready(wake);
+}
+
+}  // namespace
+
+void deadline_arm(WaitState* w, WaitGeneration generation, std::int64_t when) noexcept {
+  if (w->timer == nullptr) {
+    w->timer = ::new (deadline_timers.alloc()) Timer;
+    w->timer->fire = end_wait;
+    w->timer->arg = w;
+  }
+  timer_arm(w->timer, when, generation, true);
+}
+
+void deadline_disarm(WaitState* w) noexcept {
+  if (w->timer != nullptr) timer_stop(w->timer);
+}
 
 }  // namespace gort::inline v0::rt

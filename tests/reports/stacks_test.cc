@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "debug/symbols.h"
+#include "sched/sched.h"
 #include "tests/reports/shop.h"
 #include "tests/reports/subject.h"
 
@@ -94,6 +95,28 @@ TEST(AllStacks, ListsEveryGoroutineOnce) {
     for (const unsigned long id : ids) EXPECT_TRUE(all.contains(id)) << id;
     EXPECT_EQ(text.find("goroutine " + std::to_string(gort::this_goroutine::id()) + " [running"), 0u) << "the caller first";
     EXPECT_NE(text.find(" [semacquire]:\nshop::wait_for_ever()\n"), std::string::npos) << text;
+  });
+}
+
+TEST(AllStacks, SaysForHowManyMinutesAGoroutineHasWaited) {
+  gort::run({.grace = std::chrono::seconds(0), .quiet = true}, [] {
+    gort::semaphore never(0);
+    std::atomic<gort::rt::G*> g{nullptr};
+    auto t = gort::spawn([&] {
+      g = gort::rt::current_g();
+      never.acquire();
+    });
+    std::string text;
+    do {
+      gort::this_goroutine::yield();
+      text = gort::all_stacks();
+    } while (text.find("[semacquire]:") == std::string::npos);
+    EXPECT_EQ(text.find("minute"), std::string::npos) << text;
+    auto& since = g.load()->waiting_since;
+    since.store(since.load() - 185);
+    EXPECT_NE(gort::all_stacks().find("[semacquire, 3 minutes]:"), std::string::npos) << gort::all_stacks();
+    never.release();
+    t.join();
   });
 }
 

@@ -1,0 +1,36 @@
+// The clock and sleeping.
+#include "api/cancellation.h"
+#include "gort/clock.h"
+#include "gort/this_goroutine.h"
+#include "sched/entry.h"
+#include "sync/blocking_wait.h"
+
+namespace gort::inline v0 {
+
+clock::time_point clock::now() noexcept { return time_point(duration(os::nanotime())); }
+
+namespace {
+
+void sleep_thread(std::int64_t until) noexcept {
+  for (std::int64_t now; (now = os::nanotime()) < until;) os::sleep_ns(until - now);
+}
+
+}  // namespace
+
+void this_goroutine::sleep_until(clock::time_point when) {
+  const std::int64_t until = when.time_since_epoch().count();
+  if (rt::current_g() == nullptr) return sleep_thread(until);
+  rt::CancelSource* cancel = detail::cancellation();
+  rt::WaitEnd end = rt::WaitEnd::timeout;
+  if (rt::is_cancelled(cancel)) {
+    end = rt::WaitEnd::cancelled;
+  } else if (until > os::nanotime()) {
+    rt::RuntimeEntry entry;
+    rt::BlockingWait wait(rt::WaitReason::sleep, until, cancel);
+    wait.race();
+    end = wait.park();
+  }
+  if (end == rt::WaitEnd::cancelled) detail::throw_cancelled();
+}
+
+}  // namespace gort::inline v0

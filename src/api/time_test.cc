@@ -1,0 +1,193 @@
+// The clock, sleeping, the arithmetic of deadlines. Scenarios 68 (lower bound), 70 (zero and overflowing sleeps).
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <cmath>
+#include <limits>
+#include <thread>
+#include <vector>
+
+#include "sched/entry.h"
+#include "sync/blocking_wait.h"
+#include "sync/timers.h"
+#include "tests/support/runtime_fixture.h"
+
+using namespace std::chrono_literals;
+using gort::detail::saturated_ns;
+
+namespace {
+
+static_assert(std::chrono::is_clock_v<gort::clock>);
+static_assert(gort::clock::is_steady);
+using ns = std::chrono::nanoseconds;
+static_assert(saturated_ns(5ms) == ns(5'000'000));
+static_assert(saturated_ns(std::chrono::hours::max()) == ns::max());
+static_assert(saturated_ns(std::chrono::hours::min()) == ns::min());
+static_assert(saturated_ns(std::chrono::duration<double, std::nano>(1.25)) == ns(2), "rounded up");
+static_assert(saturated_ns(std::chrono::duration<long long, std::pico>(1)) == ns(1), "rounded up");
+static_assert(saturated_ns(ns::max()) == ns::max());
+
+TEST(Durations, WhatIsNoNumberIsTheLongest) {
+  EXPECT_EQ(saturated_ns(std::chrono::duration<double>(std::numeric_limits<double>::infinity())), ns::max());
+  EXPECT_EQ(saturated_ns(std::chrono::duration<double>(-std::numeric_limits<double>::infinity())), ns::min());
+  EXPECT_EQ(saturated_ns(std::chrono::duration<double>(std::nan(""))), ns::max());
+  EXPECT_EQ(gort::detail::deadline_after(ns::max()), gort::clock::time_point::max());
+  EXPECT_LT(gort::detail::deadline_after(ns::min()), gort::clock::now());
+}
+
+TEST(Clock, NeverGoesBackAndWorksBeforeTheRuntime) {
+  auto last = gort::clock::now();
+  for (int i = 0; i < 1000; ++i) {
+    const auto now = gort::clock::now();
+    EXPECT_GE(now, last);
+    last = now;
+  }
+  gort::this_goroutine::sleep_for(1ms);  // no runtime: the thread's own sleep
+  EXPECT_GE(gort::clock::now() - last, 1ms);
+  EXPECT_FALSE(gort::rt::sched.started.load());
+}
+
+class Sleep : public gort::test::RuntimeTestAtProcs {};
+GORT_TEST_AT_PROCS(Sleep);
+
+TEST_P(Sleep, NeverLessThanAsked) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    for (auto d : {ns(1), ns(1us), ns(50us), ns(300us), ns(1ms), ns(5ms), ns(20ms)}) {
+      const auto began = gort::clock::now();
+      gort::this_goroutine::sleep_for(d);
+      EXPECT_GE(gort::clock::now() - began, d);
+    }
+  });
+}
+
+TEST_P(Sleep, ZeroAndNegativeReturnAtOnceAndDoNotBlock) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    // Scenario 70, SleepZeroDeadlock: many of them, while others come and go.
+    for (int i = 0; i < 1000; ++i) {
+      gort::this_goroutine::sleep_for(0ns);
+      gort::this_goroutine::sleep_for(-1s);
+      gort::this_goroutine::sleep_for(ns::min());
+      gort::this_goroutine::sleep_until(gort::clock::time_point::min());
+      gort::spawn([] { gort::this_goroutine::sleep_for(0ns); }).join();
+    }
+  });
+}
+
+// Scenario 70, OverflowSleep: the far ones do not wrap around into the past.
+TEST_P(Sleep, OverflowingOnesDoNotEnd) {
+  GORT_TEST_START(GetParam());
+  std::atomic<int> ended = 0;
+  gort::run({.grace = 0s, .quiet = true}, [&] {
+    for (auto d : {ns::max(), ns::max() - 1s, ns(std::chrono::hours(24 * 365 * 200))}) {
+      gort::go([&ended, d] {
+        gort::this_goroutine::sleep_for(d);
+        ++ended;
+      });
+    }
+    gort::go([&] {
+      gort::this_goroutine::sleep_until(gort::clock::time_point::max());
+      ++ended;
+    });
+    gort::this_goroutine::sleep_for(20ms);
+    EXPECT_EQ(ended, 0);
+  });
+}
+
+TEST_P(Sleep, ManyEndInTheirOrder) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    constexpr int kMany = 200;
+    std::vector<std::atomic<std::int64_t>> late(kMany);
+    const auto base = gort::clock::now() + 5ms;
+    {
+      std::vector<gort::task<void>> all;
+      for (int i = 0; i < kMany; ++i) {
+        all.push_back(gort::spawn([&, i] {
+          const auto when = base + (i * 7919 % kMany) * 100us;
+          gort::this_goroutine::sleep_until(when);
+          late[i] = (gort::clock::now() - when).count();
+        }));
+      }
+    }
+    for (auto& l : late) EXPECT_GE(l, 0);
+  });
+}
+
+TEST_P(Sleep, OnAForeignThreadToo) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    std::thread([] {
+      const auto began = gort::clock::now();
+      gort::this_goroutine::sleep_for(2ms);
+      EXPECT_GE(gort::clock::now() - began, 2ms);
+    }).join();
+  });
+}
+
+// Sleepers beside goroutines that never call gort: all Ps are busy.
+TEST_P(Sleep, BesideHogs) {
+  GORT_TEST_NEEDS_SIGNALS();
+  GORT_TEST_START(GetParam());
+  gort::run([&] {
+    std::atomic<bool> end = false;
+    std::vector<gort::task<void>> hogs;
+    for (int i = 0; i < GetParam() + 1; ++i) {
+      hogs.push_back(gort::spawn([&] {
+        while (!end) {
+        }
+      }));
+    }
+    for (int i = 0; i < 5; ++i) gort::this_goroutine::sleep_for(1ms);
+    end = true;
+  });
+}
+
+// The last one that sleeps is no deadlock, with the main goroutine waiting for it.
+TEST_P(Sleep, IsNoDeadlock) {
+  GORT_TEST_START(GetParam());
+  gort::run([] { gort::spawn([] { gort::this_goroutine::sleep_for(30ms); }).join(); });
+}
+
+/// Waits that nobody but their deadline ends; as the primitives of src/sync do.
+gort::rt::WaitEnd wait_until(gort::clock::time_point when) {
+  gort::rt::RuntimeEntry entry;
+  gort::rt::BlockingWait wait(gort::rt::WaitReason::test, when.time_since_epoch().count(), nullptr);
+  wait.race();
+  return wait.park();
+}
+
+TEST_P(Sleep, DeadlinesOfForeignThreads) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    std::thread([] {
+      for (int i = 0; i < 20; ++i) {
+        const auto when = gort::clock::now() + 200us;
+        EXPECT_EQ(wait_until(when), gort::rt::WaitEnd::timeout);
+        EXPECT_GE(gort::clock::now(), when);
+      }
+    }).join();
+  });
+}
+
+class SleepDeath : public gort::test::RuntimeTest {};
+
+// A timer that was stopped long before its time does not hide a deadlock.
+TEST_F(SleepDeath, AStoppedTimerDoesNotHideADeadlock) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(gort::run([] {
+                gort::semaphore never(0);
+                gort::rt::WaitState* w = &gort::rt::current_g()->wait_state;
+                {
+                  gort::rt::RuntimeEntry entry;
+                  gort::rt::deadline_arm(w, 77, gort::rt::kNoDeadline / 2);
+                  gort::rt::deadline_disarm(w);
+                }
+                never.acquire();
+              }),
+              ::testing::ExitedWithCode(2), "deadlock");
+}
+
+}  // namespace

@@ -1,0 +1,122 @@
+#include "sched/watch.h"
+
+#include "base/fault.h"
+#include "sched/check_dead.h"
+
+namespace gort::inline v0::rt {
+
+namespace {
+
+/// The slot is this M's: from now on who sets a timer relies on us.
+bool take_slot() noexcept {
+  std::int64_t nobody = kNobody;
+  return sched.watch_until.compare_exchange_strong(nobody, kAwake, os::memory_order_seq_cst);
+}
+
+/// Sleeps until something is due, or until there may be something else to do. The time that it slept for; kNoTimer:
+/// there is nothing to wait for.
+std::int64_t sleep_until_due() noexcept {
+  sched.idle_note.clear();
+  const std::int64_t when = earliest_timer();
+  if (when == kNoTimer || when <= os::nanotime()) return when;
+  sched.watch_until.store(when, os::memory_order_seq_cst);  // S1
+  if (earliest_timer() >= when) {                           // S2
+    bool orders = false;
+    {
+      LockGuard guard(sched.lock);
+      orders = sched.orders != 0;
+      sched.nwatching = 1;
+      if (!orders) check_dead();
+    }
+    if (!orders) idle_wait(when);  // S3
+    LockGuard guard(sched.lock);
+    sched.nwatching = 0;
+  }
+  sched.watch_until.store(kAwake, os::memory_order_seq_cst);
+  return when;
+}
+
+/// Something is due, or somebody wants a thread: the watcher leaves its post with an idle P, if there is one.
+bool leave_with_p() noexcept {
+  sched.watch_until.store(kNobody, os::memory_order_seq_cst);
+  sched.lock.lock();
+  MaybeOwnedP p = pidle_get();
+  sched.lock.unlock();
+  if (!p) return false;  // all busy, or stopped: who idles one, or restarts the world, brings a watcher
+  wire(p.take());
+  return true;
+}
+
+bool orders_wait() noexcept {
+  LockGuard guard(sched.lock);
+  return sched.orders != 0;
+}
+
+}  // namespace
+
+std::int64_t earliest_timer() noexcept {
+  std::int64_t when = kNoTimer;
+  const std::int32_t n = sched.nprocs.load(os::memory_order_acquire);
+  for (std::int32_t i = 0; i < n; ++i) {
+    const std::int64_t w = p_at(i)->timer_when.load(os::memory_order_seq_cst);
+    if (w < when) when = w;
+  }
+  return when;
+}
+
+void run_all_timers(std::int64_t now) noexcept {
+  const std::int32_t n = sched.nprocs.load(os::memory_order_acquire);
+  for (std::int32_t i = 0; i < n; ++i) {
+    P* p = p_at(i);
+    if (p->timer_when.load(os::memory_order_acquire) <= now) sched_hooks.run_timers(p, now);
+  }
+}
+
+void timer_set_earlier(std::int64_t when) noexcept {
+  os::fence(os::memory_order_seq_cst);
+  const std::int64_t until = sched.watch_until.load(os::memory_order_seq_cst);
+  if (until == kNobody) {
+    if (sched.npidle.load(os::memory_order_seq_cst) != 0) wake_p();
+  } else if (until > when && !fault(Fault::timer_break)) {
+    break_idle_wait();
+  }
+}
+
+bool watch_timers(M* m) noexcept {
+  GORT_DCHECK(m->p == nullptr && !m->spinning && os::tls().locks == 0, "watch_timers: with a P or locks");
+  for (;;) {
+    const std::int64_t seen = earliest_timer();
+    if (seen == kNoTimer || sched.npidle.load(os::memory_order_seq_cst) == 0) return false;
+    if (!take_slot()) {
+      // Who watches may have gone to sleep for longer.
+      if (sched.watch_until.load(os::memory_order_seq_cst) == kNobody) continue;
+      timer_set_earlier(seen);
+      return false;
+    }
+    for (;;) {
+      const std::int64_t when = sleep_until_due();
+      if (when == kNoTimer) break;
+      if (orders_wait()) {
+        sched.watch_until.store(kNobody, os::memory_order_seq_cst);
+        return false;  // served by stop_m
+      }
+      const std::int64_t now = os::nanotime();
+      if (earliest_timer() > now) continue;
+      if (!leave_with_p()) return false;
+      run_all_timers(now);
+      return true;
+    }
+    sched.watch_until.store(kNobody, os::memory_order_seq_cst);
+    // A timer that was set meanwhile relied on the watcher: look again.
+  }
+}
+
+bool timers_pending(std::int64_t until) noexcept {
+  return earliest_timer() < until && sched_hooks.timers_pending(until);
+}
+
+void idle_wait(std::int64_t deadline) noexcept { sched.idle_note.sleep_for(deadline - os::nanotime()); }
+
+void break_idle_wait() noexcept { sched.idle_note.ring(); }
+
+}  // namespace gort::inline v0::rt

@@ -1,0 +1,94 @@
+// gort: who looks after the timers when nobody else does.
+//
+// Each P has a heap of timers (src/sync/timers.h); here only its earliest time is known (P::timer_when), and who runs
+// what is due is reached through sched_hooks. Due timers are run
+//
+//   by whoever looks for a goroutine with a P         find_runnable: its own, then those of the Ps it steals from
+//   by a P that is busy, every few switches           timers_due (park.cc)
+//   by the watcher, when there is an idle P           watch_timers
+//   by sysmon, when no P is idle and they are late    sysmon.cc: each P may run a loop that calls nobody
+//
+// The *watcher* is the one M that sleeps until the earliest time of all Ps, or until somebody sets an earlier one
+// (break_idle_wait). It has no P, like every idle M, but does not stand on the idle list.
+//
+//   Sched::watch_until   means
+//   kNobody              no watcher
+//   kAwake               there is one; it looks at all Ps before it sleeps
+//   a time               it sleeps until then
+//
+// No timer is overlooked while a P is idle:
+//
+//   who sets an earlier timer (timer_set_earlier)      the watcher (watch_timers)
+//     A1  P::timer_when = when                           S1  watch_until = D, the earliest that it has seen
+//     A2  looks at watch_until: later than `when`,       S2  looks at all timer_when again
+//         then break_idle_wait; nobody, then wake_p      S3  idle_wait(D)
+//
+// All seq_cst: either S2 sees A1, or A2 sees S1. Where there is no watcher, wake_p finds that somebody searches (who
+// watches, or wakes the next one, when it is done), or wakes somebody, or no P is idle: then the next one that
+// becomes idle brings a watcher. A goroutine that arms a timer because it is about to park need not do A2: its P
+// remembers it (P::unwatched), and either finds somebody to run, then does A2, or goes idle and brings the watcher.
+#pragma once
+
+#include <cstdint>
+
+#include "sched/sched.h"
+
+namespace gort::inline v0::rt {
+
+inline constexpr std::int64_t kNobody = INT64_MAX;  ///< Sched::watch_until
+inline constexpr std::int64_t kAwake = INT64_MIN;   ///< likewise
+
+/// The earliest time at which a timer may be due, over all Ps; kNoTimer: none. A moment's view. O(Ps).
+std::int64_t earliest_timer() noexcept;
+
+/// Runs what is due in all heaps. On an M with a P on its own stack, or sysmon. Under no lock.
+void run_all_timers(std::int64_t now) noexcept;
+
+/// A2: a timer of some P has become due earlier (`when`), or a P has become idle. Any thread, under no lock.
+void timer_set_earlier(std::int64_t when) noexcept;
+
+/// An M without P and work: becomes the watcher, if one is needed. True: it has a P (some timers may have run);
+/// false: it is not, or no longer, needed.
+[[nodiscard]] bool watch_timers(M* m) noexcept;
+
+/// Whether a timer that is not stopped can still wake somebody before `until`. O(timers): for suspicion only.
+bool timers_pending(std::int64_t until) noexcept;
+
+// ---- the seam: how the watcher sleeps ----------------------------------------------------------
+
+/// Sleeps until `deadline` or until broken; may return early. The watcher only.
+void idle_wait(std::int64_t deadline) noexcept;
+/// Ends the watcher's sleep, or its next one. Any thread.
+void break_idle_wait() noexcept;
+
+// ---- on the way to the next goroutine ----------------------------------------------------------
+
+/// Runs p's due timers. By who has p, on an M's own stack.
+inline void run_own_timers(P* p) noexcept {
+  const std::int64_t when = p->timer_when.load(os::memory_order_acquire);
+  if (__builtin_expect(when == kNoTimer, 1)) return;
+  const std::int64_t now = os::nanotime();
+  if (when <= now) sched_hooks.run_timers(p, now);
+}
+
+/// A goroutine is about to be dispatched: somebody must watch the timers that nobody watches yet.
+inline void watch_before_dispatch(P* p) noexcept {
+  if (__builtin_expect(!p->unwatched, 1)) return;
+  p->unwatched = false;
+  const std::int64_t when = earliest_timer();
+  if (when != kNoTimer) timer_set_earlier(when);
+}
+
+inline constexpr std::uint32_t kTimerLook = 8;  ///< every so many switches a busy P looks at the clock
+
+/// A switch from goroutine to goroutine: whether the M's own loop has to look at the timers first. The clock is read
+/// now and then only: it costs more than the switch. Who computes for long between its switches is sysmon's.
+[[gnu::always_inline]] inline bool timers_due(P* p) noexcept {
+  const std::int64_t when = p->timer_when.load(os::memory_order_relaxed);
+  if (__builtin_expect(when == kNoTimer, 1)) return false;
+  if (p->unwatched) return true;
+  if (++p->timer_looks % kTimerLook != 0) return false;
+  return when <= os::nanotime();
+}
+
+}  // namespace gort::inline v0::rt

@@ -1,0 +1,56 @@
+// gort: one heap of timers: 4-ary, over entries of 16 bytes in segments that double, so that it grows without moving
+// what it holds. Everything here is under the heap's lock.
+//
+// Slots begin at 3, so that the four children of one slot share a cache line:
+//   parent(s) = s / 4 + 2        first child(s) = 4 * (s - 2)
+#pragma once
+
+#include <bit>
+
+#include "base/mutex.h"
+#include "sync/timers.h"
+
+namespace gort::inline v0::rt {
+
+struct P;
+
+struct alignas(64) TimerHeap {
+  struct Entry {
+    std::int64_t key;
+    Timer* timer;
+  };
+  static constexpr std::uint32_t kRoot = 3;
+  static constexpr std::uint32_t kFirstSlots = 256;  // one page
+  static constexpr int kSegments = 23;               // 2^30 slots
+
+  Mutex lock{LockRank::timers};
+  bool closed = false;             ///< its P has gone: nothing may be put in
+  std::uint32_t end = kRoot;       ///< one past the last slot in use
+  os::atomic<std::int64_t>* earliest = nullptr;  ///< what the world sees: P::timer_when
+  std::uint32_t segments = 0;
+  Entry* base[kSegments] = {};     ///< biased: base[k][slot]
+
+  bool empty() const noexcept { return end == kRoot; }
+  Entry& at(std::uint32_t slot) noexcept {
+    return base[std::bit_width(slot / kFirstSlots)][slot];
+  }
+  Entry& top() noexcept { return at(kRoot); }
+
+  /// Puts a timer in, which knows this heap as its home.
+  void push(Timer* t, std::int64_t key) noexcept;
+  /// Takes out what stands in the slot.
+  void remove(std::uint32_t slot) noexcept;
+  /// Gives the entry another key.
+  void rekey(std::uint32_t slot, std::int64_t key) noexcept;
+  /// Says what is earliest now. After any change. True: that is earlier than before.
+  bool publish() noexcept;
+
+ private:
+  void put(std::uint32_t slot, Entry e) noexcept;
+  void sift_up(std::uint32_t slot, Entry e) noexcept;
+  void sift_down(std::uint32_t slot, Entry e) noexcept;
+  void grow() noexcept;
+  void shrink() noexcept;
+};
+
+}  // namespace gort::inline v0::rt
