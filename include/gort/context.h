@@ -53,6 +53,7 @@
 #include <utility>
 
 #include "gort/cancelled.h"
+#include "gort/clock.h"
 #include "gort/config.h"
 #include "gort/detail/context.h"
 #include "gort/detail/goroutine.h"
@@ -69,7 +70,7 @@ struct context_key {
 /// context derived from it does. All members may be called by several threads at once; none blocks but wait().
 class context {
  public:
-  using clock = std::chrono::steady_clock;
+  using clock = gort::clock;
 
   /// A background that nobody cancels. The current one: this_goroutine::context().
   context() noexcept = default;

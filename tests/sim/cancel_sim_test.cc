@@ -129,8 +129,6 @@ TEST_P(SimCancel, WithoutTheWalkOfWhoCancels) { expect_found(cancel_and_wait, Fa
 void cancel_above(void* f) {
   begin(f);
   Play play(3);
-  go([](void* p) { waiter_in(static_cast<Play*>(p), static_cast<Play*>(p)->inner); }, &play);
-  go([](void* p) { waiter_in(static_cast<Play*>(p), static_cast<Play*>(p)->outer); }, &play);
   go(
       [](void* p) {
         auto* pl = static_cast<Play*>(p);
@@ -142,6 +140,8 @@ void cancel_above(void* f) {
         pl->done.one();
       },
       &play);
+  go([](void* p) { waiter_in(static_cast<Play*>(p), static_cast<Play*>(p)->inner); }, &play);
+  go([](void* p) { waiter_in(static_cast<Play*>(p), static_cast<Play*>(p)->outer); }, &play);
   play.end();
 }
 TEST_P(SimCancel, CancelAboveAgainstContextsThatAreBeingHungIn) { expect_ok(cancel_above, 500); }
@@ -232,6 +232,7 @@ struct Background {
   EventWord never{0};
   EventWord bell{0};
   os::atomic<int> left{2};
+  os::atomic<int> begun{0};
 };
 
 /// Two in the background: one waits for ever, one for a bell that another rings meanwhile. The end of the run sweeps
@@ -248,6 +249,7 @@ void end_of_run(void* f) {
     {
       RuntimeEntry entry;
       while (!is_cancelled(all->root)) {
+        all->begun.fetch_add(1);
         if (event_wait(static_cast<EventWord*>(word), kNoDeadline, all->root, WaitReason::test) == WaitEnd::done) {
           event_reset(static_cast<EventWord*>(word));
         }
@@ -264,6 +266,7 @@ void end_of_run(void* f) {
         event_set(&all->bell);
       },
       nullptr);
+  while (b.begun.load() < 2) os::cpu_relax(1);
   for (int i = 0; b.left.load() != 0; ++i) {
     if (Once ? i == 0 : i < 1000) {
       RuntimeEntry entry;

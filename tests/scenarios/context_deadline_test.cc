@@ -1,0 +1,273 @@
+// Contexts with deadlines, and timed waits for tasks, events and promises.
+// test: labels=smoke
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <limits>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "sync/context.h"
+#include "tests/support/runtime_fixture.h"
+
+using namespace std::chrono_literals;
+using gort::cancel_reason;
+using gort::test::now_ns;
+using gort::test::yield_until;
+
+namespace {
+
+class ContextDeadline : public gort::test::RuntimeTestAtProcs {
+ protected:
+  void TearDown() override {
+    gort::test::RuntimeTestAtProcs::TearDown();
+    EXPECT_EQ(gort::rt::contexts_in_use(), 0u);
+  }
+};
+GORT_TEST_AT_PROCS(ContextDeadline);
+
+std::error_code wait_for_ever() {
+  gort::event never;
+  try {
+    never.wait();
+  } catch (const gort::cancelled& e) {
+    return e.cause();
+  }
+  return {};
+}
+
+TEST_P(ContextDeadline, AWaitEndsWhenItHasCome) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    const std::int64_t began = now_ns();
+    gort::with_timeout c(20ms);
+    EXPECT_FALSE(c.expired());
+    const auto cause = wait_for_ever();
+    EXPECT_GE(now_ns() - began, 20'000'000);
+    EXPECT_EQ(cause, cancel_reason::timed_out);
+    EXPECT_EQ(cause, std::errc::timed_out);
+    EXPECT_TRUE(c.expired());
+    EXPECT_TRUE(gort::this_goroutine::cancelled());
+  });
+}
+
+TEST_P(ContextDeadline, OneThatIsNotPositiveIsOverAtOnce) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    for (auto d : {0ms, -5ms}) {
+      gort::with_timeout c(d);
+      EXPECT_TRUE(gort::this_goroutine::cancelled());
+      EXPECT_TRUE(c.expired());
+    }
+    gort::with_deadline past(gort::clock::now() - 1h);
+    EXPECT_TRUE(gort::this_goroutine::cancelled());
+  });
+}
+
+TEST_P(ContextDeadline, VeryLongOnes) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    gort::with_timeout years(std::chrono::hours::max());
+    EXPECT_FALSE(gort::this_goroutine::context().deadline());
+    gort::with_timeout more(std::chrono::duration<double>(std::numeric_limits<double>::infinity()));
+    gort::with_deadline far(std::chrono::system_clock::now() + 1000h);
+    EXPECT_TRUE(gort::this_goroutine::context().deadline());
+    EXPECT_FALSE(gort::this_goroutine::cancelled());
+    EXPECT_FALSE(far.expired());
+  });
+}
+
+TEST_P(ContextDeadline, TheEarliestOfATreeCounts) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    gort::with_timeout outer(20ms);
+    const auto at = *gort::this_goroutine::context().deadline();
+    gort::with_timeout later(1h);
+    EXPECT_EQ(*gort::this_goroutine::context().deadline(), at);
+    gort::with_timeout sooner(5ms);
+    EXPECT_LT(*gort::this_goroutine::context().deadline(), at);
+    EXPECT_EQ(wait_for_ever(), cancel_reason::timed_out);
+    EXPECT_TRUE(sooner.expired());
+    EXPECT_FALSE(outer.expired());
+    gort::shield _;
+    EXPECT_FALSE(gort::this_goroutine::context().deadline());
+    EXPECT_TRUE(yield_until([&] { return outer.expired(); }));
+    EXPECT_FALSE(later.expired()) << "it was the outer one";
+    EXPECT_TRUE(later.context().cancelled());
+  });
+}
+
+TEST_P(ContextDeadline, IsInherited) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    gort::with_timeout c(10ms);
+    const auto at = gort::this_goroutine::context().deadline();
+    std::optional<gort::context::clock::time_point> seen;
+    std::error_code cause;
+    auto t = gort::spawn([&] {
+      seen = gort::this_goroutine::context().deadline();
+      cause = wait_for_ever();
+    });
+    gort::shield _;
+    t.join();
+    EXPECT_EQ(seen, at);
+    EXPECT_EQ(cause, cancel_reason::timed_out);
+  });
+}
+
+TEST_P(ContextDeadline, LeftInTimeNothingHappens) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    for (int i = 0; i < 2000; ++i) {
+      gort::with_timeout c(1h);
+      gort::event e;
+      gort::go([&] { e.set(); });
+      e.wait();
+      ASSERT_FALSE(c.expired());
+    }
+    for (int i = 0; i < 500; ++i) {
+      gort::with_timeout c(std::chrono::microseconds(i % 50));
+      try {
+        gort::this_goroutine::yield();
+        gort::this_goroutine::check_cancelled();
+      } catch (const gort::cancelled&) {
+        ASSERT_TRUE(c.expired());
+      }
+    }
+  });
+}
+
+TEST_P(ContextDeadline, CancelledBeforeItIsNotExpired) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    gort::with_timeout c(5ms);
+    c.cancel(cancel_reason::timed_out);
+    EXPECT_EQ(wait_for_ever(), cancel_reason::timed_out);
+    EXPECT_FALSE(c.expired());
+    gort::shield _;
+    gort::event never;
+    EXPECT_FALSE(never.wait_for(10ms));
+    EXPECT_FALSE(c.expired());
+  });
+}
+
+TEST_P(ContextDeadline, CallbacksAndStopTokensOfOne) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    gort::with_timeout c(5ms);
+    std::atomic<bool> called{false};
+    auto cb = c.context().after_func([&] { called = true; });
+    const std::stop_token t = c.context().stop_token();
+    EXPECT_TRUE(yield_until([&] { return called && t.stop_requested(); }));
+  });
+}
+
+TEST_P(ContextDeadline, ManyUnderOne) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    gort::with_timeout c(30ms);
+    gort::event never;
+    std::atomic<int> ended{0};
+    gort::scope s;
+    for (int i = 0; i < 2000; ++i) {
+      s.go([&] {
+        gort::with_timeout own(1h);
+        struct counts {
+          std::atomic<int>* n;
+          ~counts() { ++*n; }
+        } k{&ended};
+        never.wait();
+      });
+    }
+    EXPECT_THROW(s.join(), gort::cancelled);
+    EXPECT_EQ(ended, 2000);
+  });
+}
+
+TEST_P(ContextDeadline, OnAForeignThread) {
+  GORT_TEST_START(GetParam());
+  std::thread([] {
+    gort::start();
+    gort::with_timeout c(10ms);
+    EXPECT_EQ(wait_for_ever(), cancel_reason::timed_out);
+    EXPECT_TRUE(c.expired());
+  }).join();
+}
+
+TEST_P(ContextDeadline, ASleepIsCancelled) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    auto t = gort::spawn([] { gort::this_goroutine::sleep_for(1h); });
+    gort::this_goroutine::yield();
+    t.cancel();
+    EXPECT_THROW(t.get(), gort::cancelled);
+    gort::with_timeout c(5ms);
+    EXPECT_THROW(gort::this_goroutine::sleep_for(1h), gort::cancelled);
+    EXPECT_THROW(gort::this_goroutine::sleep_for(0s), gort::cancelled);
+  });
+  std::atomic<bool> unwound{false};
+  gort::run([&] {
+    gort::go([&] {
+      struct marks {
+        std::atomic<bool>* p;
+        ~marks() { *p = true; }
+      } m{&unwound};
+      gort::this_goroutine::sleep_for(1h);
+    });
+    gort::this_goroutine::yield();
+  });
+  EXPECT_TRUE(unwound) << "the end of the run";
+}
+
+TEST_P(ContextDeadline, TimedWaitsForTasks) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    gort::event go_on;
+    auto t = gort::spawn([&] {
+      go_on.wait();
+      return 3;
+    });
+    EXPECT_FALSE(t.wait_for(5ms));
+    EXPECT_FALSE(t.wait_until(gort::clock::now() + 1ms));
+    EXPECT_FALSE(t.wait_for(-1s));
+    go_on.set();
+    EXPECT_TRUE(t.wait_for(1h));
+    EXPECT_TRUE(t.wait_for(0s));
+    EXPECT_EQ(t.get(), 3);
+    for (int i = 0; i < 1000; ++i) {
+      gort::event e;
+      auto r = gort::spawn([&] { e.wait(); });
+      gort::go([&] { e.set(); });
+      while (!r.wait_for(std::chrono::microseconds(i % 20))) {
+      }
+      r.join();
+    }
+  });
+}
+
+TEST_P(ContextDeadline, TimedWaitsForEventsAndPromises) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    gort::event e;
+    EXPECT_FALSE(e.wait_for(3ms));
+    EXPECT_FALSE(e.wait_until(std::chrono::system_clock::now()));
+    gort::promise<int> p;
+    EXPECT_FALSE(p.wait_for(1ms));
+    std::thread other([&, set = p.setter()] {
+      e.set();
+      set(4);
+    });
+    EXPECT_TRUE(e.wait_for(1h));
+    EXPECT_TRUE(p.wait_until(gort::clock::now() + 1h));
+    EXPECT_EQ(p.get(), 4);
+    other.join();
+    std::thread([&] {
+      gort::event never;
+      EXPECT_FALSE(never.wait_for(2ms));
+    }).join();
+  });
+}
+
+}  // namespace
