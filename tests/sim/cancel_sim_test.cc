@@ -280,6 +280,7 @@ void end_of_run(void* f) {
 }
 TEST_P(SimCancel, TheEndOfARun) { expect_ok(end_of_run<false>, 500); }
 TEST_P(SimCancel, OneSweepIsNotEnough) {
+  if (GetParam() == SimStrategy::uniform) GTEST_SKIP() << "too rare an interleaving: one stands still, one goes far";
   Fault none = Fault::kCount;
   const SimResult r = os::sim_explore(options(3), 3000, end_of_run<true>, &none);
   EXPECT_NE(r.verdict, SimVerdict::ok);
