@@ -262,8 +262,10 @@ SelectResult select(SelectCase* cases, std::size_t n, bool block, const ChanWait
 
 std::size_t select_nodes_in_use() noexcept {
   std::size_t cached = 0;
-  const std::int32_t n = sched.nprocs.load(os::memory_order_relaxed);
-  for (std::int32_t i = 0; i < n; ++i) cached += p_at(i)->select_nodes_n;
+  for (std::int32_t i = 0; i < kMaxProcs; ++i) {
+    const P* p = p_at(i);  // dead ones too
+    if (p != nullptr) cached += p->select_nodes_n;
+  }
   return nodes.in_use() - cached;
 }
 

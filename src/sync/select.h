@@ -36,7 +36,7 @@ struct SelectResult {
 /// nodes, the first times.
 SelectResult select(SelectCase* cases, std::size_t n, bool block, const ChanWait& how) noexcept;
 
-/// Nodes in queues now, for tests: outside of caches.
+/// Nodes outside of caches, for tests: a moment's view, right while nobody else selects.
 std::size_t select_nodes_in_use() noexcept;
 
 }  // namespace gort::inline v0::rt
