@@ -261,7 +261,6 @@ class chan : public detail::chan_handle, public detail::receives<chan<T>, T>, pu
 
  public:
   chan() noexcept = default;
-  chan(std::nullptr_t) noexcept {}
   /// A new channel with room for `capacity` values. Throws std::bad_alloc; a negative capacity is fatal. O(capacity).
   explicit chan(std::ptrdiff_t capacity)
       : chan_handle(detail::chan_make(capacity, detail::element<T>::size,

@@ -43,6 +43,7 @@ struct case_data {
   std::uint32_t order = 0;
   case_kind kind = case_kind::never;
   bool delivered = false;          ///< written by select where the case fired: false: the channel is closed
+  bool owns_slot = false;          ///< send: select made the slot for this case, no other one shares it
   const struct case_ops* ops = nullptr;
   void* target = nullptr;          ///< the user's object
   std::int64_t wait_ns = 0;        ///< timeout: from the call of select on
@@ -62,6 +63,7 @@ struct case_ops {
   void (*prepare)(case_data&);         ///< before: makes what `slot` points to; may throw
   void (*fired)(case_data&);           ///< recv: after it fired; send: after its value was delivered; may throw
   void (*lost)(case_data&);            ///< send, prepared: it was not delivered; may throw
+  bool shares = false;                 ///< send: cases with the same target use one slot, since preparing empties it
 };
 
 }  // namespace detail
