@@ -12,4 +12,5 @@
 #include "gort/select.h"
 #include "gort/semaphore.h"
 #include "gort/this_goroutine.h"
+#include "gort/timer.h"
 #include "gort/waiter.h"

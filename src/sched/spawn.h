@@ -40,6 +40,7 @@ struct StartArgs {
   std::size_t name_bytes = 0;
   bool main = false;
   bool system = false;
+  Bubble* bubble = nullptr;         ///< born into it; a goroutine's children are in its own
 };
 
 /// Makes it runnable: next on this P, or on the global queue from a foreign thread. Any thread.

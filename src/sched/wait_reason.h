@@ -26,6 +26,7 @@ enum class WaitReason : std::uint8_t {
   stopping_the_world,
   preempted,
   blocking_ends,
+  bubble_wait,
   left_over,  // its run has ended: parked for good
   test,       // parked by a test
 };
@@ -51,6 +52,7 @@ inline const char* wait_reason_text(WaitReason r) noexcept {
     case WaitReason::stopping_the_world: return "stopping the world";
     case WaitReason::preempted: return "preempted";
     case WaitReason::blocking_ends: return "end of blocking";
+    case WaitReason::bubble_wait: return "bubble::wait";
     case WaitReason::left_over: return "left over from an ended run";
     case WaitReason::test: return "test";
   }

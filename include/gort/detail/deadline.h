@@ -10,12 +10,12 @@ namespace gort::inline v0::detail {
 
 inline constexpr std::int64_t kForeverNs = INT64_MAX;
 
-/// Rounded up, so that nobody wakes early; what does not fit is for ever.
+/// Rounded up, so that nobody wakes early; what does not fit is for ever, a NaN too; what is negative is nothing.
 template <class Rep, class Period>
 constexpr std::int64_t whole_ns(const std::chrono::duration<Rep, Period>& d) noexcept {
   using seconds = std::chrono::duration<long double>;
   if (d <= d.zero()) return 0;
-  if (std::chrono::duration_cast<seconds>(d) > seconds(9.2e9L)) return kForeverNs;
+  if (!(std::chrono::duration_cast<seconds>(d) < seconds(9.2e9L))) return kForeverNs;
   return std::chrono::ceil<std::chrono::nanoseconds>(d).count();
 }
 
