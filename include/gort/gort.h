@@ -1,12 +1,20 @@
 // gort: the umbrella header.
 #pragma once
 
+#include "gort/barrier.h"
 #include "gort/blocking.h"
+#include "gort/condition_variable.h"
 #include "gort/config.h"
 #include "gort/go.h"
 #include "gort/goroutine_local.h"
+#include "gort/latch.h"
+#include "gort/mutex.h"
+#include "gort/once.h"
 #include "gort/os_thread.h"
+#include "gort/pool.h"
 #include "gort/run.h"
 #include "gort/semaphore.h"
+#include "gort/shared_mutex.h"
 #include "gort/this_goroutine.h"
+#include "gort/wait_group.h"
 #include "gort/waiter.h"
