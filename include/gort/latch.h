@@ -22,8 +22,7 @@ namespace gort::inline v0 {
 
 namespace detail {
 void count_down(word32& word, std::uint32_t n, const char* what) noexcept;
-bool count_wait(word32& word, std::int64_t deadline, std::uint8_t reason);
-extern const std::uint8_t latch_reason;
+bool latch_wait(word32& word, std::int64_t deadline);
 }  // namespace detail
 
 class latch {
@@ -53,7 +52,7 @@ class latch {
   /// Whether the count is 0.
   [[nodiscard]] bool try_wait() const noexcept { return word_.load(std::memory_order_acquire) < detail::kCountOne; }
   /// Returns when the count is 0.
-  void wait() { detail::count_wait(word_, detail::kNoDeadline, detail::latch_reason); }
+  void wait() { detail::latch_wait(word_, detail::kNoDeadline); }
   void arrive_and_wait(std::ptrdiff_t n = 1) {
     detail::throw_if_cancelled();
     count_down(n);
@@ -62,11 +61,11 @@ class latch {
   /// As wait, for at most that long; false: the count is not 0 yet.
   template <class Rep, class Period>
   [[nodiscard]] bool wait_for(const std::chrono::duration<Rep, Period>& time) {
-    return detail::count_wait(word_, detail::deadline_in(time), detail::latch_reason);
+    return detail::latch_wait(word_, detail::deadline_in(time));
   }
   template <class Clock, class Duration>
   [[nodiscard]] bool wait_until(const std::chrono::time_point<Clock, Duration>& when) {
-    return detail::until(when, [&](std::int64_t d) { return detail::count_wait(word_, d, detail::latch_reason); });
+    return detail::until(when, [&](std::int64_t d) { return detail::latch_wait(word_, d); });
   }
 
  private:

@@ -91,7 +91,7 @@ class pool {
   }
   [[nodiscard]] lease borrow() { return lease(get().release(), give_back(this)); }
 
-  /// Destroys all that is in stock. Others may go on using it meanwhile.
+  /// Destroys all that is in stock, one object per processor perhaps excepted. Others may go on using it meanwhile.
   void clear() noexcept { detail::pool_clear(core_); }
 
  private:

@@ -35,9 +35,8 @@ namespace detail {
 void count_down(word32& word, std::uint32_t n, const char* what) noexcept;
 /// The count has come to 0 with waiters.
 void count_wake(word32& word) noexcept;
-/// Throws gort::cancelled; false: the deadline has passed. `reason`: an rt::WaitReason.
-bool count_wait(word32& word, std::int64_t deadline, std::uint8_t reason);
-extern const std::uint8_t wait_group_reason;
+/// Throws gort::cancelled; false: the deadline has passed.
+bool wait_group_wait(word32& word, std::int64_t deadline);
 }  // namespace detail
 
 class wait_group {
@@ -77,15 +76,15 @@ class wait_group {
   }
 
   /// Returns when the count is 0, or was when this call waited.
-  void wait() { detail::count_wait(word_, detail::kNoDeadline, detail::wait_group_reason); }
+  void wait() { detail::wait_group_wait(word_, detail::kNoDeadline); }
   /// As wait, for at most that long; false: the count is not 0 yet.
   template <class Rep, class Period>
   [[nodiscard]] bool wait_for(const std::chrono::duration<Rep, Period>& time) {
-    return detail::count_wait(word_, detail::deadline_in(time), detail::wait_group_reason);
+    return detail::wait_group_wait(word_, detail::deadline_in(time));
   }
   template <class Clock, class Duration>
   [[nodiscard]] bool wait_until(const std::chrono::time_point<Clock, Duration>& when) {
-    return detail::until(when, [&](std::int64_t d) { return detail::count_wait(word_, d, detail::wait_group_reason); });
+    return detail::until(when, [&](std::int64_t d) { return detail::wait_group_wait(word_, d); });
   }
 
   /// add(); a goroutine calls f(args...); done(), however f ends. As gort::go: std::bad_alloc if there is no memory

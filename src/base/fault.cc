@@ -48,6 +48,8 @@ const char* fault_name(Fault f) noexcept {
     case Fault::captives: return "captives";
     case Fault::handoff_yields: return "handoff_yields";
     case Fault::gc_order: return "gc_order";
+    case Fault::starvation: return "starvation";
+    case Fault::wait_look: return "wait_look";
     case Fault::kCount: break;
   }
   return "?";

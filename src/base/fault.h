@@ -30,6 +30,8 @@ enum class Fault : std::uint8_t {
   captives,    ///< a slice ends only if an idle thread exists (L2)
   handoff_yields,  ///< a granted semaphore yields although preemption is off (#35424)
   gc_order,    ///< gcsema after worldsema
+  starvation,  ///< a mutex never hands over, however long somebody has waited
+  wait_look,   ///< who is about to wait does not look again under the lock of the queue
   kCount
 };
 
