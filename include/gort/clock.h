@@ -40,6 +40,23 @@ inline clock::time_point deadline_after(std::int64_t ns) noexcept {
   return clock::time_point(clock::duration(sum));
 }
 
+inline constexpr std::int64_t kNoDeadline = INT64_MAX;  ///< as rt::kNoDeadline
+
+/// The deadline of a wait for `d`, as the runtime has it.
+template <class Rep, class Period>
+std::int64_t deadline_in(const std::chrono::duration<Rep, Period>& d) noexcept {
+  return deadline_after(whole_ns(d)).time_since_epoch().count();
+}
+
+/// `attempt(deadline)` until it succeeds or `when` has come by its own clock, which may be set meanwhile.
+template <class Clock, class Duration, class F>
+bool until(const std::chrono::time_point<Clock, Duration>& when, F attempt) {
+  for (;;) {
+    if (attempt(deadline_in(when - Clock::now()))) return true;
+    if (Clock::is_steady || Clock::now() >= when) return false;
+  }
+}
+
 }  // namespace detail
 
 }  // namespace gort::inline v0

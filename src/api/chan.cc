@@ -4,6 +4,7 @@
 
 #include "api/cancellation.h"
 #include "base/check.h"
+#include "gort/clock.h"
 #include "sched/entry.h"
 #include "sync/chan.h"
 
@@ -18,9 +19,7 @@ constexpr std::size_t kRingAt = sizeof(rt::Chan);
 static_assert(kRingAt % chan_inline_align == 0);
 
 std::int64_t deadline_in(std::int64_t ns) noexcept {
-  if (ns == kForeverNs) return rt::kNoDeadline;
-  const std::int64_t now = os::nanotime();
-  return ns < rt::kNoDeadline - now ? now + ns : rt::kNoDeadline;
+  return deadline_after(ns).time_since_epoch().count();
 }
 
 /// The caller's context, unless it is cancelled: then the operation does not take place.

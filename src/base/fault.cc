@@ -49,6 +49,8 @@ const char* fault_name(Fault f) noexcept {
     case Fault::handoff_yields: return "handoff_yields";
     case Fault::gc_order: return "gc_order";
     case Fault::timer_break: return "timer_break";
+    case Fault::starvation: return "starvation";
+    case Fault::wait_look: return "wait_look";
     case Fault::kCount: break;
   }
   return "?";

@@ -31,6 +31,8 @@ enum class Fault : std::uint8_t {
   handoff_yields,  ///< a granted semaphore yields although preemption is off (#35424)
   gc_order,    ///< gcsema after worldsema
   timer_break,  ///< an earlier timer does not wake who sleeps until a later one
+  starvation,  ///< a mutex never hands over, however long somebody has waited
+  wait_look,   ///< who is about to wait does not look again under the lock of the queue
   kCount
 };
 

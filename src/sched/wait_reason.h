@@ -23,6 +23,9 @@ enum class WaitReason : std::uint8_t {
   shared_mutex_rlock,
   cond_wait,
   wait_group_wait,
+  latch_wait,
+  barrier_wait,
+  once_wait,
   stopping_the_world,
   preempted,
   blocking_ends,
@@ -49,6 +52,9 @@ inline const char* wait_reason_text(WaitReason r) noexcept {
     case WaitReason::shared_mutex_rlock: return "shared_mutex lock_shared";
     case WaitReason::cond_wait: return "condition_variable wait";
     case WaitReason::wait_group_wait: return "wait_group wait";
+    case WaitReason::latch_wait: return "latch wait";
+    case WaitReason::barrier_wait: return "barrier wait";
+    case WaitReason::once_wait: return "call_once (another runs it)";
     case WaitReason::stopping_the_world: return "stopping the world";
     case WaitReason::preempted: return "preempted";
     case WaitReason::blocking_ends: return "end of blocking";
