@@ -7,9 +7,9 @@
 // f threw. It may be called again, from any thread, also at the same time. Inside a goroutine it is a plain
 // call of f.
 //
-// When the last run returns, other goroutines are given options.grace to end as long as any of them can still
-// run; those left over are reported by name and never run again, so that static destructors meet no running
-// goroutine. (Cancellation of the others comes with contexts.)
+// When the last run returns, the other goroutines are cancelled, with cause run_ended, and given options.grace to end
+// as long as any of them can still run; those left over are reported by name and never run again, so that static
+// destructors meet no running goroutine.
 #pragma once
 
 #include <chrono>

@@ -27,6 +27,7 @@ struct waiter {
   waiter* prev = nullptr;      ///< likewise
   const void* key = nullptr;   ///< what is waited for, where several things share a queue
   std::uint32_t ticket = 0;    ///< 1: what was waited for has been handed over directly
+  std::uint8_t over = 0;       ///< without state, under the queue's lock: 1 its wait has ended, 2 by cancellation
   rt::WaitState* state = nullptr;  ///< the wait may also end otherwise (time, cancellation); null: by its queue only
 };
 

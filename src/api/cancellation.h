@@ -12,7 +12,13 @@ namespace gort::inline v0::detail {
 /// The source whose cancellation ends the caller's blocking operation. Null: none. Outside the runtime; about 2 ns.
 rt::CancelSource* cancellation() noexcept;
 
-/// Throws gort::cancelled. Outside the runtime.
+/// Throws gort::cancelled, with the cause of the caller's context. Outside the runtime.
 [[noreturn]] void throw_cancelled();
+
+/// What a blocking operation begins with that cannot be interrupted once it waits.
+void throw_if_cancelled();
+
+/// The source that the caller's context names, unwinding or not. Null: none.
+rt::CancelSource* current_cancel() noexcept;
 
 }  // namespace gort::inline v0::detail

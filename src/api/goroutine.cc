@@ -4,12 +4,11 @@
 
 #include <new>
 
+#include "api/context.h"
 #include "api/start.h"
-#include "base/print.h"
 #include "gort/run.h"
 #include "gort/this_goroutine.h"
 #include "sched/entry.h"
-#include "sched/foreign.h"
 #include "sched/park.h"
 #include "sched/runs.h"
 #include "sched/spawn.h"
@@ -64,83 +63,22 @@ void new_goroutine::start(void (*fn)(void*), void* arg, std::string_view name, c
   rt::g_start(static_cast<rt::G*>(std::exchange(g_, nullptr)), args);
 }
 
+void new_goroutine::start_in(context_node* context, void (*fn)(void*), void* arg, std::string_view name,
+                             const void* created_by) noexcept {
+  rt::Context* c = to_rt(context);
+  rt::StartArgs args;
+  args.fn = fn;
+  args.arg = arg;
+  args.created_by_pc = reinterpret_cast<std::uintptr_t>(created_by);
+  args.name = name.data();
+  args.name_bytes = name.size();
+  args.context = c;
+  args.cancel = c->src != nullptr ? &c->src->source : nullptr;
+  rt::RuntimeEntry entry;
+  rt::g_start(static_cast<rt::G*>(std::exchange(g_, nullptr)), args);
+}
+
 bool on_goroutine() noexcept { return rt::current_g() != nullptr; }
-
-// ---- tasks ----------------------------------------------------------------------------------
-
-namespace {
-
-constexpr std::uintptr_t kRunning = 0;
-constexpr std::uintptr_t kDone = 1;
-constexpr std::uintptr_t kDetached = 2;
-
-/// Publishes the waiter; false if the task is done already.
-bool publish(task_core* t, waiter* w) noexcept {
-  std::uintptr_t expected = kRunning;
-  if (t->word.compare_exchange_strong(expected, reinterpret_cast<std::uintptr_t>(w), std::memory_order_acq_rel,
-                                      std::memory_order_acquire)) {
-    return true;
-  }
-  GORT_CHECK(expected == kDone, "two threads wait for one task");
-  return false;
-}
-
-bool commit_join(rt::G* g, void* task) noexcept { return publish(static_cast<task_core*>(task), &g->wait); }
-
-}  // namespace
-
-void task_wait(task_core* t) {
-  if (t->word.load(std::memory_order_acquire) != kDone) {
-    rt::RuntimeEntry entry;
-    if (rt::current_g() != nullptr) {
-      rt::park(commit_join, t, rt::WaitReason::task_join);
-    } else {
-      rt::ForeignWait wait;
-      if (publish(t, wait.get())) {
-        wait.wait();
-      } else {
-        wait.unused();
-      }
-    }
-  }
-  rt::san::acquire(t);
-}
-
-bool task_finish(task_core* t) noexcept {
-  rt::san::release(t);
-  const std::uintptr_t old = t->word.exchange(kDone, std::memory_order_acq_rel);
-  if (old == kDetached) {
-    rt::san::acquire(t);  // what the owner of the task did with it, before we free the state
-    return true;
-  }
-  if (old != kRunning) {
-    auto* w = reinterpret_cast<waiter*>(old);
-    rt::RuntimeEntry entry;
-    if (w->ready == rt::ready_waiter) {
-      // Behind those who wait already, not into runnext: who joins a batch then finds the rest of it done,
-      // instead of being woken and parked again for each of its tasks (a third of the price of a batch).
-      rt::ready(rt::g_of(w), false);
-    } else {
-      w->ready(w);
-    }
-  }
-  return false;
-}
-
-bool task_detach(task_core* t) noexcept {
-  rt::san::release(t);
-  std::uintptr_t expected = kRunning;
-  if (t->word.compare_exchange_strong(expected, kDetached, std::memory_order_acq_rel)) return false;
-  rt::san::acquire(t);
-  return true;
-}
-
-void task_misuse(const char* operation) noexcept {
-  rt::fatal_begin();
-  rt::Printer(2) << "fatal error: gort::task: " << operation
-                 << " on an empty task (never given a goroutine, or joined, got, detached or moved from before)\n";
-  rt::fatal_after_print({"operation on an empty task", false});
-}
 
 // ---- run ------------------------------------------------------------------------------------
 
@@ -158,16 +96,16 @@ std::size_t main_stack_bytes() noexcept { return std::size_t{8} << 20; }
 
 void run_main(const run_options& options, void (*fn)(void*), void* arg, task_core* done, const void* created_by) {
   start(options);
-  if (rt::run_begins() && options.max_procs > 0) set_procs(options.max_procs);
+  if (rt::run_begins(background_hooks) && options.max_procs > 0) set_procs(options.max_procs);
   try {
     new_goroutine g(main_stack_bytes());
     g.start(fn, arg, "main", created_by, true);
   } catch (...) {
-    rt::run_ends(options.grace.count(), options.quiet);
+    rt::run_ends(options.grace.count(), options.quiet, background_hooks);
     throw;
   }
-  task_wait(done);
-  rt::run_ends(options.grace.count(), options.quiet);
+  task_wait_anyway(done);
+  rt::run_ends(options.grace.count(), options.quiet, background_hooks);
 }
 
 }  // namespace detail

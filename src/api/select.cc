@@ -4,6 +4,7 @@
 
 #include "api/cancellation.h"
 #include "gort/chan.h"
+#include "gort/clock.h"
 #include "sched/entry.h"
 
 namespace gort::inline v0::detail {
@@ -16,7 +17,7 @@ constexpr std::size_t kNone = SIZE_MAX;
 struct Others {
   bool has_otherwise = false;
   std::size_t otherwise = 0;
-  std::size_t timeout = 0;            ///< which `after` is the first
+  std::size_t timeout = 0;  ///< which `after` is the first
   std::int64_t ns = kForeverNs;
   bool has_timeout = false;
 };
@@ -26,7 +27,8 @@ void prepare_send(case_data* cases, std::size_t i) {
   case_data& c = cases[i];
   c.owns_slot = true;
   for (std::size_t j = 0; c.ops->shares && j < i; ++j) {
-    if (cases[j].kind != case_kind::send || cases[j].ops != c.ops || cases[j].target != c.target) continue;
+    if (cases[j].kind != case_kind::send || cases[j].ops != c.ops || cases[j].target != c.target)
+      continue;
     c.slot = cases[j].slot;
     c.owns_slot = false;
     return;
@@ -36,10 +38,13 @@ void prepare_send(case_data* cases, std::size_t i) {
 
 /// Undoes what `prepare` did for the sending cases below `end`, but `fired`. The first exception of a T that may throw on
 /// its way back is kept.
-void settle_lost(case_data* cases, std::size_t end, std::size_t fired, std::exception_ptr* error) noexcept {
+void settle_lost(case_data* cases, std::size_t end, std::size_t fired,
+                 std::exception_ptr* error) noexcept {
   for (std::size_t i = 0; i < end; ++i) {
     case_data& c = cases[i];
-    if (c.kind != case_kind::send || !c.owns_slot || (fired != kNone && cases[fired].slot == c.slot)) continue;
+    if (c.kind != case_kind::send || !c.owns_slot ||
+        (fired != kNone && cases[fired].slot == c.slot))
+      continue;
     try {
       c.ops->lost(c);
     } catch (...) {
@@ -53,7 +58,9 @@ Others prepare(case_data* cases, std::size_t n) {
   for (std::size_t i = 0; i < n; ++i) {
     case_data& c = cases[i];
     switch (c.kind) {
-      case case_kind::recv: c.slot = c.storage; break;
+      case case_kind::recv:
+        c.slot = c.storage;
+        break;
       case case_kind::send:
         try {
           prepare_send(cases, i);
@@ -71,14 +78,16 @@ Others prepare(case_data* cases, std::size_t n) {
         if (!o.has_otherwise) o.otherwise = i;
         o.has_otherwise = true;
         break;
-      case case_kind::never: break;
+      case case_kind::never:
+        break;
     }
   }
   return o;
 }
 
 /// `index`, from result and others; cancelled and closed throw.
-std::size_t finish(case_data* cases, std::size_t n, const rt::SelectResult& result, const Others& others) {
+std::size_t finish(case_data* cases, std::size_t n, const rt::SelectResult& result,
+                   const Others& others) {
   const bool fired = result.end == chan_end::done;
   std::exception_ptr error;
   settle_lost(cases, n, fired ? result.index : kNone, &error);
@@ -88,11 +97,16 @@ std::size_t finish(case_data* cases, std::size_t n, const rt::SelectResult& resu
   }
   if (error) std::rethrow_exception(error);
   switch (result.end) {
-    case chan_end::done: return result.index;
-    case chan_end::closed: throw_chan_closed();
-    case chan_end::cancelled: throw_cancelled();
-    case chan_end::timeout: return others.timeout;
-    case chan_end::would_block: break;
+    case chan_end::done:
+      return result.index;
+    case chan_end::closed:
+      throw_chan_closed();
+    case chan_end::cancelled:
+      throw_cancelled();
+    case chan_end::timeout:
+      return others.timeout;
+    case chan_end::would_block:
+      break;
   }
   return others.has_otherwise ? others.otherwise : others.timeout;
 }
@@ -110,8 +124,7 @@ std::size_t select(case_data* cases, std::size_t n) {
     result.end = chan_end::cancelled;
   } else {
     if (block && others.ns != kForeverNs) {
-      const std::int64_t now = os::nanotime();
-      if (others.ns < rt::kNoDeadline - now) how.deadline = now + others.ns;
+      how.deadline = deadline_after(others.ns).time_since_epoch().count();
     }
     rt::RuntimeEntry entry;
     result = rt::select(cases, n, block, how);

@@ -1,5 +1,7 @@
 #include "gort/this_goroutine.h"
 
+#include "api/context.h"
+
 #include "gort/blocking.h"
 #include "gort/goroutine_local.h"
 #include "gort/os_thread.h"
@@ -146,11 +148,11 @@ void*& local_slot(std::size_t index, void (*destroy)(void*)) {
 }
 
 void goroutine_ends() {
-  rt::G* g = rt::current_g();
-  if (g->locals == nullptr) return;
-  auto* table = static_cast<local_table*>(g->locals);
-  delete table;  // while it is still installed: destructors may use other goroutine_locals
-  rt::current_g()->locals = nullptr;
+  if (rt::current_g()->locals != nullptr) {
+    delete static_cast<local_table*>(rt::current_g()->locals);  // still installed: destructors may use others
+    rt::current_g()->locals = nullptr;
+  }
+  leave_context(rt::current_g());
 }
 
 }  // namespace detail

@@ -48,6 +48,9 @@ const char* fault_name(Fault f) noexcept {
     case Fault::captives: return "captives";
     case Fault::handoff_yields: return "handoff_yields";
     case Fault::gc_order: return "gc_order";
+    case Fault::cancel_look: return "cancel_look";
+    case Fault::cancel_walk: return "cancel_walk";
+    case Fault::cancel_hang: return "cancel_hang";
     case Fault::timer_break: return "timer_break";
     case Fault::starvation: return "starvation";
     case Fault::wait_look: return "wait_look";

@@ -30,6 +30,9 @@ enum class Fault : std::uint8_t {
   captives,    ///< a slice ends only if an idle thread exists (L2)
   handoff_yields,  ///< a granted semaphore yields although preemption is off (#35424)
   gc_order,    ///< gcsema after worldsema
+  cancel_look,  ///< who waits does not look whether it is cancelled, once its wait can be seen (W3)
+  cancel_walk,  ///< who cancels does not walk the members (C2)
+  cancel_hang,  ///< a context is hung below another without a look whether that is cancelled
   timer_break,  ///< an earlier timer does not wake who sleeps until a later one
   starvation,  ///< a mutex never hands over, however long somebody has waited
   wait_look,   ///< who is about to wait does not look again under the lock of the queue

@@ -73,6 +73,7 @@ struct alignas(64) G {
   void* locals = nullptr;                 ///< goroutine_local storage, owned by the API
   void* context = nullptr;                ///< the current context, owned by the API; null: background
   CancelSource* cancel = nullptr;         ///< what may cancel its waits: of `context`; null: nothing, or a shield
+  CancelSource* background = nullptr;     ///< what the end of its run cancels; constant from birth to death
   WaitState wait_state;                   ///< for waits that may end in several ways
   Bubble* bubble = nullptr;               ///< a test's, with a clock of its own (bubble.h); null: none
   std::uint64_t parent_goid = 0;

@@ -66,10 +66,20 @@ bool any_p_works() noexcept {
   return sched.npidle.load(os::memory_order_relaxed) + in_calls != sched.nprocs;
 }
 
+/// One run less. The background that is to be cancelled, if it was the last one. Not null then: it began with one.
+CancelSource* one_run_less() noexcept {
+  LockGuard guard(sched.lock);
+  if (sched.runs.fetch_sub(1, os::memory_order_acq_rel) != 1) return nullptr;
+  // Whoever is started by a foreign thread from now on is cancelled from birth; a run that begins gets another one.
+  sched.background_over = true;
+  return sched.background.load(os::memory_order_relaxed);
+}
+
 /// Ends the epoch; the number of the ended one, or 0 if a run has begun meanwhile.
 std::uint32_t end_epoch() noexcept {
   LockGuard guard(sched.lock);
   if (sched.runs.load(os::memory_order_relaxed) != 0) return 0;
+  sched.background.store(nullptr, os::memory_order_relaxed);
   return sched.run_epoch.fetch_add(1, os::memory_order_seq_cst);
 }
 
@@ -89,25 +99,45 @@ void await_stopped() noexcept {
 
 }  // namespace
 
-bool run_begins() noexcept {
+bool run_begins(const BackgroundHooks& hooks) noexcept {
   RuntimeEntry entry;
-  // Under the lock, so that no epoch ends between this and the start of the main goroutine.
-  LockGuard guard(sched.lock);
-  return sched.runs.fetch_add(1, os::memory_order_relaxed) == 0;
+  CancelSource* fresh = hooks.make();
+  bool alone = false;
+  {
+    // Under the lock, so that no epoch ends between this and the start of the main goroutine.
+    LockGuard guard(sched.lock);
+    alone = sched.runs.fetch_add(1, os::memory_order_relaxed) == 0;
+    if (sched.background.load(os::memory_order_relaxed) == nullptr || sched.background_over) {
+      sched.background.store(fresh, os::memory_order_release);
+      sched.background_over = false;
+      fresh = nullptr;
+    }
+  }
+  if (fresh != nullptr) hooks.unused(fresh);
+  return alone;
 }
 
-void run_ends(std::int64_t grace_ns, bool quiet) noexcept {
+void run_ends(std::int64_t grace_ns, bool quiet, const BackgroundHooks& hooks) noexcept {
   RuntimeEntry entry;
   fatal_join();  // a report that is being written is not to be cut short by the end of main
-  if (sched.runs.fetch_sub(1, os::memory_order_acq_rel) != 1) return;  // others go on
+  CancelSource* const background = one_run_less();
+  if (background == nullptr) return;  // others go on
   const std::int64_t deadline = os::nanotime() + grace_ns;
-  for (std::int64_t nap = kFirstNap; sched.runs.load(os::memory_order_relaxed) == 0 && num_goroutine() > 0 &&
-                                     anybody_runs(deadline) && os::nanotime() < deadline;
-       nap *= 2) {
+  for (std::int64_t nap = kFirstNap; num_goroutine() > 0; nap *= 2) {
+    // Who was about to park may be missed by `cancel`; if nobody ran before it, it has seen everybody.
+    const bool at_rest = !anybody_runs(deadline);
+    hooks.cancel(background);
+    if (at_rest && !anybody_runs(deadline)) break;
+    if (sched.runs.load(os::memory_order_relaxed) != 0 || os::nanotime() >= deadline) break;
     os::sleep_ns(nap < kMostNap ? nap : kMostNap);
   }
   fatal_join();
   const std::uint32_t ended = end_epoch();
+  if (ended == 0 || num_goroutine() != 0) {
+    hooks.inherited(background);
+  } else {
+    hooks.over(background);
+  }
   if (ended == 0) return;
   if (num_goroutine() == 0) return;
   await_stopped();

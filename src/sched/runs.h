@@ -19,13 +19,22 @@
 
 namespace gort::inline v0::rt {
 
-/// A run begins. Before its main goroutine is started. Any thread without P. Whether no other is in progress.
-bool run_begins() noexcept;
+/// What the ends of runs need of the floor of contexts. Set before the first run.
+struct BackgroundHooks {
+  CancelSource* (*make)() noexcept = nullptr;
+  void (*unused)(CancelSource*) noexcept = nullptr;
+  void (*cancel)(CancelSource*) noexcept = nullptr;     ///< again and again until nobody is left or time is up
+  void (*inherited)(CancelSource*) noexcept = nullptr;  ///< goroutines in it may be left, in another run
+  void (*over)(CancelSource*) noexcept = nullptr;       ///< nobody is left in it, nor in those inherited
+};
 
-/// A run is over. If it was the last one, gives the other goroutines `grace_ns` to end as long as any of them
-/// can still run, then ends the epoch, unless another run begins meanwhile: that one inherits them.
+/// A run begins. Before its main goroutine is started. Any thread without P. Whether no other is in progress.
+bool run_begins(const BackgroundHooks& hooks) noexcept;
+
+/// A run is over. If it was the last one, cancels the other goroutines and gives them `grace_ns` to end as long as
+/// any of them can still run, then ends the epoch, unless another run begins meanwhile: that one inherits them.
 /// Reports them by name unless `quiet`. Blocks the thread.
-void run_ends(std::int64_t grace_ns, bool quiet) noexcept;
+void run_ends(std::int64_t grace_ns, bool quiet, const BackgroundHooks& hooks) noexcept;
 
 /// Whether g's run has ended.
 inline bool left_over(const G* g) noexcept {

@@ -142,6 +142,11 @@ void g_start(G* g, const StartArgs& args) noexcept {
   g->eh = {};
   g->wait_reason = WaitReason::none;
   g->locals = nullptr;
+  g->background = args.has_background ? args.background
+                  : parent != nullptr ? parent->background
+                                      : sched.background.load(os::memory_order_acquire);
+  g->context = args.context;
+  g->cancel = args.context != nullptr ? args.cancel : g->background;
   const std::size_t name_bytes = args.name_bytes < sizeof g->name ? args.name_bytes : sizeof g->name - 1;
   for (std::size_t i = 0; i < name_bytes; ++i) g->name[i] = args.name[i];
   g->name[name_bytes] = '\0';

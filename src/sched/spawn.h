@@ -41,6 +41,10 @@ struct StartArgs {
   bool main = false;
   bool system = false;
   Bubble* bubble = nullptr;         ///< born into it; a goroutine's children are in its own
+  void* context = nullptr;          ///< G::context, kept alive by the caller; null: the background
+  CancelSource* cancel = nullptr;   ///< of that context
+  CancelSource* background = nullptr;  ///< G::background, if has_background; else the parent's, or the run's
+  bool has_background = false;
 };
 
 /// Makes it runnable: next on this P, or on the global queue from a foreign thread. Any thread.

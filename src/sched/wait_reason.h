@@ -26,6 +26,9 @@ enum class WaitReason : std::uint8_t {
   latch_wait,
   barrier_wait,
   once_wait,
+  scope_join,
+  event_wait,
+  context_wait,
   stopping_the_world,
   preempted,
   blocking_ends,
@@ -55,6 +58,9 @@ inline const char* wait_reason_text(WaitReason r) noexcept {
     case WaitReason::latch_wait: return "latch wait";
     case WaitReason::barrier_wait: return "barrier wait";
     case WaitReason::once_wait: return "call_once (another runs it)";
+    case WaitReason::scope_join: return "scope join";
+    case WaitReason::event_wait: return "event wait";
+    case WaitReason::context_wait: return "context wait";
     case WaitReason::stopping_the_world: return "stopping the world";
     case WaitReason::preempted: return "preempted";
     case WaitReason::blocking_ends: return "end of blocking";

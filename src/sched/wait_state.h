@@ -43,6 +43,10 @@ struct WaitState {
   WaitState* next = nullptr;          ///< likewise
   WaitState* next_ready = nullptr;    ///< the canceller's private list of waits that it has ended
   Timer* timer = nullptr;             ///< for waits with a deadline; made at the first, kept; its owner's
+  // How the end of its run ends a wait that has no open word (sync/context_root.cc): takes the waiter off what it
+  // waits for, true if nobody else had; or null. Its owner's, read by who holds it still where it waits.
+  bool (*withdraw)(waiter* w, void* from) noexcept = nullptr;
+  void* withdraw_from = nullptr;
 };
 
 inline constexpr std::uint64_t kWaitOpen = 1u << 0;

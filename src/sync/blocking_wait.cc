@@ -1,6 +1,7 @@
 #include "sync/blocking_wait.h"
 
 #include "base/check.h"
+#include "base/fault.h"
 #include "sched/park.h"
 #include "sched/sched.h"
 #include "sync/timers.h"
@@ -10,6 +11,14 @@ namespace gort::inline v0::rt {
 namespace {
 
 bool commit_wait(G*, void* state) noexcept { return wait_commit(*static_cast<WaitState*>(state)); }
+
+/// WaitState::withdraw of one that waits in a queue with this lock.
+bool withdraw_queued(waiter* w, void* lock) noexcept {
+  LockGuard guard(*static_cast<Mutex*>(lock));
+  if (w->over != 0) return false;
+  w->over = 2;
+  return true;
+}
 
 }  // namespace
 
@@ -27,7 +36,8 @@ BlockingWait::BlockingWait(WaitReason reason, std::int64_t deadline, CancelSourc
     own_ = foreign_->state();
   }
   node_->state = nullptr;
-  if (cancel != nullptr || deadline != kNoDeadline) race();
+  node_->over = 0;
+  if ((cancel != nullptr && !cancel->background) || deadline != kNoDeadline) race();
 }
 
 BlockingWait::~BlockingWait() {
@@ -38,7 +48,7 @@ BlockingWait::~BlockingWait() {
 
 void BlockingWait::race() noexcept {
   if (node_->state != nullptr) return;
-  if (cancel_ != nullptr) cancel_join(cancel_, own_);  // W1
+  if (cancel_ != nullptr && !cancel_->background) cancel_join(cancel_, own_);  // W1
   generation_ = wait_open(*own_, cancel_ != nullptr);  // W2
   node_->state = own_;
 }
@@ -46,7 +56,14 @@ void BlockingWait::race() noexcept {
 WaitEnd BlockingWait::park_unlock(Mutex* lock) noexcept {
   if (node_->state == nullptr) {
     if (g_ != nullptr) {
+      if (cancel_ != nullptr) {
+        own_->withdraw = withdraw_queued;
+        own_->withdraw_from = lock;
+      }
       rt::park_unlock(lock, reason_);
+      own_->withdraw = nullptr;
+      san::acquire(node_);
+      return node_->over == 2 ? WaitEnd::cancelled : WaitEnd::done;
     } else {
       lock->unlock();
       slept_ = true;
@@ -73,7 +90,7 @@ void BlockingWait::sleep_foreign() noexcept {
 
 WaitEnd BlockingWait::park() noexcept {
   GORT_CHECK(node_->state != nullptr && os::tls().locks == 0, "park: nothing can end this wait, or locks are held");
-  if (is_cancelled(cancel_)) wait_win(*own_, generation_, WaitEnd::cancelled);  // W3
+  if (is_cancelled(cancel_) && !fault(Fault::cancel_look)) wait_win(*own_, generation_, WaitEnd::cancelled);  // W3
   if (wait_end(*own_) == WaitEnd::none && deadline_ != kNoDeadline) {
     if (deadline_ <= clock_now()) {
       wait_win(*own_, generation_, WaitEnd::timeout);

@@ -12,8 +12,9 @@
 // it cannot win belongs to somebody whose time has run out, and is dropped. Nodes never lie on stacks: others may
 // look at them when the owner has gone on.
 //
-// Cost: where neither a deadline nor a cancellation can end the wait, there is no atomic operation besides the
-// queue's lock.
+// Cost: where neither a deadline nor a cancellation can end the wait, or only the end of the run (cancel->background),
+// there is no atomic operation besides the queue's lock. The latter marks the node (waiter::over) under that lock and
+// leaves it queued: who serves the queue must ask end_queued, whatever node->state is.
 #pragma once
 
 #include <optional>
@@ -72,6 +73,8 @@ inline bool end_queued(waiter* node, bool* wake) noexcept {
   waiter* owner = node->state != nullptr ? node->state->wake : node;  // a wait in several places has nodes of its own
   if (owner->ready == ready_waiter && left_over(g_of(owner))) return false;
   if (node->state == nullptr) {
+    if (node->over != 0) return false;
+    node->over = 1;
     *wake = true;
     return true;
   }

@@ -12,6 +12,10 @@
 //     W3  looks at `cancelled`
 //
 // All seq_cst: either W3 sees C1, or C2 sees W1 and W2.
+//
+// A *background* (the source of a run's root context) has no members: a wait that only it can end costs nothing at
+// all, no word, no atomic operation. Who ends it sweeps over all goroutines, again and again until none waits, and
+// ends the wait from outside: context_root.cc.
 #pragma once
 
 #include "base/mutex.h"
@@ -23,6 +27,8 @@ namespace gort::inline v0::rt {
 /// good calls cancel_leave first.
 struct CancelSource {
   os::atomic<std::uint32_t> cancelled{0};  ///< 0, then 1 for ever
+  os::atomic<bool> linked{false};          ///< what is above it reaches it (context_link)
+  bool background = false;                 ///< constant
   Mutex lock{LockRank::cancel};
   WaitState* members = nullptr;            ///< under lock
 };

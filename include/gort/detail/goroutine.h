@@ -6,15 +6,18 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <new>
 #include <optional>
 #include <stdexcept>
 #include <string_view>
+#include <system_error>
 #include <tuple>
 #include <type_traits>
 #include <utility>
 
+#include "gort/cancelled.h"
 #include "gort/config.h"
 
 namespace gort::inline v0 {
@@ -26,6 +29,8 @@ class goroutine_exit_error : public std::runtime_error {
 };
 
 namespace detail {
+
+struct context_node;  // rt::Context
 
 /// What goexit() throws to unwind. Not a std::exception, so that catch (std::exception&) does not see it.
 struct goexit_signal {};
@@ -41,12 +46,17 @@ class new_goroutine {
   /// Room for a closure in the goroutine's own record, or null if it is too large for that (64 bytes).
   void* closure_space(std::size_t bytes, std::size_t align) noexcept;
   void start(void (*fn)(void*), void* arg, std::string_view name, const void* created_by, bool main) noexcept;
+  /// In this context, which the caller keeps alive until the goroutine has called goroutine_ends.
+  void start_in(context_node* context, void (*fn)(void*), void* arg, std::string_view name,
+                const void* created_by) noexcept;
+  /// Given away, for a start by somebody else.
+  void* release() noexcept { return std::exchange(g_, nullptr); }
 
  private:
   void* g_;
 };
 
-/// Last thing in user context: destroys goroutine_locals.
+/// Last thing in user context: destroys goroutine_locals, leaves the context.
 void goroutine_ends();
 
 template <class Closure>
@@ -57,6 +67,7 @@ void run_closure(void* p) {
   try {
     (*c)();
   } catch (const goexit_signal&) {
+  } catch (const cancelled&) {
   }
   c->~Closure();
   goroutine_ends();
@@ -68,6 +79,7 @@ void run_heap_closure(void* p) {
   try {
     (*c)();
   } catch (const goexit_signal&) {
+  } catch (const cancelled&) {
   }
   delete c;
   goroutine_ends();
@@ -94,22 +106,39 @@ void start_goroutine(std::string_view name, std::size_t stack, const void* creat
   }
 }
 
-/// What a task and its goroutine share. The word: running (0), done (1), detached (2), or the address of the
-/// one waiter. Freed by whoever of the two lets go last, through `destroy`; null on a run's frame.
+/// What a task and its goroutine share. The word: running (0), done (1), detached (2), finishing (3), or the address
+/// of the one waiter. Freed by whoever of the two lets go last, through `destroy`; null on a run's frame.
 struct task_core {
   std::atomic<std::uintptr_t> word{0};
   void (*destroy)(task_core*) noexcept = nullptr;
 };
-/// Blocks until the task's goroutine has finished.
+enum class task_end : std::uint8_t { done, timeout, cancelled };
+/// Blocks until the task's goroutine has finished, the deadline (monotonic nanoseconds, INT64_MAX: none) has come or,
+/// if `heed`, the caller's context is cancelled.
+task_end task_wait_until(task_core* t, std::int64_t deadline, bool heed) noexcept;
+/// Throws gort::cancelled.
 void task_wait(task_core* t);
+inline void task_wait_anyway(task_core* t) noexcept {
+  static_cast<void>(task_wait_until(t, std::numeric_limits<std::int64_t>::max(), false));
+}
+bool task_wait_for(task_core* t, std::int64_t deadline);
+void task_cancel(context_node* c, std::error_code cause) noexcept;
+/// A context of the task's own, derived from the caller's.
+context_node* task_context() noexcept;
+void task_context_over(context_node* c) noexcept;
 /// The goroutine has stored its result. True if it was detached: the goroutine frees the state.
 bool task_finish(task_core* t) noexcept;
 /// True if the goroutine has finished already: the caller frees the state.
 bool task_detach(task_core* t) noexcept;
 [[noreturn]] void task_misuse(const char* operation) noexcept;
 
+/// Of a task that was spawned.
+struct spawned_core : task_core {
+  context_node* context = nullptr;
+};
+
 template <class T>
-struct task_state : task_core {
+struct task_state : spawned_core {
   std::optional<T> value;
   std::exception_ptr error;
   template <class F>
@@ -122,7 +151,7 @@ struct task_state : task_core {
   }
 };
 template <class T>
-struct task_state<T&> : task_core {
+struct task_state<T&> : spawned_core {
   T* value = nullptr;
   std::exception_ptr error;
   template <class F>
@@ -135,7 +164,7 @@ struct task_state<T&> : task_core {
   }
 };
 template <>
-struct task_state<void> : task_core {
+struct task_state<void> : spawned_core {
   std::exception_ptr error;
   template <class F>
   void run(F& f) {
@@ -153,7 +182,9 @@ struct task_frame final : task_state<T> {
   template <class G, class... A>
   explicit task_frame(G&& g, A&&... a) : call(std::in_place, std::forward<G>(g), std::forward<A>(a)...) {
     this->destroy = [](task_core* t) noexcept { delete static_cast<task_frame*>(t); };
+    this->context = task_context();
   }
+  ~task_frame() { task_context_over(this->context); }
 
   struct callable {
     template <class G, class... A>
@@ -188,7 +219,7 @@ task_state<T>* start_task(std::string_view name, std::size_t stack, const void* 
   using frame = task_frame<T, std::decay_t<F>, std::decay_t<Args>...>;
   auto state = std::make_unique<frame>(std::forward<F>(f), std::forward<Args>(args)...);
   new_goroutine g(stack);
-  g.start(frame::entry, state.get(), name, created_by, false);
+  g.start_in(state->context, frame::entry, state.get(), name, created_by);
   return state.release();
 }
 

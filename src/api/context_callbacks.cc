@@ -1,0 +1,147 @@
+// What happens when a context is cancelled, besides the ends of waits: after_func, stop tokens, wait().
+#include <memory>
+#include <utility>
+
+#include "api/cancellation.h"
+#include "api/context.h"
+#include "gort/this_goroutine.h"
+#include "sched/entry.h"
+#include "sched/spawn.h"
+#include "sync/event.h"
+
+namespace gort::inline v0 {
+
+namespace detail {
+
+namespace {
+
+rt::ContextCallback* entry_of(const callback_core* reg) noexcept {
+  return static_cast<rt::ContextCallback*>(reg->entry);
+}
+
+void unref(callback_core* reg) noexcept {
+  if (reg->refs.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  if (rt::ContextCallback* cb = entry_of(reg); cb != nullptr) {
+    rt::RuntimeEntry entry;
+    rt::callback_free(cb);
+  }
+  reg->destroy(reg);
+}
+
+void discard(callback_core* reg) noexcept {
+  rt::RuntimeEntry entry;
+  rt::g_discard(std::exchange(entry_of(reg)->g, nullptr));
+}
+
+/// The goroutine of a callback.
+void run_callback(void* p) {
+  auto* reg = static_cast<callback_core*>(p);
+  reg->runner.store(this_goroutine::id(), std::memory_order_relaxed);
+  try {
+    reg->call(reg);
+  } catch (const goexit_signal&) {
+  } catch (const cancelled&) {
+  }
+  goroutine_ends();
+  reg->ended.set();
+  unref(reg);
+}
+
+/// True: it has not run, and will not.
+bool take_back(callback_core* reg) noexcept {
+  if (reg->entry == nullptr || reg->context == nullptr) return false;
+  {
+    rt::RuntimeEntry entry;
+    if (!rt::context_remove_callback(entry_of(reg), to_rt(reg->context))) return false;
+  }
+  discard(reg);
+  return true;
+}
+
+}  // namespace
+
+/// What a context keeps for its stop tokens. The callback that requests the stop is the context's, and detached.
+struct StopSource {
+  std::stop_source source;
+};
+
+void callback_dropped(callback_core* reg) noexcept {
+  discard(reg);
+  unref(reg);
+}
+
+void stop_source_destroy(void* source) noexcept { delete static_cast<StopSource*>(source); }
+
+void callback_register(context_node* node, callback_core* reg) {
+  rt::Context* c = node != nullptr ? to_rt(node)->src : nullptr;
+  if (c == nullptr) return;  // nobody will ever cancel it
+  new_goroutine g(0);
+  context_seen(c);
+  rt::context_ref(c);
+  reg->context = from_rt(c);
+  reg->refs.store(2, std::memory_order_relaxed);
+  rt::RuntimeEntry entry;
+  rt::ContextCallback* cb = rt::callback_alloc();
+  cb->g = static_cast<rt::G*>(g.release());
+  cb->fn = run_callback;
+  cb->arg = reg;
+  reg->entry = cb;
+  rt::context_add_callback(c, cb);
+}
+
+}  // namespace detail
+
+bool context::callback::stop() noexcept {
+  if (reg_ == nullptr || !detail::take_back(reg_)) return false;
+  detail::unref(reg_);  // the list's
+  detail::context_unref(std::exchange(reg_->context, nullptr));
+  return true;
+}
+
+context::callback::~callback() {
+  if (reg_ == nullptr) return;
+  const bool may_run = reg_->context != nullptr && !stop();
+  if (may_run && reg_->runner.load(std::memory_order_relaxed) != this_goroutine::id()) {
+    rt::RuntimeEntry entry;
+    rt::event_wait(detail::event_access::word(reg_->ended), rt::kNoDeadline, nullptr, rt::WaitReason::event_wait);
+  }
+  detail::context_unref(reg_->context);
+  detail::unref(reg_);
+}
+
+void context::callback::detach() && noexcept {
+  detail::callback_core* reg = std::exchange(reg_, nullptr);
+  if (reg == nullptr) return;
+  detail::context_node* c = std::exchange(reg->context, nullptr);
+  detail::unref(reg);
+  detail::context_unref(c);
+}
+
+std::stop_token context::stop_token() const {
+  rt::Context* c = node_ != nullptr ? detail::to_rt(node_)->src : nullptr;
+  if (c == nullptr) return std::stop_source().get_token();
+  if (void* made = c->api.load(os::memory_order_acquire)) return static_cast<detail::StopSource*>(made)->source.get_token();
+  auto fresh = std::make_unique<detail::StopSource>();
+  std::move(after_func([source = fresh->source]() mutable { source.request_stop(); })).detach();
+  void* expected = nullptr;
+  if (c->api.compare_exchange_strong(expected, fresh.get(), os::memory_order_acq_rel, os::memory_order_acquire)) {
+    return fresh.release()->source.get_token();
+  }
+  return static_cast<detail::StopSource*>(expected)->source.get_token();
+}
+
+void context::wait() const {
+  rt::CancelSource* cancel = detail::cancellation();
+  if (rt::is_cancelled(cancel)) detail::throw_cancelled();
+  static constinit rt::EventWord never{0};
+  rt::Context* c = node_ != nullptr ? detail::to_rt(node_)->src : nullptr;
+  if (c != nullptr) detail::context_seen(c);
+  rt::WaitEnd end;
+  {
+    rt::RuntimeEntry entry;
+    end = rt::event_wait(c != nullptr ? &c->done : &never, rt::kNoDeadline, cancel, rt::WaitReason::context_wait);
+  }
+  if (end == rt::WaitEnd::cancelled || rt::is_cancelled(cancel)) detail::throw_cancelled();
+}
+
+}  // namespace gort::inline v0

@@ -1,0 +1,105 @@
+#include "gort/scope.h"
+
+#include "api/cancellation.h"
+#include "api/context.h"
+#include "sched/entry.h"
+
+namespace gort::inline v0::detail {
+
+namespace {
+
+/// Waits until all have ended, after the scope has taken its own count back. False: the caller was cancelled first.
+bool wait_ended(scope_core* s, bool heed) noexcept {
+  return task_wait_until(&s->ended, kNoDeadline, heed) != task_end::cancelled;
+}
+
+/// True: none is left.
+bool count_down(scope_core* s) noexcept {
+  rt::san::release(&s->pending);
+  if (s->pending.fetch_sub(1, std::memory_order_acq_rel) != 1) return false;
+  rt::san::acquire(&s->pending);
+  return true;
+}
+
+/// All have ended: as it was at first.
+void again(scope_core* s) noexcept {
+  rt::san::acquire(&s->pending);
+  s->ended.word.store(0, std::memory_order_relaxed);
+  s->pending.store(1, std::memory_order_relaxed);
+}
+
+}  // namespace
+
+scope_core::scope_core(std::uint32_t limit) noexcept
+    : limited(limit != 0), places(limit), node(task_context()) {}
+
+void scope_child_begins(scope_core* s) {
+  if (s->limited) {
+    throw_if_cancelled();
+    s->places.acquire();  // they end, for they are cancelled with us
+    try {
+      throw_if_cancelled();
+    } catch (...) {
+      s->places.release();
+      throw;
+    }
+  }
+  s->pending.fetch_add(1, std::memory_order_relaxed);
+}
+
+void scope_child_not_begun(scope_core* s) noexcept { scope_child_ended(s); }
+
+void scope_child_failed(scope_core* s) noexcept {
+  try {
+    throw;
+  } catch (const cancelled&) {
+    if (rt::context_cancelled(to_rt(s->node))) return;  // as it was told
+  } catch (...) {
+  }
+  if (s->failed.exchange(true, std::memory_order_acq_rel)) return;
+  s->first = std::current_exception();
+  scope_cancel(s, cancel_reason::sibling_failed);
+}
+
+void scope_child_ended(scope_core* s) noexcept {
+  if (s->limited) s->places.release();
+  if (count_down(s)) task_finish(&s->ended);
+}
+
+void scope_join(scope_core* s) {
+  bool told = false;
+  if (rt::CancelSource* c = cancellation(); rt::is_cancelled(c)) {
+    told = true;
+    scope_cancel(s, cause_of(rt::context_of(c)));
+  }
+  if (!count_down(s)) {
+    if (!wait_ended(s, !told)) {
+      told = true;
+      scope_cancel(s, cause_of(current_context()));
+      wait_ended(s, false);
+    }
+  }
+  again(s);
+  if (s->failed.load(std::memory_order_acquire)) {
+    if (auto e = std::exchange(s->first, nullptr)) std::rethrow_exception(e);
+  }
+  if (told) throw_cancelled();
+}
+
+void scope_leave(scope_core* s) noexcept {
+  if (s->pending.load(std::memory_order_acquire) != 1) {
+    scope_cancel(s, cancel_reason::cancelled);
+    if (!count_down(s)) wait_ended(s, false);
+  }
+  rt::san::acquire(&s->pending);
+  context_unref(s->node);
+}
+
+void scope_cancel(scope_core* s, std::error_code cause) noexcept { task_cancel(s->node, cause); }
+
+context scope_context(const scope_core* s) noexcept {
+  context_ref(s->node);
+  return context_access::adopt(s->node);
+}
+
+}  // namespace gort::inline v0::detail

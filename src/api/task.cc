@@ -1,0 +1,161 @@
+// Tasks: the wait for their end.
+//
+//   word           means                                    next
+//   running        the goroutine has not ended              waiter, done, detached
+//   a waiter       likewise, and somebody waits             running (the wait has ended otherwise), finishing, done
+//   finishing      it has, and ends that wait               done
+//   done           it has                                   -
+//   detached       it has not, and frees the state itself   -
+#include "api/cancellation.h"
+#include "base/print.h"
+#include "gort/go.h"
+#include "sched/entry.h"
+#include "sched/park.h"
+#include "sync/blocking_wait.h"
+
+namespace gort::inline v0::detail {
+
+namespace {
+
+constexpr std::uintptr_t kRunning = 0;
+constexpr std::uintptr_t kDone = 1;
+constexpr std::uintptr_t kDetached = 2;
+constexpr std::uintptr_t kFinishing = 3;
+
+std::uintptr_t word_for(waiter* w) noexcept { return reinterpret_cast<std::uintptr_t>(w); }
+
+/// Publishes the waiter; false if the task is done already.
+bool publish(task_core* t, waiter* w) noexcept {
+  std::uintptr_t expected = kRunning;
+  if (t->word.compare_exchange_strong(expected, word_for(w), std::memory_order_acq_rel, std::memory_order_acquire)) {
+    return true;
+  }
+  if (expected != kDone) rt::fatal("gort::task: two goroutines or threads wait for one task");
+  return false;
+}
+
+/// Takes it back. False: the goroutine has ended, and has had a look at it, which is over now.
+bool take_back(task_core* t, waiter* w) noexcept {
+  std::uintptr_t expected = word_for(w);
+  if (t->word.compare_exchange_strong(expected, kRunning, std::memory_order_acq_rel, std::memory_order_acquire)) {
+    return true;
+  }
+  // A few instructions of task_finish, unless its thread has lost its processor.
+  for (int round = 0; t->word.load(std::memory_order_acquire) != kDone; ++round) {
+    if (round < 100) {
+      os::cpu_relax(8);
+    } else {
+      os::thread_yield();
+    }
+  }
+  return false;
+}
+
+bool commit_join(rt::G* g, void* task) noexcept { return publish(static_cast<task_core*>(task), &g->wait); }
+
+/// WaitState::withdraw: the end of the run ends the wait.
+bool withdraw_join(waiter* w, void* task) noexcept {
+  std::uintptr_t expected = word_for(w);
+  if (!static_cast<task_core*>(task)->word.compare_exchange_strong(expected, kRunning, std::memory_order_acq_rel)) {
+    return false;
+  }
+  w->over = 2;
+  return true;
+}
+
+/// Of a goroutine whose wait only the task's end, or the run's, can end.
+bool plain_wait(rt::G* g, task_core* t, bool cancellable) noexcept {
+  g->wait.state = nullptr;
+  g->wait.over = 0;
+  if (cancellable) {
+    g->wait_state.withdraw = withdraw_join;
+    g->wait_state.withdraw_from = t;
+  }
+  rt::park(commit_join, t, rt::WaitReason::task_join);
+  g->wait_state.withdraw = nullptr;
+  return g->wait.over != 2;
+}
+
+}  // namespace
+
+task_end task_wait_until(task_core* t, std::int64_t deadline, bool heed) noexcept {
+  rt::CancelSource* cancel = heed ? cancellation() : nullptr;
+  if (rt::is_cancelled(cancel)) return task_end::cancelled;
+  task_end end = task_end::done;
+  if (t->word.load(std::memory_order_acquire) != kDone) {
+    rt::RuntimeEntry entry;
+    rt::G* g = rt::current_g();
+    if (g != nullptr && deadline == kNoDeadline && (cancel == nullptr || cancel->background)) {
+      if (!plain_wait(g, t, cancel != nullptr)) end = task_end::cancelled;
+    } else {
+      rt::BlockingWait wait(rt::WaitReason::task_join, deadline, cancel);
+      wait.race();
+      if (publish(t, wait.node())) {
+        const rt::WaitEnd how = wait.park();
+        if (how != rt::WaitEnd::done && take_back(t, wait.node())) {
+          end = how == rt::WaitEnd::timeout ? task_end::timeout : task_end::cancelled;
+        }
+      }
+    }
+  }
+  if (end == task_end::done) rt::san::acquire(t);
+  return end;
+}
+
+void task_wait(task_core* t) {
+  if (task_wait_until(t, kNoDeadline, true) == task_end::cancelled) throw_cancelled();
+}
+
+bool task_wait_for(task_core* t, std::int64_t deadline) {
+  const task_end end = task_wait_until(t, deadline, true);
+  if (end == task_end::cancelled) throw_cancelled();
+  return end == task_end::done;
+}
+
+bool task_finish(task_core* t) noexcept {
+  rt::san::release(t);
+  std::uintptr_t old = kRunning;
+  waiter* w = nullptr;
+  for (;;) {
+    w = old > kFinishing ? reinterpret_cast<waiter*>(old) : nullptr;
+    // A waiter with a state may give up at this moment: it waits until we have done with it.
+    const std::uintptr_t next = w != nullptr && w->state != nullptr ? kFinishing : kDone;
+    if (old == kDetached) {
+      rt::san::acquire(t);  // what the owner of the task did with it, before we free the state
+      return true;
+    }
+    if (t->word.compare_exchange_strong(old, next, std::memory_order_acq_rel, std::memory_order_acquire)) break;
+  }
+  if (w == nullptr) return false;
+  rt::RuntimeEntry entry;
+  if (w->state != nullptr) {
+    const rt::Won won = rt::wait_win_queued(*w->state);
+    t->word.store(kDone, std::memory_order_release);
+    if (won != rt::Won::parked) return false;
+  }
+  if (w->ready == rt::ready_waiter) {
+    // Behind those who wait already, not into runnext: who joins a batch then finds the rest of it done,
+    // instead of being woken and parked again for each of its tasks (a third of the price of a batch).
+    rt::ready(rt::g_of(w), false);
+  } else {
+    w->ready(w);
+  }
+  return false;
+}
+
+bool task_detach(task_core* t) noexcept {
+  rt::san::release(t);
+  std::uintptr_t expected = kRunning;
+  if (t->word.compare_exchange_strong(expected, kDetached, std::memory_order_acq_rel)) return false;
+  rt::san::acquire(t);
+  return true;
+}
+
+void task_misuse(const char* operation) noexcept {
+  rt::fatal_begin();
+  rt::Printer(2) << "fatal error: gort::task: " << operation
+                 << " on an empty task (never given a goroutine, or joined, got, detached or moved from before)\n";
+  rt::fatal_after_print({"operation on an empty task", false});
+}
+
+}  // namespace gort::inline v0::detail

@@ -1,0 +1,215 @@
+#include "sync/context.h"
+
+#include "base/alloc.h"
+#include "base/fault.h"
+#include "sched/sched.h"
+#include "sched/spawn.h"
+#include "sync/context_timer.h"
+#include "sync/event.h"
+
+namespace gort::inline v0::rt {
+
+namespace {
+
+constinit FixAlloc<Context> contexts;
+constinit FixAlloc<ContextCallback> callback_memory;
+
+void unpin(Context* c) noexcept {
+  if (c->pins.fetch_sub(1, os::memory_order_acq_rel) != 1) return;
+  context_timer_free(c);
+  contexts.free(c);
+}
+
+ContextChildren& list_in(Context* up, const Context* child) noexcept {
+  if (up->kind != ContextKind::root) return up->children;
+  const auto bits = reinterpret_cast<std::uintptr_t>(child);
+  return static_cast<RootContext*>(up)->shards[(bits / sizeof(Context)) % kRootShards];
+}
+
+/// Whoever does is the one that cancels it.
+bool claim(Context* c, CancelCause cause) noexcept {
+  if (c->claimed.exchange(1, os::memory_order_acq_rel) != 0) return false;
+  c->cause = cause;
+  return true;
+}
+
+void hang_out(ContextChildren& list, Context* c) noexcept {
+  (c->prev != nullptr ? c->prev->next : list.first) = c->next;
+  if (c->next != nullptr) c->next->prev = c->prev;
+  c->prev = c->next = nullptr;
+  c->hangs = false;
+}
+
+/// Takes all children away, claimed and pinned, onto the list of those that are to be cancelled.
+void take_children(ContextChildren& list, CancelCause cause, Context** todo) noexcept {
+  LockGuard guard(list.lock);
+  while (Context* child = list.first) {
+    hang_out(list, child);
+    if (!claim(child, cause)) continue;  // somebody else is at it
+    child->pins.fetch_add(1, os::memory_order_relaxed);
+    child->todo = *todo;
+    *todo = child;
+  }
+}
+
+void start_callback(ContextCallback* cb, const Context* c) noexcept {
+  StartArgs args;
+  args.fn = cb->fn;
+  args.arg = cb->arg;
+  args.name = "after_func";
+  args.name_bytes = 10;
+  // The background of whose context it was, which may not be the one of who cancels.
+  for (; c != nullptr && c->kind != ContextKind::root; c = c->up) {
+  }
+  args.background = c != nullptr ? &const_cast<Context*>(c)->source : nullptr;
+  args.has_background = true;
+  G* g = cb->g;
+  cb->g = nullptr;  // from its start on, the callback belongs to the goroutine
+  g_start(g, args);
+}
+
+void start_callbacks(Context* c) noexcept {
+  ContextCallback* list = nullptr;
+  {
+    LockGuard guard(c->callbacks_lock);
+    list = c->callbacks;
+    c->callbacks = nullptr;
+    for (ContextCallback* cb = list; cb != nullptr; cb = cb->next) cb->in = nullptr;
+  }
+  while (list != nullptr) {
+    ContextCallback* cb = list;
+    list = list->next;
+    start_callback(cb, c);
+  }
+}
+
+/// Hangs c into the list of its `up`. False: that is cancelled.
+bool hang_in(Context* c) noexcept {
+  ContextChildren& list = list_in(c->up, c);
+  LockGuard guard(list.lock);
+  if (is_cancelled(&c->up->source) && !fault(Fault::cancel_hang)) return false;
+  if (c->hangs || c->claimed.load(os::memory_order_relaxed) != 0) return true;
+  c->hangs = true;
+  c->next = list.first;
+  if (c->next != nullptr) c->next->prev = c;
+  list.first = c;
+  return true;
+}
+
+}  // namespace
+
+Context* context_new(Context* parent, const NewContext& what) noexcept {
+  auto* c = ::new (contexts.alloc()) Context;
+  c->kind = what.kind;
+  c->parent = parent;
+  c->key = what.key;
+  c->value = what.value;
+  c->destroy = what.destroy;
+  if (parent != nullptr && parent->kind != ContextKind::root) context_ref(parent);
+  if (what.kind == ContextKind::shield) return c;
+  if (parent != nullptr) {
+    c->up = parent->src;
+    c->deadline = parent->deadline;
+  }
+  if (what.kind == ContextKind::value) {
+    c->src = c->up;
+    return c;
+  }
+  c->src = c;
+  if (what.deadline < c->deadline) {
+    c->deadline = what.deadline;
+    c->own_deadline = true;
+  }
+  return c;
+}
+
+void context_link_slow(Context* c) noexcept {
+  // All of them are hung in before one of them says so: who finds `linked` set can rely on all that is above.
+  bool cancelled = false;
+  for (Context* at = c; at->up != nullptr && !context_linked(&at->source) && !cancelled; at = at->up) {
+    cancelled = !hang_in(at);
+    if (cancelled) context_cancel(at, at->up->cause);
+  }
+  for (Context* at = c; at != nullptr && !context_linked(&at->source); at = at->up) {
+    if (at->own_deadline && !is_cancelled(&at->source)) context_timer_start(at);
+    at->source.linked.store(true, os::memory_order_release);
+  }
+}
+
+bool context_cancel(Context* c, CancelCause cause) noexcept {
+  if (!claim(c, cause)) return false;
+  c->pins.fetch_add(1, os::memory_order_relaxed);
+  Context* todo = c;
+  while (todo != nullptr) {
+    Context* at = todo;
+    todo = at->todo;
+    at->todo = nullptr;
+    cancel_fire(&at->source);
+    if (at->kind == ContextKind::root) {
+      for (auto& shard : static_cast<RootContext*>(at)->shards) take_children(shard, cause, &todo);
+    } else {
+      take_children(at->children, cause, &todo);
+    }
+    start_callbacks(at);
+    event_set(&at->done);
+    context_timer_stop(at);
+    unpin(at);
+  }
+  return true;
+}
+
+RetiredContext context_retire(Context* c) noexcept {
+  if (c->kind == ContextKind::cancel) {
+    if (c->up != nullptr && context_linked(&c->source)) {
+      ContextChildren& list = list_in(c->up, c);
+      LockGuard guard(list.lock);
+      if (c->hangs) hang_out(list, c);
+    }
+    context_timer_remove(c);
+  }
+  RetiredContext left;
+  left.value = c->value;
+  left.destroy = c->destroy;
+  left.api = c->api.load(os::memory_order_acquire);
+  if (c->parent != nullptr && c->parent->kind != ContextKind::root) left.parent = c->parent;
+  {
+    LockGuard guard(c->callbacks_lock);
+    left.callbacks = c->callbacks;
+    c->callbacks = nullptr;
+    for (ContextCallback* cb = left.callbacks; cb != nullptr; cb = cb->next) cb->in = nullptr;
+  }
+  unpin(c);
+  return left;
+}
+
+void context_add_callback(Context* c, ContextCallback* cb) noexcept {
+  {
+    LockGuard guard(c->callbacks_lock);
+    // Under the lock: who cancels sets the flag before it takes the callbacks.
+    if (!is_cancelled(&c->source)) {
+      cb->in = c;
+      cb->prev = nullptr;
+      cb->next = c->callbacks;
+      if (cb->next != nullptr) cb->next->prev = cb;
+      c->callbacks = cb;
+      return;
+    }
+  }
+  start_callback(cb, c);
+}
+
+bool context_remove_callback(ContextCallback* cb, Context* c) noexcept {
+  LockGuard guard(c->callbacks_lock);
+  if (cb->in != c) return false;
+  (cb->prev != nullptr ? cb->prev->next : c->callbacks) = cb->next;
+  if (cb->next != nullptr) cb->next->prev = cb->prev;
+  cb->in = nullptr;
+  return true;
+}
+
+ContextCallback* callback_alloc() noexcept { return ::new (callback_memory.alloc()) ContextCallback; }
+void callback_free(ContextCallback* cb) noexcept { callback_memory.free(cb); }
+
+std::size_t contexts_in_use() noexcept { return contexts.in_use(); }
+
+}  // namespace gort::inline v0::rt

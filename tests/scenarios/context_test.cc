@@ -1,0 +1,867 @@
+// Contexts: what is inherited, what is cancelled, what is not. Timeouts: context_deadline_test.cc.
+// test: labels=smoke
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <csignal>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <stop_token>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include "sync/context.h"
+#include "tests/support/runtime_fixture.h"
+
+using namespace std::chrono_literals;
+using gort::cancel_reason;
+using gort::test::yield_until;
+
+namespace {
+
+struct user : gort::context_key<std::string> {};
+struct depth : gort::context_key<int> {};
+
+class Context : public gort::test::RuntimeTestAtProcs {
+ protected:
+  void TearDown() override {
+    gort::test::RuntimeTestAtProcs::TearDown();
+    EXPECT_EQ(gort::rt::contexts_in_use(), 0u);
+  }
+};
+GORT_TEST_AT_PROCS(Context);
+class ContextDeath : public gort::test::RuntimeTest {};
+
+/// Waits for an event that nobody sets; the cause of its end.
+std::error_code wait_for_ever() {
+  gort::event never;
+  try {
+    never.wait();
+  } catch (const gort::cancelled& e) {
+    return e.cause();
+  }
+  return {};
+}
+
+template <class F>
+std::optional<std::error_code> cancelled_by(F f) {
+  try {
+    f();
+  } catch (const gort::cancelled& e) {
+    return e.cause();
+  }
+  return {};
+}
+
+TEST_P(Context, TheBackgroundIsNotCancelledAndEmpty) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    const gort::context c = gort::this_goroutine::context();
+    EXPECT_FALSE(c.cancelled());
+    EXPECT_FALSE(c.cause());
+    EXPECT_FALSE(c.deadline());
+    EXPECT_EQ(c.value<user>(), nullptr);
+    EXPECT_NO_THROW(gort::this_goroutine::check_cancelled());
+    EXPECT_FALSE(gort::context().cancelled());
+  });
+}
+
+TEST_P(Context, CancelEndsAWaitAndEveryLaterOne) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    std::error_code first;
+    std::error_code second;
+    std::optional<gort::context> shown;
+    gort::event ready;
+    auto t = gort::spawn([&] {
+      gort::with_cancel c;
+      shown = c.context();
+      ready.set();
+      first = wait_for_ever();
+      second = wait_for_ever();
+    });
+    ready.wait();
+    EXPECT_FALSE(shown->cancelled());
+    t.cancel();
+    t.join();
+    EXPECT_TRUE(shown->cancelled());
+    EXPECT_EQ(first, cancel_reason::cancelled);
+    EXPECT_EQ(second, cancel_reason::cancelled);
+    EXPECT_EQ(first, std::errc::operation_canceled);
+    EXPECT_EQ(shown->cause(), first);
+  });
+}
+
+TEST_P(Context, ABlockingCallInACancelledContextDoesNothingAlthoughItCould) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    gort::event e;
+    e.set();
+    auto done = gort::spawn([] { return 1; });
+    done.wait();
+    gort::with_cancel c;
+    EXPECT_NO_THROW(e.wait());
+    c.cancel(std::make_error_code(std::errc::owner_dead));
+    EXPECT_EQ(cancelled_by([&] { e.wait(); }), std::errc::owner_dead);
+    EXPECT_EQ(cancelled_by([&] { done.wait(); }), std::errc::owner_dead);
+    EXPECT_EQ(cancelled_by([&] { done.get(); }), std::errc::owner_dead);
+    EXPECT_TRUE(done.valid()) << "the task stays joinable";
+    EXPECT_EQ(cancelled_by([] { gort::this_goroutine::check_cancelled(); }), std::errc::owner_dead);
+    gort::shield _;
+    EXPECT_EQ(done.get(), 1);
+  });
+}
+
+TEST_P(Context, TheFirstCauseCounts) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    gort::with_cancel c;
+    c.cancel(std::make_error_code(std::errc::io_error));
+    c.cancel();
+    EXPECT_EQ(c.context().cause(), std::errc::io_error);
+    c.cancel(cancel_reason::timed_out);
+    EXPECT_EQ(c.context().cause(), std::errc::io_error);
+  });
+}
+
+TEST_P(Context, ACancelledOneCancelsWhatIsBelowAndNothingElse) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    gort::with_cancel outer;
+    const gort::context sibling = [] {
+      gort::with_cancel s;
+      return s.context();
+    }();
+    EXPECT_TRUE(sibling.cancelled()) << "its installer is gone";
+    gort::with_value<user> name("ann");
+    gort::with_cancel inner;
+    gort::with_cancel innermost;
+    EXPECT_FALSE(innermost.context().cancelled());
+    inner.cancel();
+    EXPECT_TRUE(inner.context().cancelled() && innermost.context().cancelled());
+    EXPECT_FALSE(outer.context().cancelled());
+    outer.cancel(std::make_error_code(std::errc::io_error));
+    EXPECT_EQ(outer.context().cause(), std::errc::io_error);
+    EXPECT_EQ(innermost.context().cause(), cancel_reason::cancelled) << "keeps its own";
+    gort::with_cancel late;
+    EXPECT_EQ(late.context().cause(), cancel_reason::cancelled) << "made below a cancelled one";
+  });
+}
+
+TEST_P(Context, AnInstallerThatEndsUncoversWhatWasThere) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    gort::with_value<depth> one(1);
+    {
+      gort::with_value<depth> two(2);
+      gort::with_cancel c;
+      c.cancel();
+      EXPECT_TRUE(gort::this_goroutine::cancelled());
+      EXPECT_EQ(*gort::this_goroutine::context().value<depth>(), 2);
+    }
+    EXPECT_FALSE(gort::this_goroutine::cancelled());
+    EXPECT_EQ(*gort::this_goroutine::context().value<depth>(), 1);
+    gort::event e;
+    e.set();
+    EXPECT_NO_THROW(e.wait());
+  });
+}
+
+TEST_P(Context, ValuesAreInheritedBySpawnAndScopeAndOutliveTheirInstaller) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    gort::context kept;
+    {
+      gort::with_value<user> name("ann");
+      gort::with_value<depth> d(3);
+      kept = gort::this_goroutine::context();
+      gort::spawn([] {
+        EXPECT_EQ(*gort::this_goroutine::context().value<user>(), "ann");
+        gort::with_value<user> other("bob");
+        gort::spawn([] { EXPECT_EQ(*gort::this_goroutine::context().value<user>(), "bob"); }).join();
+        EXPECT_EQ(*gort::this_goroutine::context().value<depth>(), 3);
+      }).join();
+      gort::scope s;
+      s.go([] { EXPECT_EQ(*gort::this_goroutine::context().value<user>(), "ann"); });
+      s.join();
+      gort::event done;
+      gort::go([&] {
+        EXPECT_EQ(gort::this_goroutine::context().value<user>(), nullptr) << "go begins in the background";
+        done.set();
+      });
+      done.wait();
+    }
+    EXPECT_EQ(gort::this_goroutine::context().value<user>(), nullptr);
+    EXPECT_EQ(*kept.value<user>(), "ann");
+  });
+}
+
+TEST_P(Context, AValueIsDestroyedOnceWhenTheLastHandleGoes) {
+  GORT_TEST_START(GetParam());
+  struct counted : gort::context_key<std::shared_ptr<int>> {};
+  gort::run([] {
+    auto p = std::make_shared<int>(1);
+    gort::context kept;
+    {
+      gort::with_value<counted> v(p);
+      kept = gort::this_goroutine::context();
+    }
+    EXPECT_EQ(p.use_count(), 2);
+    kept = {};
+    EXPECT_EQ(p.use_count(), 1);
+  });
+}
+
+TEST_P(Context, GoIsCancelledByNothingThatItsStarterHas) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    gort::event started;
+    gort::event go_on;
+    std::atomic<bool> cancelled{true};
+    gort::event ended;
+    {
+      gort::with_cancel c;
+      gort::go([&] {
+        started.set();
+        go_on.wait();
+        cancelled = gort::this_goroutine::cancelled();
+        ended.set();
+      });
+      started.wait();
+      c.cancel();
+    }
+    go_on.set();
+    ended.wait();
+    EXPECT_FALSE(cancelled);
+  });
+}
+
+TEST_P(Context, AShieldKeepsCancellationOutButNotValues) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    gort::with_value<user> name("ann");
+    gort::with_cancel c;
+    c.cancel();
+    {
+      gort::shield _;
+      EXPECT_FALSE(gort::this_goroutine::cancelled());
+      EXPECT_FALSE(gort::this_goroutine::context().cancelled());
+      EXPECT_EQ(*gort::this_goroutine::context().value<user>(), "ann");
+      EXPECT_EQ(gort::spawn([] { return 5; }).get(), 5);
+      gort::with_cancel inside;
+      EXPECT_FALSE(gort::this_goroutine::cancelled()) << "derived below the shield";
+      inside.cancel();
+      EXPECT_TRUE(gort::this_goroutine::cancelled());
+    }
+    EXPECT_TRUE(gort::this_goroutine::cancelled());
+  });
+}
+
+TEST_P(Context, AWaitUnderAShieldIsNotEnded) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    gort::event waiting;
+    gort::event bye;
+    bool said = false;
+    auto t = gort::spawn([&] {
+      EXPECT_TRUE(wait_for_ever());
+      gort::shield _;
+      waiting.set();
+      bye.wait();
+      said = true;
+    });
+    t.cancel();
+    waiting.wait();
+    t.cancel();
+    for (int i = 0; i < 100; ++i) gort::this_goroutine::yield();
+    bye.set();
+    t.join();
+    EXPECT_TRUE(said);
+  });
+}
+
+TEST_P(Context, DestructorsThatRunWhileUnwindingAreNotCancelled) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    struct says_bye {
+      bool* said;
+      ~says_bye() {
+        gort::event e;
+        gort::go([&e] { e.set(); });
+        e.wait();
+        *said = !gort::this_goroutine::cancelled();
+      }
+    };
+    bool said = false;
+    auto t = gort::spawn([&said] {
+      says_bye s{&said};
+      gort::event never;
+      never.wait();
+    });
+    gort::this_goroutine::yield();
+    t.cancel();
+    EXPECT_TRUE(cancelled_by([&t] { t.get(); }));
+    EXPECT_TRUE(said);
+  });
+}
+
+TEST_P(Context, AnotherContextCanBeInstalled) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    gort::with_cancel c;
+    gort::event started;
+    gort::event ended;
+    std::error_code cause;
+    gort::go([&, shown = c.context()] {
+      gort::with_context in(shown);
+      started.set();
+      cause = wait_for_ever();
+      gort::shield _;
+      ended.set();
+    });
+    started.wait();
+    c.cancel(std::make_error_code(std::errc::io_error));
+    gort::shield _;
+    ended.wait();
+    EXPECT_EQ(cause, std::errc::io_error);
+  });
+}
+
+TEST_P(Context, WaitingForAContext) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    gort::with_cancel c;
+    gort::event ended;
+    gort::go([&, shown = c.context()] {
+      shown.wait();
+      shown.wait();
+      ended.set();
+    });
+    auto in_it = gort::spawn([shown = c.context()] { shown.wait(); });
+    gort::this_goroutine::yield();
+    c.cancel();
+    {
+      gort::shield _;
+      ended.wait();
+      EXPECT_TRUE(cancelled_by([&] { in_it.get(); }));
+    }
+    EXPECT_TRUE(cancelled_by([] { gort::context().wait(); }));
+  });
+}
+
+TEST_P(Context, ManyParkedUnderOneAreCancelledAtOnce) {
+  GORT_TEST_START(GetParam());
+  static constexpr int kMany = 10'000;
+  gort::run([] {
+    std::atomic<int> ended{0};
+    std::atomic<int> waiting{0};
+    gort::event never;
+    gort::scope s;
+    for (int i = 0; i < kMany; ++i) {
+      s.go([&] {
+        ++waiting;
+        struct counts {
+          std::atomic<int>* n;
+          ~counts() { ++*n; }
+        } c{&ended};
+        never.wait();
+      });
+    }
+    ASSERT_TRUE(yield_until([&] { return waiting == kMany; }));
+    s.cancel();
+    s.join();
+    EXPECT_EQ(ended, kMany);
+  });
+}
+
+TEST_P(Context, ADeepTree) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    static constexpr int kDeep = 2000;
+    struct nest {
+      static void down(int n, std::vector<gort::context>& all) {
+        gort::with_cancel c;
+        all.push_back(c.context());
+        if (n > 0) return down(n - 1, all);
+        gort::event never;
+        never.wait();
+      }
+    };
+    std::vector<gort::context> all;
+    auto t = gort::spawn({.stack = 8u << 20}, [&] { nest::down(kDeep, all); });
+    ASSERT_TRUE(yield_until([&] { return all.size() == kDeep + 1; }));
+    t.cancel(std::make_error_code(std::errc::io_error));
+    EXPECT_EQ(cancelled_by([&] { t.get(); }), std::errc::io_error);
+    for (const auto& c : all) ASSERT_EQ(c.cause(), std::errc::io_error);
+  });
+}
+
+// ---- foreign threads ------------------------------------------------------------------------
+
+TEST_P(Context, AForeignThreadHasOneToo) {
+  GORT_TEST_START(GetParam());
+  std::stop_source stop;
+  std::atomic<bool> ready{false};
+  std::error_code cause;
+  std::thread waits([&] {
+    EXPECT_FALSE(gort::this_goroutine::context().cancelled());
+    gort::with_value<user> name("thread");
+    gort::with_stop_token c(stop.get_token());
+    ready = true;
+    cause = wait_for_ever();
+    EXPECT_EQ(*gort::this_goroutine::context().value<user>(), "thread");
+    EXPECT_TRUE(cancelled_by([] { gort::spawn([] { return 1; }).get(); }));
+    gort::shield _;
+    EXPECT_EQ(*gort::spawn([] { return gort::this_goroutine::context(); }).get().value<user>(), "thread");
+  });
+  ASSERT_TRUE(yield_until([&] { return ready.load(); }));
+  stop.request_stop();
+  waits.join();
+  EXPECT_EQ(cause, cancel_reason::cancelled);
+}
+
+TEST_P(Context, AForeignThreadCancelsGoroutines) {
+  GORT_TEST_START(GetParam());
+  std::stop_source stop;
+  gort::run([&] {
+    gort::with_stop_token c(stop.get_token());
+    std::thread other([&] { stop.request_stop(); });
+    EXPECT_EQ(wait_for_ever(), cancel_reason::cancelled);
+    other.join();
+  });
+}
+
+// ---- stop tokens ----------------------------------------------------------------------------
+
+TEST_P(Context, AStopTokenThatIsStoppedAlready) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    std::stop_source stop;
+    stop.request_stop();
+    gort::with_stop_token c(stop.get_token());
+    EXPECT_TRUE(gort::this_goroutine::cancelled());
+  });
+}
+
+TEST_P(Context, AStopTokenOfAContext) {
+  GORT_TEST_START(GetParam());
+  std::stop_token kept;
+  gort::run([&] {
+    gort::with_cancel c;
+    const std::stop_token t = c.context().stop_token();
+    EXPECT_TRUE(t.stop_possible());
+    EXPECT_FALSE(t.stop_requested());
+    EXPECT_EQ(t, c.context().stop_token()) << "one source per context";
+    std::jthread worker([&] {
+      while (!t.stop_requested()) std::this_thread::yield();
+    });
+    c.cancel();
+    worker.join();
+    std::atomic<bool> called{false};
+    std::stop_callback cb(t, [&] { called = true; });
+    EXPECT_TRUE(called);
+    {
+      gort::shield _;
+      gort::with_cancel uncancelled;
+      kept = uncancelled.context().stop_token();
+      EXPECT_FALSE(gort::context().stop_token().stop_possible());
+    }
+  });
+  EXPECT_TRUE(yield_until([&] { return kept.stop_requested(); })) << "the end of its installer cancels it";
+}
+
+// ---- after_func -----------------------------------------------------------------------------
+
+TEST_P(Context, AfterFuncRunsOnceInAGoroutineInTheBackground) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    gort::with_value<user> name("ann");
+    gort::with_cancel c;
+    std::atomic<int> calls{0};
+    gort::event called;
+    auto cb = c.context().after_func([&] {
+      ++calls;
+      EXPECT_NE(gort::this_goroutine::id(), 0u);
+      EXPECT_FALSE(gort::this_goroutine::cancelled());
+      EXPECT_EQ(gort::this_goroutine::context().value<user>(), nullptr);
+      called.set();
+    });
+    EXPECT_EQ(calls, 0);
+    c.cancel();
+    gort::shield _;
+    called.wait();
+    EXPECT_FALSE(cb.stop());
+    c.cancel();
+    auto late = c.context().after_func([&] { ++calls; });
+    EXPECT_TRUE(yield_until([&] { return calls == 2; })) << "cancelled already: at once";
+  });
+}
+
+TEST_P(Context, AfterFuncTakenBackDoesNotRun) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    gort::with_cancel c;
+    auto token = std::make_shared<int>(0);
+    std::atomic<int> calls{0};
+    auto by_stop = c.context().after_func([&calls, token] { ++calls; });
+    { auto by_end = c.context().after_func([&calls, token] { ++calls; }); }
+    EXPECT_TRUE(by_stop.stop());
+    EXPECT_FALSE(by_stop.stop());
+    c.cancel();
+    auto nobody = gort::context().after_func([&calls, token] { ++calls; });
+    EXPECT_FALSE(nobody.stop());
+    for (int i = 0; i < 100; ++i) gort::this_goroutine::yield();
+    EXPECT_EQ(calls, 0);
+  });
+}
+
+TEST_P(Context, ACallbacksEndWaitsForItsFunction) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    std::atomic<bool> begun{false};
+    std::atomic<bool> over{false};
+    gort::with_cancel c;
+    {
+      auto cb = c.context().after_func([&] {
+        begun = true;
+        for (int i = 0; i < 50; ++i) gort::this_goroutine::yield();
+        over = true;
+      });
+      c.cancel();
+      ASSERT_TRUE(yield_until([&] { return begun.load(); }));
+    }
+    EXPECT_TRUE(over);
+  });
+}
+
+TEST_P(Context, ACallbackThatEndsItself) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    gort::with_cancel c;
+    gort::event called;
+    auto cb = std::make_unique<gort::context::callback>();
+    *cb = c.context().after_func([&] {
+      cb.reset();  // does not wait for itself
+      called.set();
+    });
+    c.cancel();
+    gort::shield _;
+    called.wait();
+  });
+}
+
+TEST_P(Context, ADetachedCallbackRunsOrDiesWithItsContext) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    auto token = std::make_shared<int>(0);
+    std::atomic<int> calls{0};
+    {
+      gort::with_cancel c;
+      std::move(*std::make_unique<gort::context::callback>(c.context().after_func([&calls, token] { ++calls; })))
+          .detach();
+    }
+    EXPECT_TRUE(yield_until([&] { return calls == 1 && token.use_count() == 1; }));
+    {
+      auto t = gort::spawn([&] { return gort::this_goroutine::context(); });
+      auto shown = t.get();
+      std::move(*std::make_unique<gort::context::callback>(shown.after_func([&calls, token] { ++calls; }))).detach();
+    }
+    EXPECT_TRUE(yield_until([&] { return token.use_count() == 1; }));
+    EXPECT_EQ(calls, 1) << "nobody has cancelled it";
+  });
+}
+
+TEST_P(Context, CallbacksRaceWithTheirEnds) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    for (int round = 0; round < 300; ++round) {
+      std::atomic<int> calls{0};
+      int taken_back = 0;
+      {
+        gort::with_cancel c;
+        std::vector<gort::context::callback> all;
+        for (int i = 0; i < 8; ++i) all.push_back(c.context().after_func([&] { ++calls; }));
+        gort::event done;
+        gort::go([&] {
+          c.cancel();
+          done.set();
+        });
+        for (auto& cb : all) {
+          taken_back += cb.stop() ? 1 : 0;
+          if (round % 2 == 0) gort::this_goroutine::yield();
+        }
+        all.clear();
+        gort::shield _;
+        done.wait();
+      }
+      ASSERT_EQ(calls + taken_back, 8);
+    }
+  });
+}
+
+// ---- tasks ----------------------------------------------------------------------------------
+
+TEST_P(Context, ATasksDestructorCancelsAndJoins) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    std::atomic<bool> unwound{false};
+    {
+      auto t = gort::spawn([&] {
+        struct marks {
+          std::atomic<bool>* p;
+          ~marks() { *p = true; }
+        } m{&unwound};
+        gort::event never;
+        never.wait();
+      });
+    }
+    EXPECT_TRUE(unwound);
+    std::atomic<bool> grandchild{false};
+    {
+      auto t = gort::spawn([&] {
+        gort::spawn([&] {
+          wait_for_ever();
+          grandchild = true;
+        }).join();
+      });
+      for (int i = 0; i < 10; ++i) gort::this_goroutine::yield();
+    }
+    EXPECT_TRUE(grandchild);
+  });
+}
+
+TEST_P(Context, AJoinIsCancelledAndTheTaskStaysJoinable) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    gort::event go_on;
+    std::optional<gort::task<int>> t;
+    {
+      gort::shield _;  // so that the joiner's end does not cancel it
+      t = gort::spawn([&] {
+        go_on.wait();
+        return 7;
+      });
+    }
+    auto joiner = gort::spawn([&] {
+      EXPECT_TRUE(cancelled_by([&] { t->get(); }));
+      EXPECT_TRUE(t->valid());
+      EXPECT_TRUE(cancelled_by([&] { t->wait(); }));
+    });
+    for (int i = 0; i < 10; ++i) gort::this_goroutine::yield();
+    joiner.cancel();
+    joiner.join();
+    go_on.set();
+    EXPECT_EQ(t->get(), 7);
+  });
+}
+
+TEST_P(Context, CancelledJoinsRaceWithTheEnd) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    int cancelled = 0;
+    for (int i = 0; i < 3000; ++i) {
+      gort::event go_on;
+      gort::shield _;
+      auto t = gort::spawn([&] {
+        gort::shield in;
+        go_on.wait();
+        return i;
+      });
+      auto joiner = gort::spawn([&] { t.wait(); });
+      gort::go([&] { go_on.set(); });
+      if (i % 3 == 0) gort::this_goroutine::yield();
+      joiner.cancel();
+      if (cancelled_by([&] { joiner.join(); })) ++cancelled;
+      ASSERT_EQ(t.get(), i);
+    }
+    EXPECT_GT(cancelled, 0);
+  });
+}
+
+// Cancel against park: each round a waiter on its way to sleep, and a canceller.
+TEST_P(Context, CancelRacesWithPark) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    for (int i = 0; i < 3000; ++i) {
+      gort::event e;
+      auto t = gort::spawn([&] {
+        for (;;) {
+          e.wait();
+          e.reset();
+        }
+      });
+      gort::go([&] {
+        if (i % 2 == 0) gort::this_goroutine::yield();
+      });
+      e.set();
+      if (i % 3 != 0) gort::this_goroutine::yield();
+      t.cancel();
+      ASSERT_TRUE(cancelled_by([&] { t.join(); }));
+    }
+  });
+}
+
+// ---- the end of the run ---------------------------------------------------------------------
+
+TEST_P(Context, TheEndOfTheRunUnwindsEverybody) {
+  GORT_TEST_START(GetParam());
+  for (int round = 0; round < 20; ++round) {
+    std::atomic<int> unwound{0};
+    std::atomic<int> causes{0};
+    struct counts {
+      std::atomic<int>* n;
+      ~counts() { ++*n; }
+    };
+    gort::event never;
+    std::atomic<int> up{0};
+    gort::run([&] {
+      for (int i = 0; i < 50; ++i) {
+        gort::go([&] {
+          counts c{&unwound};
+          ++up;
+          try {
+            never.wait();
+          } catch (const gort::cancelled& e) {
+            if (e.cause() == cancel_reason::run_ended) ++causes;
+            throw;
+          }
+        });
+        gort::go([&] {
+          counts c{&unwound};
+          ++up;
+          gort::with_cancel in;
+          never.wait();
+        });
+        gort::go([&] {
+          counts c{&unwound};
+          ++up;
+          gort::spawn([&] { never.wait(); }).join();
+        });
+        gort::go([&] {
+          counts c{&unwound};
+          ++up;
+          gort::scope s;
+          s.go([&] { never.wait(); });
+          s.join();
+        });
+      }
+      if (round % 2 == 0) {
+        ASSERT_TRUE(yield_until([&] { return up == 200; }));
+      }
+    });
+    EXPECT_EQ(unwound, up);
+    EXPECT_EQ(gort::num_goroutine(), 0);
+  }
+}
+
+TEST_P(Context, TheEndOfARunReachesADetachedTask) {
+  GORT_TEST_START(GetParam());
+  std::atomic<bool> unwound{false};
+  gort::run([&] {
+    gort::event started;
+    gort::spawn([&] {
+      struct marks {
+        std::atomic<bool>* p;
+        ~marks() { *p = true; }
+      } m{&unwound};
+      started.set();
+      gort::event never;
+      never.wait();
+    }).detach();
+    started.wait();
+  });
+  EXPECT_TRUE(unwound);
+}
+
+TEST_P(Context, WhoIsShieldedAtTheEndOfTheRunGoesOn) {
+  GORT_TEST_START(GetParam());
+  std::atomic<bool> said{false};
+  gort::run([&] {
+    gort::event started;
+    gort::go([&] {
+      started.set();
+      wait_for_ever();
+      gort::shield _;
+      gort::event e;
+      gort::go([&] { e.set(); });
+      e.wait();
+      said = true;
+    });
+    started.wait();
+  });
+  EXPECT_TRUE(said);
+}
+
+TEST_P(Context, TheNextRunIsNotCancelled) {
+  GORT_TEST_START(GetParam());
+  for (int i = 0; i < 100; ++i) {
+    gort::run([] {
+      gort::go([] { wait_for_ever(); });
+      EXPECT_FALSE(gort::this_goroutine::context().cancelled());
+      gort::spawn([] { EXPECT_FALSE(gort::this_goroutine::cancelled()); }).join();
+    });
+  }
+}
+
+TEST_P(Context, RunsAfterEachOtherOnSeveralThreads) {
+  GORT_TEST_START(GetParam());
+  std::vector<std::thread> threads;
+  for (int k = 0; k < 3; ++k) {
+    threads.emplace_back([] {
+      for (int i = 0; i < 200; ++i) {
+        gort::run([] {
+          gort::go([] { wait_for_ever(); });
+          EXPECT_FALSE(gort::this_goroutine::context().cancelled());
+          EXPECT_EQ(gort::spawn([] { return 1; }).get(), 1);
+        });
+      }
+    });
+  }
+  for (auto& t : threads) t.join();
+}
+
+// ---- misuse ---------------------------------------------------------------------------------
+
+TEST_F(ContextDeath, InstallersOutOfOrder) {
+  EXPECT_EXIT(gort::run([] {
+                auto outer = std::make_unique<gort::with_cancel>();
+                auto inner = std::make_unique<gort::with_cancel>();
+                outer.reset();
+              }),
+              ::testing::ExitedWithCode(2), "fatal error: gort: a with_.* or shield is destroyed out of order");
+  EXPECT_EXIT(gort::run([] {
+                auto mine = std::make_unique<gort::shield>();
+                gort::spawn([&] { mine.reset(); }).join();
+              }),
+              ::testing::ExitedWithCode(2), "by another goroutine");
+}
+
+TEST_F(ContextDeath, TwoWaitForOneTask) {
+  EXPECT_EXIT(gort::run([] {
+                gort::event never;
+                auto t = gort::spawn([&] { never.wait(); });
+                auto a = gort::spawn([&] { t.wait(); });
+                gort::this_goroutine::yield();
+                gort::this_goroutine::yield();
+                t.wait();
+              }),
+              ::testing::ExitedWithCode(2), "fatal error: gort::task: two goroutines or threads wait for one task");
+}
+
+TEST_F(ContextDeath, AnExceptionThatLeavesACallbackEndsTheProgram) {
+  EXPECT_EXIT(gort::run([] {
+                gort::with_cancel c;
+                auto cb = c.context().after_func([] { throw std::runtime_error("nobody catches me"); });
+                c.cancel();
+                gort::shield _;
+                gort::event never;
+                never.wait();
+              }),
+              ::testing::KilledBySignal(SIGABRT), "nobody catches me");
+}
+
+}  // namespace

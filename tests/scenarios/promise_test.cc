@@ -1,0 +1,262 @@
+// Promises and events: callbacks of other threads meet goroutines.
+// test: labels=smoke
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/support/runtime_fixture.h"
+
+using ::testing::ExitedWithCode;
+using gort::test::yield_until;
+
+namespace {
+
+class Promise : public gort::test::RuntimeTestAtProcs {};
+GORT_TEST_AT_PROCS(Promise);
+class PromiseDeath : public gort::test::RuntimeTest {};
+class Event : public gort::test::RuntimeTestAtProcs {};
+GORT_TEST_AT_PROCS(Event);
+
+TEST_P(Event, SetWakesAllInOrderResetMakesThemWaitAgain) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    gort::event e;
+    EXPECT_FALSE(e.is_set());
+    e.set();
+    e.set();
+    EXPECT_TRUE(e.is_set());
+    e.wait();
+    e.reset();
+    EXPECT_FALSE(e.is_set());
+    std::atomic<int> through{0};
+    std::atomic<int> waiting{0};
+    gort::scope s;
+    for (int i = 0; i < 20; ++i) {
+      s.go([&] {
+        ++waiting;
+        e.wait();
+        ++through;
+      });
+    }
+    ASSERT_TRUE(yield_until([&] { return waiting == 20; }));
+    for (int i = 0; i < 50; ++i) gort::this_goroutine::yield();
+    EXPECT_EQ(through, 0);
+    e.set();
+    s.join();
+    EXPECT_EQ(through, 20);
+  });
+}
+
+TEST_P(Event, SetAndResetAtOnceEndsTheWaitsThatHadBegun) {
+  GORT_TEST_START(GetParam());
+  if (GetParam() != 1) GTEST_SKIP() << "one processor: the waiters have parked when the last one has run";
+  gort::run([] {
+    gort::event e;
+    int through = 0;
+    gort::scope s;
+    for (int i = 0; i < 5; ++i) {
+      s.go([&] {
+        e.wait();
+        ++through;
+      });
+    }
+    for (int i = 0; i < 10; ++i) gort::this_goroutine::yield();
+    e.set();
+    e.reset();
+    s.join();
+    EXPECT_EQ(through, 5);
+  });
+}
+
+TEST_P(Event, AsADoorbellBetweenThreads) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    constexpr int kRounds = 500;
+    gort::event there;
+    gort::event back;
+    std::atomic<int> value{0};
+    std::thread other([&] {
+      for (int i = 0; i < kRounds; ++i) {
+        there.wait();
+        there.reset();
+        ++value;
+        back.set();
+      }
+    });
+    for (int i = 0; i < kRounds; ++i) {
+      there.set();
+      back.wait();
+      back.reset();
+      ASSERT_EQ(value, i + 1);
+    }
+    other.join();
+  });
+}
+
+TEST_P(Event, MayDieAsSoonAsTheWaitIsOver) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    for (int i = 0; i < 2000; ++i) {
+      auto e = std::make_unique<gort::event>();
+      gort::go([p = e.get()] { p->set(); });
+      e->wait();
+    }
+  });
+}
+
+TEST_P(Event, CancelledWaitsLeaveNothingBehind) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    gort::event e;
+    for (int i = 0; i < 500; ++i) {
+      auto t = gort::spawn([&] { e.wait(); });
+      if (i % 2 == 0) gort::this_goroutine::yield();
+      t.cancel();
+      EXPECT_THROW(t.get(), gort::cancelled);
+    }
+    auto t = gort::spawn([&] {
+      e.wait();
+      return 1;
+    });
+    gort::this_goroutine::yield();
+    e.set();
+    EXPECT_EQ(t.get(), 1);
+  });
+}
+
+TEST_P(Promise, SetByAThreadGotByAGoroutine) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    gort::promise<std::string> p;
+    std::thread client([set = p.setter()] { set("reply"); });
+    EXPECT_EQ(p.get(), "reply");
+    client.join();
+  });
+}
+
+TEST_P(Promise, ByReference) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    for (int i = 0; i < 500; ++i) {
+      gort::promise<std::unique_ptr<int>> p;
+      gort::go([&p, i] { p.set(std::make_unique<int>(i)); });
+      ASSERT_EQ(*p.get(), i);
+    }
+  });
+}
+
+TEST_P(Promise, OfNothingAndOfExceptions) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    gort::promise<void> p;
+    p.set();
+    p.get();
+    gort::promise<int> q;
+    q.set_exception(std::make_exception_ptr(std::runtime_error("no reply")));
+    EXPECT_TRUE(q.is_set());
+    EXPECT_THROW(q.get(), std::runtime_error);
+  });
+}
+
+TEST_P(Promise, IsBrokenWhenTheLastSetterGoes) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    gort::promise<int> p;
+    std::function<void(int)> callback = p.setter();
+    auto copy = callback;
+    gort::go([c = std::move(callback)]() mutable { c = nullptr; });
+    for (int i = 0; i < 10; ++i) gort::this_goroutine::yield();
+    EXPECT_FALSE(p.is_set());
+    copy = nullptr;
+    EXPECT_THROW(p.get(), gort::broken_promise);
+  });
+}
+
+TEST_P(Promise, ACancelledGetLeavesTheCallbackSafe) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    auto token = std::make_shared<int>(0);
+    gort::promise_setter<std::shared_ptr<int>> late;
+    auto t = gort::spawn([&] {
+      gort::promise<std::shared_ptr<int>> p;
+      late = p.setter();
+      p.get();
+    });
+    ASSERT_TRUE(yield_until([&] { return static_cast<bool>(late); }));
+    t.cancel();
+    EXPECT_THROW(t.get(), gort::cancelled);
+    late(token);
+    EXPECT_FALSE(late.try_set(token));
+    late = {};
+    EXPECT_EQ(token.use_count(), 1);
+  });
+}
+
+TEST_P(Promise, OneOfManySettersWins) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    for (int round = 0; round < 200; ++round) {
+      gort::promise<int> p;
+      std::atomic<int> winners{0};
+      gort::scope s;
+      for (int i = 0; i < 4; ++i) {
+        s.go([&winners, i, set = p.setter()] { winners += set.try_set(i) ? 1 : 0; });
+      }
+      const int got = p.get();
+      s.join();
+      ASSERT_EQ(winners, 1);
+      ASSERT_TRUE(got >= 0 && got < 4);
+    }
+  });
+}
+
+TEST_P(Promise, AValueThatCannotBeMovedInIsAnError) {
+  GORT_TEST_START(GetParam());
+  struct thrower {
+    thrower() = default;
+    thrower(const thrower&) { throw std::runtime_error("copy"); }
+  };
+  gort::run([] {
+    gort::promise<thrower> p;
+    thrower t;
+    EXPECT_THROW(p.set(t), std::runtime_error);
+    EXPECT_THROW(p.get(), std::runtime_error);
+  });
+}
+
+TEST_F(PromiseDeath, Misuse) {
+  EXPECT_EXIT(gort::run([] {
+                gort::promise<int> p;
+                p.set(1);
+                p.set(2);
+              }),
+              ExitedWithCode(2), "fatal error: gort::promise: set: it has been set already");
+  EXPECT_EXIT(gort::run([] {
+                gort::promise<int> p;
+                p.set(1);
+                p.get();
+                p.get();
+              }),
+              ExitedWithCode(2), "get: the value has been taken already");
+  EXPECT_EXIT(gort::promise_setter<int>()(1), ExitedWithCode(2), "by an empty setter");
+}
+
+TEST_F(PromiseDeath, AnEventThatIsWaitedForMustNotDie) {
+#if defined(GORT_DEBUG)
+  EXPECT_EXIT(gort::run([] {
+                auto e = std::make_unique<gort::event>();
+                gort::go([&] { e->wait(); });
+                for (int i = 0; i < 10; ++i) gort::this_goroutine::yield();
+                e.reset();
+              }),
+              ExitedWithCode(2), "gort::event: destroyed while somebody waits for it");
+#endif
+}
+
+}  // namespace
