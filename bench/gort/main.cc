@@ -290,5 +290,8 @@ constexpr bench::Row kRows[] = {
 }  // namespace
 
 int main(int argc, char** argv) {
-  return bench::contender_main(argc, argv, "gort", R"("compiler":"C++ )" __VERSION__ R"(")", kRows);
+  std::vector<bench::Row> rows(std::begin(kRows), std::end(kRows));
+  const auto& more = gort_rows::sync_rows();
+  rows.insert(rows.end(), more.begin(), more.end());
+  return bench::contender_main(argc, argv, "gort", R"("compiler":"C++ )" __VERSION__ R"(")", rows);
 }

@@ -3,6 +3,8 @@
 
 #include <gort/gort.h>
 
+#include <vector>
+
 #include "harness.h"
 
 namespace gort_rows {
@@ -39,5 +41,8 @@ bench::Result server_hog(const bench::Options& o);
 bench::Result pingpong_hog(const bench::Options& o);
 bench::Result file8(const bench::Options& o);
 bench::Result file16(const bench::Options& o);
+
+// sync_rows.cc
+const std::vector<bench::Row>& sync_rows();
 
 }  // namespace gort_rows

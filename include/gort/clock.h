@@ -15,6 +15,7 @@
 #include <cstdint>
 
 #include "gort/config.h"
+#include "gort/detail/deadline.h"
 
 namespace gort::inline v0 {
 
@@ -31,30 +32,29 @@ struct clock {
 
 namespace detail {
 
-/// Nanoseconds of a duration of any type: rounded up, so that no wait is too short, and held within the range.
-/// A NaN is the longest.
-template <class Rep, class Period>
-constexpr std::chrono::nanoseconds saturated_ns(const std::chrono::duration<Rep, Period>& d) noexcept {
-  using ns = std::chrono::nanoseconds;
-  using exact = std::chrono::duration<long double, std::nano>;
-  if constexpr (std::is_same_v<std::chrono::duration<Rep, Period>, ns>) {
-    return d;
-  } else {
-    const exact e(d);
-    if (!(e.count() < 9.2e18L)) return ns::max();
-    if (e.count() < -9.2e18L) return ns::min();
-    return std::chrono::ceil<ns>(d);
-  }
+/// The time in `ns` (whole_ns: not negative), held within the range: the deadline of a wait "for" it.
+inline clock::time_point deadline_after(std::int64_t ns) noexcept {
+  const std::int64_t now = clock::now().time_since_epoch().count();
+  std::int64_t sum = 0;
+  if (__builtin_add_overflow(now, ns, &sum)) return clock::time_point::max();
+  return clock::time_point(clock::duration(sum));
 }
 
-/// `now` plus d, held within the range: the deadline of a wait "for" d.
-inline clock::time_point deadline_after(std::chrono::nanoseconds d) noexcept {
-  const clock::time_point now = clock::now();
-  std::int64_t sum = 0;
-  if (__builtin_add_overflow(now.time_since_epoch().count(), d.count(), &sum)) {
-    return d.count() > 0 ? clock::time_point::max() : clock::time_point::min();
+inline constexpr std::int64_t kNoDeadline = INT64_MAX;  ///< as rt::kNoDeadline
+
+/// The deadline of a wait for `d`, as the runtime has it.
+template <class Rep, class Period>
+std::int64_t deadline_in(const std::chrono::duration<Rep, Period>& d) noexcept {
+  return deadline_after(whole_ns(d)).time_since_epoch().count();
+}
+
+/// `attempt(deadline)` until it succeeds or `when` has come by its own clock, which may be set meanwhile.
+template <class Clock, class Duration, class F>
+bool until(const std::chrono::time_point<Clock, Duration>& when, F attempt) {
+  for (;;) {
+    if (attempt(deadline_in(when - Clock::now()))) return true;
+    if (Clock::is_steady || Clock::now() >= when) return false;
   }
-  return clock::time_point(clock::duration(sum));
 }
 
 }  // namespace detail

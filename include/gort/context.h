@@ -93,7 +93,8 @@ class context {
   /// O(contexts above it).
   template <class Key>
   const typename Key::type* value() const noexcept {
-    return static_cast<const typename Key::type*>(detail::context_value(node_, detail::key_id<Key>()));
+    return static_cast<const typename Key::type*>(
+        detail::context_value(node_, detail::key_id<Key>()));
   }
 
   class callback;
@@ -145,7 +146,9 @@ class [[nodiscard]] context::callback {
   detail::callback_core* reg_ = nullptr;
 };
 
-inline detail::context_node* detail::context_access::node(const context& c) noexcept { return c.node_; }
+inline detail::context_node* detail::context_access::node(const context& c) noexcept {
+  return c.node_;
+}
 inline context detail::context_access::adopt(context_node* c) noexcept { return context(c); }
 
 namespace this_goroutine {
@@ -160,7 +163,7 @@ void check_cancelled();
 /// Installs a context that can be cancelled. Throws nothing; about 50 ns with its end.
 class [[nodiscard]] with_cancel : public detail::installer {
  public:
-  with_cancel() noexcept : installer(detail::kind_cancel, detail::no_deadline) {}
+  with_cancel() noexcept : installer(detail::kind_cancel, detail::kNoDeadline) {}
 
   /// Cancels it and all that is derived from it. `cause` must not be empty. Any thread; the first one counts.
   /// O(contexts and goroutines below).
@@ -169,7 +172,8 @@ class [[nodiscard]] with_cancel : public detail::installer {
   gort::context context() const noexcept;
 
  protected:
-  explicit with_cancel(std::int64_t deadline_ns) noexcept : installer(detail::kind_cancel, deadline_ns) {}
+  explicit with_cancel(std::int64_t deadline_ns) noexcept
+      : installer(detail::kind_cancel, deadline_ns) {}
 };
 
 /// Installs a context that is cancelled, with cause timed_out, after `d`; at once, if d is not positive. A deadline
@@ -177,7 +181,8 @@ class [[nodiscard]] with_cancel : public detail::installer {
 class [[nodiscard]] with_timeout : public with_cancel {
  public:
   template <class Rep, class Period>
-  explicit with_timeout(std::chrono::duration<Rep, Period> d) noexcept : with_cancel(detail::monotonic_in(d)) {}
+  explicit with_timeout(std::chrono::duration<Rep, Period> d) noexcept
+      : with_cancel(detail::deadline_in(d)) {}
 
   /// Whether it was this timeout that ended the context: not cancel(), and not a context above.
   bool expired() const noexcept;
@@ -187,7 +192,8 @@ class [[nodiscard]] with_timeout : public with_cancel {
 class [[nodiscard]] with_deadline : public with_timeout {
  public:
   template <class Clock, class Duration>
-  explicit with_deadline(std::chrono::time_point<Clock, Duration> at) noexcept : with_timeout(at - Clock::now()) {}
+  explicit with_deadline(std::chrono::time_point<Clock, Duration> at) noexcept
+      : with_timeout(at - Clock::now()) {}
 };
 
 /// Installs a context that is cancelled when the stop of `token` is requested, by the requesting thread.
@@ -226,7 +232,7 @@ class [[nodiscard]] with_context : public detail::installer {
 /// Installs a context that keeps the values but that nothing outside cancels, not even the end of the run.
 class [[nodiscard]] shield : public detail::installer {
  public:
-  shield() noexcept : installer(detail::kind_shield, detail::no_deadline) {}
+  shield() noexcept : installer(detail::kind_shield, detail::kNoDeadline) {}
 };
 
 template <class F>

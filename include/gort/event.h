@@ -17,8 +17,8 @@
 #include <chrono>
 #include <cstdint>
 
+#include "gort/clock.h"
 #include "gort/config.h"
-#include "gort/detail/monotonic.h"
 
 namespace gort::inline v0 {
 
@@ -43,11 +43,11 @@ class event {
 
   /// Blocks until it is set. Throws gort::cancelled in a cancelled context, also if it is set. May change the thread
   /// if it waits.
-  void wait() { static_cast<void>(wait_until_ns(detail::no_deadline)); }
+  void wait() { static_cast<void>(wait_until_ns(detail::kNoDeadline)); }
   /// As wait(), at most for `d`. False: it was not set in time.
   template <class Rep, class Period>
   [[nodiscard]] bool wait_for(std::chrono::duration<Rep, Period> d) {
-    return wait_until_ns(detail::monotonic_in(d));
+    return wait_until_ns(detail::deadline_in(d));
   }
   template <class Clock, class Duration>
   [[nodiscard]] bool wait_until(std::chrono::time_point<Clock, Duration> at) {

@@ -35,9 +35,9 @@
 #include <type_traits>
 #include <utility>
 
+#include "gort/clock.h"
 #include "gort/config.h"
 #include "gort/detail/goroutine.h"
-#include "gort/detail/monotonic.h"
 
 namespace gort::inline v0 {
 
@@ -48,8 +48,12 @@ struct go_options {
 };
 
 inline namespace literals {
-consteval std::size_t operator""_KiB(unsigned long long n) { return static_cast<std::size_t>(n) << 10; }
-consteval std::size_t operator""_MiB(unsigned long long n) { return static_cast<std::size_t>(n) << 20; }
+consteval std::size_t operator""_KiB(unsigned long long n) {
+  return static_cast<std::size_t>(n) << 10;
+}
+consteval std::size_t operator""_MiB(unsigned long long n) {
+  return static_cast<std::size_t>(n) << 20;
+}
 }  // namespace literals
 
 template <class F, class... Args>
@@ -63,8 +67,8 @@ template <class F, class... Args>
 [[gnu::noinline]] void go(go_options options, F&& f, Args&&... args) {
   static_assert(std::is_void_v<std::invoke_result_t<std::decay_t<F>, std::decay_t<Args>...>>,
                 "gort::go drops results: use gort::spawn, or make the function return void");
-  detail::start_goroutine(options.name, options.stack, __builtin_return_address(0), std::forward<F>(f),
-                          std::forward<Args>(args)...);
+  detail::start_goroutine(options.name, options.stack, __builtin_return_address(0),
+                          std::forward<F>(f), std::forward<Args>(args)...);
 }
 
 template <class F, class... Args>
@@ -72,7 +76,8 @@ template <class F, class... Args>
 [[gnu::noinline]] void go(F&& f, Args&&... args) {
   static_assert(std::is_void_v<std::invoke_result_t<std::decay_t<F>, std::decay_t<Args>...>>,
                 "gort::go drops results: use gort::spawn, or make the function return void");
-  detail::start_goroutine({}, 0, __builtin_return_address(0), std::forward<F>(f), std::forward<Args>(args)...);
+  detail::start_goroutine({}, 0, __builtin_return_address(0), std::forward<F>(f),
+                          std::forward<Args>(args)...);
 }
 
 /// The end of a goroutine, and its result. Movable, not copyable; one owner at a time, not thread-safe
@@ -116,7 +121,7 @@ class [[nodiscard]] task {
   template <class Rep, class Period>
   [[nodiscard]] bool wait_for(std::chrono::duration<Rep, Period> d) const {
     if (state_ == nullptr) detail::task_misuse("wait_for");
-    return detail::task_wait_for(state_, detail::monotonic_in(d));
+    return detail::task_wait_for(state_, detail::deadline_in(d));
   }
   /// As wait_for, until a time of any clock, judged now.
   template <class Clock, class Duration>
@@ -155,7 +160,8 @@ class [[nodiscard]] task {
   explicit task(detail::task_state<T>* s) noexcept : state_(s) {}
   template <class F, class... Args>
     requires goroutine_function<F, Args...>
-  friend task<std::invoke_result_t<std::decay_t<F>, std::decay_t<Args>...>> spawn(go_options, F&&, Args&&...);
+  friend task<std::invoke_result_t<std::decay_t<F>, std::decay_t<Args>...>> spawn(go_options, F&&,
+                                                                                  Args&&...);
   template <class F, class... Args>
     requires goroutine_function<F, Args...>
   friend task<std::invoke_result_t<std::decay_t<F>, std::decay_t<Args>...>> spawn(F&&, Args&&...);
@@ -166,8 +172,8 @@ class [[nodiscard]] task {
 /// Runs f(args...) in a new goroutine and gives its task. As go() otherwise; allocates the task's state.
 template <class F, class... Args>
   requires goroutine_function<F, Args...>
-[[gnu::noinline]] task<std::invoke_result_t<std::decay_t<F>, std::decay_t<Args>...>> spawn(go_options options,
-                                                                                          F&& f, Args&&... args) {
+[[gnu::noinline]] task<std::invoke_result_t<std::decay_t<F>, std::decay_t<Args>...>> spawn(
+    go_options options, F&& f, Args&&... args) {
   using T = std::invoke_result_t<std::decay_t<F>, std::decay_t<Args>...>;
   return task<T>(detail::start_task<T>(options.name, options.stack, __builtin_return_address(0),
                                        std::forward<F>(f), std::forward<Args>(args)...));
@@ -175,8 +181,8 @@ template <class F, class... Args>
 
 template <class F, class... Args>
   requires goroutine_function<F, Args...>
-[[gnu::noinline]] task<std::invoke_result_t<std::decay_t<F>, std::decay_t<Args>...>> spawn(F&& f,
-                                                                                          Args&&... args) {
+[[gnu::noinline]] task<std::invoke_result_t<std::decay_t<F>, std::decay_t<Args>...>> spawn(
+    F&& f, Args&&... args) {
   using T = std::invoke_result_t<std::decay_t<F>, std::decay_t<Args>...>;
   return task<T>(detail::start_task<T>({}, 0, __builtin_return_address(0), std::forward<F>(f),
                                        std::forward<Args>(args)...));

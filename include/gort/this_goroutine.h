@@ -31,7 +31,7 @@ void sleep_until(clock::time_point when);
 /// As sleep_until, `d` from now. Fractions of a nanosecond are rounded up; what is too long is the longest sleep.
 template <class Rep, class Period>
 void sleep_for(const std::chrono::duration<Rep, Period>& d) {
-  sleep_until(detail::deadline_after(detail::saturated_ns(d)));
+  sleep_until(detail::deadline_after(detail::whole_ns(d)));
 }
 
 }  // namespace this_goroutine

@@ -23,7 +23,9 @@ constinit thread_local Ambient thread_ambient;
 [[gnu::noinline]] Ambient& ambient_of_thread() noexcept { return thread_ambient; }
 
 [[noreturn, gnu::cold]] void out_of_order() noexcept {
-  rt::fatal("gort: a with_... or shield is destroyed out of order, or by another goroutine than the one that has made it");
+  rt::fatal(
+      "gort: a with_... or shield is destroyed out of order, or by another goroutine than the one "
+      "that has made it");
 }
 
 rt::G* this_g() noexcept {
@@ -61,8 +63,9 @@ void context_seen(rt::Context* c) noexcept {
 std::error_code cause_of(const rt::Context* c) noexcept {
   if (c == nullptr || !rt::context_cancelled(c)) return {};
   const rt::CancelCause& cause = c->src->cause;
-  return {cause.value, cause.category == nullptr ? cancel_category()
-                                                 : *static_cast<const std::error_category*>(cause.category)};
+  return {cause.value, cause.category == nullptr
+                           ? cancel_category()
+                           : *static_cast<const std::error_category*>(cause.category)};
 }
 
 rt::CancelCause to_cause(std::error_code cause) noexcept {
@@ -140,19 +143,17 @@ rt::Context* make(rt::Context* parent, const rt::NewContext& what) noexcept {
 
 constexpr rt::ContextKind kind_of(context_kind k) noexcept {
   switch (k) {
-    case kind_cancel: return rt::ContextKind::cancel;
-    case kind_value: return rt::ContextKind::value;
-    case kind_shield: break;
+    case kind_cancel:
+      return rt::ContextKind::cancel;
+    case kind_value:
+      return rt::ContextKind::value;
+    case kind_shield:
+      break;
   }
   return rt::ContextKind::shield;
 }
 
 }  // namespace
-
-std::int64_t monotonic_ns_in(std::int64_t ns) noexcept {
-  std::int64_t at = 0;
-  return __builtin_add_overflow(os::nanotime(), ns, &at) ? no_deadline : at;
-}
 
 installer::installer(context_kind kind, std::int64_t deadline_ns) noexcept {
   rt::NewContext what;
@@ -172,7 +173,8 @@ installer::installer(context_kind kind, context_value_slot value) noexcept {
 
 installer::installer(context_node* other) noexcept {
   rt::NewContext what;
-  what.kind = rt::ContextKind::value;  // of nothing: each installer has a node of its own, to be recognised by
+  what.kind = rt::ContextKind::
+      value;  // of nothing: each installer has a node of its own, to be recognised by
   install(make(to_rt(other), what));
 }
 
@@ -197,7 +199,8 @@ installer::~installer() {
     if (g->context != c) out_of_order();
     g->context = to_rt(before_);
     g->cancel = cancel_before;
-    if (c->src != nullptr && g->wait_state.member_of == &c->src->source && cancel_before != &c->src->source) {
+    if (c->src != nullptr && g->wait_state.member_of == &c->src->source &&
+        cancel_before != &c->src->source) {
       rt::RuntimeEntry entry;
       rt::cancel_leave(&g->wait_state);
     }
@@ -224,8 +227,8 @@ void task_cancel(context_node* c, std::error_code cause) noexcept {
   rt::context_cancel(to_rt(c), to_cause(cause));
 }
 
-constinit const rt::BackgroundHooks background_hooks = {rt::root_new, rt::root_unused, rt::root_cancel,
-                                                        rt::root_inherited, rt::root_over};
+constinit const rt::BackgroundHooks background_hooks = {
+    rt::root_new, rt::root_unused, rt::root_cancel, rt::root_inherited, rt::root_over};
 
 }  // namespace detail
 
@@ -238,11 +241,13 @@ bool context::cancelled() const noexcept {
   return rt::context_cancelled(c);
 }
 
-std::error_code context::cause() const noexcept { return cancelled() ? detail::cause_of(detail::to_rt(node_)) : std::error_code(); }
+std::error_code context::cause() const noexcept {
+  return cancelled() ? detail::cause_of(detail::to_rt(node_)) : std::error_code();
+}
 
 std::optional<context::clock::time_point> context::deadline() const noexcept {
   const rt::Context* c = detail::to_rt(node_);
-  if (c == nullptr || c->deadline == detail::no_deadline) return {};
+  if (c == nullptr || c->deadline == detail::kNoDeadline) return {};
   return clock::time_point(std::chrono::nanoseconds(c->deadline));
 }
 

@@ -10,7 +10,7 @@ namespace {
 
 /// Waits until all have ended, after the scope has taken its own count back. False: the caller was cancelled first.
 bool wait_ended(scope_core* s, bool heed) noexcept {
-  return task_wait_until(&s->ended, no_deadline, heed) != task_end::cancelled;
+  return task_wait_until(&s->ended, kNoDeadline, heed) != task_end::cancelled;
 }
 
 /// True: none is left.

@@ -85,7 +85,7 @@ task_end task_wait_until(task_core* t, std::int64_t deadline, bool heed) noexcep
   if (t->word.load(std::memory_order_acquire) != kDone) {
     rt::RuntimeEntry entry;
     rt::G* g = rt::current_g();
-    if (g != nullptr && deadline == no_deadline && (cancel == nullptr || cancel->background)) {
+    if (g != nullptr && deadline == kNoDeadline && (cancel == nullptr || cancel->background)) {
       if (!plain_wait(g, t, cancel != nullptr)) end = task_end::cancelled;
     } else {
       rt::BlockingWait wait(rt::WaitReason::task_join, deadline, cancel);
@@ -103,7 +103,7 @@ task_end task_wait_until(task_core* t, std::int64_t deadline, bool heed) noexcep
 }
 
 void task_wait(task_core* t) {
-  if (task_wait_until(t, no_deadline, true) == task_end::cancelled) throw_cancelled();
+  if (task_wait_until(t, kNoDeadline, true) == task_end::cancelled) throw_cancelled();
 }
 
 bool task_wait_for(task_core* t, std::int64_t deadline) {

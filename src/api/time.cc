@@ -4,10 +4,11 @@
 #include "gort/this_goroutine.h"
 #include "sched/entry.h"
 #include "sync/blocking_wait.h"
+#include "sync/timers.h"
 
 namespace gort::inline v0 {
 
-clock::time_point clock::now() noexcept { return time_point(duration(os::nanotime())); }
+clock::time_point clock::now() noexcept { return time_point(duration(rt::clock_now())); }
 
 namespace {
 
@@ -24,7 +25,7 @@ void this_goroutine::sleep_until(clock::time_point when) {
   rt::WaitEnd end = rt::WaitEnd::timeout;
   if (rt::is_cancelled(cancel)) {
     end = rt::WaitEnd::cancelled;
-  } else if (until > os::nanotime()) {
+  } else if (until > rt::clock_now()) {
     rt::RuntimeEntry entry;
     rt::BlockingWait wait(rt::WaitReason::sleep, until, cancel);
     wait.race();

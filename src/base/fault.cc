@@ -52,6 +52,8 @@ const char* fault_name(Fault f) noexcept {
     case Fault::cancel_walk: return "cancel_walk";
     case Fault::cancel_hang: return "cancel_hang";
     case Fault::timer_break: return "timer_break";
+    case Fault::starvation: return "starvation";
+    case Fault::wait_look: return "wait_look";
     case Fault::kCount: break;
   }
   return "?";

@@ -34,6 +34,8 @@ enum class Fault : std::uint8_t {
   cancel_walk,  ///< who cancels does not walk the members (C2)
   cancel_hang,  ///< a context is hung below another without a look whether that is cancelled
   timer_break,  ///< an earlier timer does not wake who sleeps until a later one
+  starvation,  ///< a mutex never hands over, however long somebody has waited
+  wait_look,   ///< who is about to wait does not look again under the lock of the queue
   kCount
 };
 

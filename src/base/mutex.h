@@ -52,6 +52,20 @@ class Mutex {
     --os::tls().locks;
   }
 
+  /// For who holds a lock of this rank already, and has an order of its own among those (channels: their
+  /// addresses). Not known to the rank checker; released by unlock_another.
+  void lock_another() noexcept {
+    ++os::tls().locks;
+    std::uint32_t expected = 0;
+    if (!word_.compare_exchange_strong(expected, 1, os::memory_order_acquire, os::memory_order_relaxed)) {
+      lock_slow();
+    }
+  }
+  void unlock_another() noexcept {
+    if (word_.exchange(0, os::memory_order_release) == 2) os::futex_wake(&word_, 1);
+    --os::tls().locks;
+  }
+
   /// For assertions: somebody holds it.
   bool held() const noexcept { return word_.load(os::memory_order_relaxed) != 0; }
 

@@ -31,6 +31,7 @@ namespace gort::inline v0::rt {
 
 struct M;
 struct G;
+struct Bubble;
 
 enum class GStatus : std::uint32_t { idle, runnable, running, syscall, waiting, captive, held, dead };
 
@@ -74,6 +75,7 @@ struct alignas(64) G {
   CancelSource* cancel = nullptr;         ///< what may cancel its waits: of `context`; null: nothing, or a shield
   CancelSource* background = nullptr;     ///< what the end of its run cancels; constant from birth to death
   WaitState wait_state;                   ///< for waits that may end in several ways
+  Bubble* bubble = nullptr;               ///< a test's, with a clock of its own (bubble.h); null: none
   std::uint64_t parent_goid = 0;
   std::uintptr_t created_by_pc = 0;       ///< return address into the code that called go or spawn
   os::atomic<std::uint64_t> counted{0};   ///< goid, while its end is still to be counted (g_count_end)
@@ -86,6 +88,8 @@ struct alignas(64) G {
   M* last_m = nullptr;                    ///< where it ran last, kept by GORT_DEBUG=forcemigrate
 #endif
   bool own_stack = false;                 ///< of an unusual size, from birth to death
+  bool durably_blocked = false;           ///< not counted as running in its bubble; written by its park, then by who readies it
+  bool waits_outside = false;             ///< for something that is not its bubble's; its own
   alignas(16) std::byte closure[64];      ///< small closures; on the stack there is none before the first run
 
   void set_stack(const Stack& s) noexcept {

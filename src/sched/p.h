@@ -49,6 +49,8 @@ inline constexpr std::int64_t kNoTimer = INT64_MAX;  ///< P::timer_when: none
 
 enum class PStatus : std::uint32_t { idle, running, handed, syscall, stopped, retired, dead };
 
+struct SelectNode;
+
 /// A list of dead goroutines, for reuse. They have no stack.
 struct GList {
   G* head = nullptr;
@@ -108,6 +110,8 @@ struct alignas(128) P {
   StackList stacks;                ///< owner
   std::uint32_t claims = 0;        ///< owner: stacks claimed, not given to a goroutine yet
   Random random;                   ///< owner
+  SelectNode* select_nodes = nullptr;   ///< owner: a cache (sync/select.h)
+  std::uint32_t select_nodes_n = 0;     ///< owner
   std::uint64_t goid_next = 0;     ///< owner: private batch of goroutine ids
   std::uint64_t goid_end = 0;
   // Statistics, each written by the owner only; readers add up and may be a moment off.

@@ -1,5 +1,6 @@
 #include "sched/park.h"
 
+#include "sched/bubble.h"
 #include "sched/entry.h"
 #include "sched/force_migrate.h"
 #include "sched/runs.h"
@@ -50,7 +51,12 @@ namespace {
 void after_park(M* m, G* left) noexcept {
   // Release: who claims it (world/suspend.h) sees its context. Before the commit, which lets others ready it.
   left->status.store(GStatus::waiting, os::memory_order_release);
-  if (m->commit(left, m->after_arg)) return;
+  Bubble* const bubble = bubble_parks(left);
+  if (m->commit(left, m->after_arg)) {
+    if (__builtin_expect(bubble != nullptr, 0)) bubble_leave(bubble);
+    return;
+  }
+  left->durably_blocked = false;
   leave_status(left, GStatus::waiting, GStatus::runnable);
   runq_put(m->p, left, true);
   wake_p_if_idle();
@@ -120,6 +126,7 @@ void leave_status_slow(G* g, GStatus from, GStatus to) noexcept {
 
 void ready(G* g, bool next) noexcept {
   leave_status(g, GStatus::waiting, GStatus::runnable);
+  bubble_readies(g);
   M* m = self_m();
   if (m != nullptr && m->p != nullptr) {
     runq_put(m->p, g, next);

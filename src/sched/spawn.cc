@@ -1,6 +1,7 @@
 #include "sched/spawn.h"
 
 #include "base/alloc.h"
+#include "sched/bubble.h"
 #include "sched/entry.h"
 #include "sched/park.h"
 #include "sched/runs.h"
@@ -132,6 +133,8 @@ void g_start(G* g, const StartArgs& args) noexcept {
   g->created_by_pc = args.created_by_pc;
   // What a left-over goroutine starts is left over too.
   g->run_epoch = parent != nullptr ? parent->run_epoch : sched.run_epoch.load(os::memory_order_relaxed);
+  Bubble* const bubble = parent != nullptr ? parent->bubble : args.bubble;
+  if (bubble != nullptr || g->bubble != nullptr) bubble_enter(g, bubble);
   g->fn = args.fn;
   g->arg = args.arg;
   g->main = args.main;
@@ -174,6 +177,7 @@ void g_free(P* p, G* g) noexcept {
       count(p, &P::g_ended, sched.g_ended);
     }
     g->status.store(GStatus::dead, os::memory_order_release);
+    bubble_exit(g);
   }
   if (g->own_stack) {
     stack_free(g->stack);

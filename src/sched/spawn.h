@@ -40,6 +40,7 @@ struct StartArgs {
   std::size_t name_bytes = 0;
   bool main = false;
   bool system = false;
+  Bubble* bubble = nullptr;         ///< born into it; a goroutine's children are in its own
   void* context = nullptr;          ///< G::context, kept alive by the caller; null: the background
   CancelSource* cancel = nullptr;   ///< of that context
   CancelSource* background = nullptr;  ///< G::background, if has_background; else the parent's, or the run's

@@ -23,12 +23,16 @@ enum class WaitReason : std::uint8_t {
   shared_mutex_rlock,
   cond_wait,
   wait_group_wait,
+  latch_wait,
+  barrier_wait,
+  once_wait,
   scope_join,
   event_wait,
   context_wait,
   stopping_the_world,
   preempted,
   blocking_ends,
+  bubble_wait,
   left_over,  // its run has ended: parked for good
   test,       // parked by a test
 };
@@ -51,12 +55,16 @@ inline const char* wait_reason_text(WaitReason r) noexcept {
     case WaitReason::shared_mutex_rlock: return "shared_mutex lock_shared";
     case WaitReason::cond_wait: return "condition_variable wait";
     case WaitReason::wait_group_wait: return "wait_group wait";
+    case WaitReason::latch_wait: return "latch wait";
+    case WaitReason::barrier_wait: return "barrier wait";
+    case WaitReason::once_wait: return "call_once (another runs it)";
     case WaitReason::scope_join: return "scope join";
     case WaitReason::event_wait: return "event wait";
     case WaitReason::context_wait: return "context wait";
     case WaitReason::stopping_the_world: return "stopping the world";
     case WaitReason::preempted: return "preempted";
     case WaitReason::blocking_ends: return "end of blocking";
+    case WaitReason::bubble_wait: return "bubble::wait";
     case WaitReason::left_over: return "left over from an ended run";
     case WaitReason::test: return "test";
   }

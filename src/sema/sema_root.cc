@@ -173,6 +173,27 @@ void SemRoot::put_back(Taken* taken, std::uint32_t keep) noexcept {
   taken->n = keep;
 }
 
+waiter* SemRoot::first(const void* key) noexcept {
+  for (;;) {
+    const SemAddr* a = *place_of(key);
+    if (a == nullptr) return nullptr;
+    waiter* const w = a->head;
+    if (__builtin_expect(!is_left_over(w), 1)) return w;
+    take(w);
+    nwait.store(nwait.load(os::memory_order_relaxed) - 1, os::memory_order_relaxed);
+    g_of(w)->wait_reason = WaitReason::left_over;
+  }
+}
+
+void SemRoot::take(waiter* w) noexcept {
+  SemAddr** at = place_of(w->key);
+  SemAddr* a = *at;
+  (w->prev != nullptr ? w->prev->next : a->head) = w->next;
+  (w->next != nullptr ? w->next->prev : a->tail) = w->prev;
+  w->next = w->prev = nullptr;
+  if (--a->count == 0) drop_address(at);
+}
+
 void SemRoot::settle(const Taken& taken) noexcept {
   // Relaxed: who reads too many only takes the lock for nothing.
   nwait.store(nwait.load(os::memory_order_relaxed) - taken.gone, os::memory_order_relaxed);

@@ -63,6 +63,10 @@ class alignas(128) SemRoot {
   /// The waiters taken will not come back: lowers nwait. Not earlier: a releaser that read the lower count
   /// meanwhile would go away, and the waiter put back would sleep on its unit.
   void settle(const Taken& taken) noexcept;
+  /// The oldest waiter of `key` that is still queued; those left over from an ended run are dropped before. Null: none.
+  waiter* first(const void* key) noexcept;
+  /// Takes w off its address's list, wherever it stands there. For who keeps nwait himself (sync/wait_list.h).
+  void take(waiter* w) noexcept;
   /// Waiters of `key`.
   std::uint32_t waiting(const void* key) const noexcept;
   /// The treap, for walks.

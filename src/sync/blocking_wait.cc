@@ -92,7 +92,7 @@ WaitEnd BlockingWait::park() noexcept {
   GORT_CHECK(node_->state != nullptr && os::tls().locks == 0, "park: nothing can end this wait, or locks are held");
   if (is_cancelled(cancel_) && !fault(Fault::cancel_look)) wait_win(*own_, generation_, WaitEnd::cancelled);  // W3
   if (wait_end(*own_) == WaitEnd::none && deadline_ != kNoDeadline) {
-    if (deadline_ <= os::nanotime()) {
+    if (deadline_ <= clock_now()) {
       wait_win(*own_, generation_, WaitEnd::timeout);
     } else if (g_ != nullptr) {
       deadline_arm(own_, generation_, deadline_);

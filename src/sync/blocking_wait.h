@@ -68,9 +68,10 @@ class [[nodiscard]] BlockingWait {
 
 /// Ends the wait of a node that the caller has just taken off its queue, under the queue's lock. False: it is over
 /// already (or its goroutine belongs to an ended run): the node is dropped. True: *wake says whether the caller,
-/// when it has released the lock, must call node->ready(node).
+/// when it has released the lock, must call ready() of the owner (the node, or state->wake where it has a state).
 inline bool end_queued(waiter* node, bool* wake) noexcept {
-  if (node->ready == ready_waiter && left_over(g_of(node))) return false;
+  waiter* owner = node->state != nullptr ? node->state->wake : node;  // a wait in several places has nodes of its own
+  if (owner->ready == ready_waiter && left_over(g_of(owner))) return false;
   if (node->state == nullptr) {
     if (node->over != 0) return false;
     node->over = 1;

@@ -13,6 +13,7 @@
 namespace gort::inline v0::rt {
 
 struct P;
+struct TimedBubble;
 
 struct alignas(64) TimerHeap {
   struct Entry {
@@ -27,6 +28,7 @@ struct alignas(64) TimerHeap {
   bool closed = false;             ///< its P has gone: nothing may be put in
   std::uint32_t end = kRoot;       ///< one past the last slot in use
   os::atomic<std::int64_t>* earliest = nullptr;  ///< what the world sees: P::timer_when
+  TimedBubble* bubble = nullptr;   ///< whose it is; null: a P's
   std::uint32_t segments = 0;
   Entry* base[kSegments] = {};     ///< biased: base[k][slot]
 
@@ -52,5 +54,10 @@ struct alignas(64) TimerHeap {
   void grow() noexcept;
   void shrink() noexcept;
 };
+
+/// Runs what is due at `now`, in the runtime, under no lock. Ends early if the world is to stop.
+void run_heap(TimerHeap* h, std::int64_t now) noexcept;
+/// Takes everything out; nobody puts anything in meanwhile.
+void empty_heap(TimerHeap* h) noexcept;
 
 }  // namespace gort::inline v0::rt

@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "sched/stop_point.h"
 #include "sched/watch.h"
+#include "sync/bubble.h"
 #include "sync/timer_heap.h"
 
 namespace gort::inline v0::rt {
@@ -60,6 +61,8 @@ bool take_top(TimerHeap* h, std::int64_t now, TimerShot* shot) noexcept {
   return true;
 }
 
+}  // namespace
+
 void run_heap(TimerHeap* h, std::int64_t now) noexcept {
   TimerShot shots[kBatch];
   for (int n = kBatch; n == kBatch;) {
@@ -78,6 +81,18 @@ void run_heap(TimerHeap* h, std::int64_t now) noexcept {
     if (stop_requested()) return;  // the rest is still due then
   }
 }
+
+void empty_heap(TimerHeap* h) noexcept {
+  LockGuard guard(h->lock);
+  while (!h->empty()) {
+    Timer* t = h->at(h->end - 1).timer;
+    t->when.store(kTimerOut, os::memory_order_relaxed);
+    h->remove(t->slot);
+  }
+  h->publish();
+}
+
+namespace {
 
 void run_timers_of_p(P* p, std::int64_t now) noexcept { run_heap(p->timers.load(os::memory_order_acquire), now); }
 
@@ -123,8 +138,9 @@ TimerHeap* heap_of(P* p) noexcept {
   return p->timers.compare_exchange_strong(expected, made, os::memory_order_acq_rel) ? made : expected;
 }
 
-/// The heap for a timer that is in none: this P's, or some P's.
+/// The heap for a timer that is in none: this bubble's, this P's, or some P's.
 TimerHeap* heap_here() noexcept {
+  if (TimedBubble* b = current_bubble(); b != nullptr) return &b->heap;
   const M* m = self_m();
   return heap_of(m != nullptr && m->p != nullptr ? m->p : p_at(0));
 }
@@ -209,6 +225,7 @@ Armed arm_in_place(Timer* t, std::int64_t when, std::uint64_t seq) noexcept {
 
 /// A P has a timer that is due earlier than all that it had.
 void tell_earlier(TimerHeap* h, std::int64_t when, bool parks) noexcept {
+  if (h->bubble != nullptr) return;  // looked at when nobody in it runs
   M* m = self_m();
   if (parks && m != nullptr && m->p != nullptr && m->p->timers.load(os::memory_order_relaxed) == h) {
     m->p->unwatched = true;
@@ -226,6 +243,7 @@ bool timer_arm(Timer* t, std::int64_t when, std::uint64_t seq, bool parks) noexc
     TimerHeap* h = lock_home(t);
     std::int64_t old = kTimerOut;
     if (t->slot != 0) {
+      if (h->bubble != current_bubble()) fatal("a timer of a gort::testing::bubble is used outside of it, or the reverse");
       old = t->when.exchange(when, os::memory_order_seq_cst);
       t->seq.store(seq, os::memory_order_relaxed);
       if (when < t->key.load(os::memory_order_relaxed)) h->rekey(t->slot, when);
@@ -250,6 +268,11 @@ bool timer_arm(Timer* t, std::int64_t when, std::uint64_t seq, bool parks) noexc
     if (earlier) tell_earlier(h, when, parks);
     return old <= kTimerLast;
   }
+}
+
+std::int64_t clock_now() noexcept {
+  const TimedBubble* b = current_bubble();
+  return __builtin_expect(b == nullptr, 1) ? os::nanotime() : b->now.load(os::memory_order_acquire);
 }
 
 bool timer_remove(Timer* t) noexcept {
@@ -281,12 +304,23 @@ void end_wait(const TimerShot& shot) noexcept {
 
 }  // namespace
 
+namespace {
+
+/// A goroutine's record was used inside of a bubble before, or outside of this one: its timer may still be there.
+void deadline_into_bubble(Timer* t) noexcept {
+  const TimerHeap* home = t->home.load(os::memory_order_acquire);
+  if (home != nullptr && home != moving() && home->bubble != current_bubble()) timer_remove(t);
+}
+
+}  // namespace
+
 void deadline_arm(WaitState* w, WaitGeneration generation, std::int64_t when) noexcept {
   if (w->timer == nullptr) {
     w->timer = ::new (deadline_timers.alloc()) Timer;
     w->timer->fire = end_wait;
     w->timer->arg = w;
   }
+  if (bubbles_exist()) deadline_into_bubble(w->timer);
   timer_arm(w->timer, when, generation, true);
 }
 

@@ -81,9 +81,12 @@ inline bool timer_armed(const Timer* t) noexcept { return t->when.load(os::memor
 /// True: it was armed.
 bool timer_remove(Timer* t) noexcept;
 
+/// What deadlines are compared with: os::nanotime(), or the clock of the caller's bubble.
+std::int64_t clock_now() noexcept;
+
 // ---- deadlines of waits -------------------------------------------------------------------------
 
-/// Ends the wait `generation` of `w` with WaitEnd::timeout at os::nanotime() == `when`, unless it has ended before.
+/// Ends the wait `generation` of `w` with WaitEnd::timeout at clock_now() == `when`, unless it has ended before.
 /// The owner of `w`, in the runtime, under no lock, about to park.
 void deadline_arm(WaitState* w, WaitGeneration generation, std::int64_t when) noexcept;
 /// The wait is over; its deadline, if it is still armed, will not be looked at. Does not wait for a timer that

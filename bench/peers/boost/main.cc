@@ -349,6 +349,93 @@ Result pingpong_locked(const Options& o) {
   });
 }
 
+// ---- mutex, condition_variable --------------------------------------------------------------------
+
+/// n operations, shared by procs * parallelism fibers: body(how_many) in each.
+template <class Stacks, class Body>
+Timed parallel(const Options& o, Stacks stacks, int parallelism, std::uint64_t n, Body body) {
+  const auto count = static_cast<std::uint64_t>(o.procs * parallelism);
+  const std::uint64_t each = (n + count - 1) / count;
+  std::vector<fibers::fiber> all;
+  const double start = bench::now();
+  for (std::uint64_t i = 0; i < count; ++i) {
+    all.emplace_back(launch::post, std::allocator_arg, stacks, [&body, each] { body(each); });
+  }
+  for (fibers::fiber& f : all) f.join();
+  return Timed{each * count, bench::now() - start};
+}
+
+Result mutex_uncontended(const Options& o) {
+  return measured(o, 1000, [&o](auto stacks, std::uint64_t n) {
+    return parallel(o, stacks, 1, n, [](std::uint64_t each) {
+      struct alignas(128) Padded {
+        fibers::mutex m;
+      };
+      const auto p = std::make_unique<Padded>();
+      for (std::uint64_t i = 0; i < each; ++i) {
+        p->m.lock();
+        p->m.unlock();
+        p->m.lock();
+        p->m.unlock();
+      }
+    });
+  });
+}
+
+template <int kParallelism, int kWork>
+Result mutex(const Options& o) {
+  return measured(o, 1000, [&o](auto stacks, std::uint64_t n) {
+    fibers::mutex m;
+    std::uint64_t inside = 0;
+    const Timed t = parallel(o, stacks, kParallelism, n, [&](std::uint64_t each) {
+      for (std::uint64_t i = 0; i < each; ++i) {
+        m.lock();
+        ++inside;
+        m.unlock();
+        std::uint64_t foo = 0;
+        for (int k = 0; k < kWork; ++k) {
+          foo *= 2;
+          asm volatile("" : "+r"(foo));
+          foo /= 2;
+          asm volatile("" : "+r"(foo));
+        }
+      }
+    });
+    check(inside == t.ops, "one at a time");
+    return t;
+  });
+}
+
+template <int kWaiters>
+Result cond(const Options& o) {
+  return measured(o, 100, [](auto stacks, std::uint64_t n) {
+    fibers::mutex m;
+    fibers::condition_variable changed;
+    int id = 0;
+    std::vector<fibers::fiber> all;
+    const double start = bench::now();
+    for (int r = 0; r < kWaiters + 1; ++r) {
+      all.emplace_back(launch::post, std::allocator_arg, stacks, [&] {
+        for (std::uint64_t i = 0; i < n; ++i) {
+          std::unique_lock hold(m);
+          if (id == -1) return;
+          if (++id == kWaiters + 1) {
+            id = 0;
+            changed.notify_all();
+          } else {
+            changed.wait(hold);
+          }
+        }
+        std::scoped_lock hold(m);
+        id = -1;
+        changed.notify_all();
+      });
+    }
+    for (fibers::fiber& f : all) f.join();
+    return Timed{n, bench::now() - start};
+  });
+}
+
 /// Runs a row in its best configuration, unless the command line names one.
 template <Result (*kRow)(const Options&)>
 Result best(const Options& asked, const char* config) {
@@ -358,6 +445,8 @@ Result best(const Options& asked, const char* config) {
   r.notes.emplace_back("config", o.config);
   return r;
 }
+
+constexpr const char* kSync = "slab,shared_work,suspend,post";
 
 constexpr bench::Row kRows[] = {
     {"switch", [](const Options& o) { return best<raw_switch>(o, "jump_fcontext"); }},
@@ -381,6 +470,14 @@ constexpr bench::Row kRows[] = {
      [](const Options& o) { return best<pingpong_sema>(o, "slab,shared_work,suspend,post"); }},
     {"pingpong_locked",
      [](const Options& o) { return best<pingpong_locked>(o, "round_robin,suspend"); }},
+    {"mutex_uncontended", [](const Options& o) { return best<mutex_uncontended>(o, kSync); }},
+    {"mutex", [](const Options& o) { return best<mutex<1, 0>>(o, kSync); }},
+    {"mutex_slack", [](const Options& o) { return best<mutex<10, 0>>(o, kSync); }},
+    {"mutex_work", [](const Options& o) { return best<mutex<1, 100>>(o, kSync); }},
+    {"mutex_work_slack", [](const Options& o) { return best<mutex<10, 100>>(o, kSync); }},
+    {"cond1", [](const Options& o) { return best<cond<1>>(o, kSync); }},
+    {"cond4", [](const Options& o) { return best<cond<4>>(o, kSync); }},
+    {"cond32", [](const Options& o) { return best<cond<32>>(o, kSync); }},
 };
 
 }  // namespace

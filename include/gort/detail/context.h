@@ -4,8 +4,8 @@
 #include <atomic>
 #include <cstdint>
 
+#include "gort/clock.h"
 #include "gort/config.h"
-#include "gort/detail/monotonic.h"
 #include "gort/event.h"
 
 namespace gort::inline v0 {
@@ -68,8 +68,8 @@ struct callback_core {
   std::atomic<std::uint32_t> refs{1};
   std::atomic<std::uint64_t> runner{0};  ///< the goroutine that runs it
   event ended;
-  void* entry = nullptr;                 ///< rt::ContextCallback; null: it never runs
-  context_node* context = nullptr;       ///< in which it is registered; counted, until detached
+  void* entry = nullptr;            ///< rt::ContextCallback; null: it never runs
+  context_node* context = nullptr;  ///< in which it is registered; counted, until detached
 };
 /// Throws std::bad_alloc; the caller still owns it then.
 void callback_register(context_node* c, callback_core* reg);

@@ -1,0 +1,69 @@
+// gort: tests of code that waits, without waiting: virtual time, and "until all are blocked".
+//
+//   TEST(Session, ExpiresAfterHalfAnHour) {
+//     gort::testing::bubble::run([] {
+//       session s;                                       // starts goroutines, timers, tickers
+//       gort::this_goroutine::sleep_for(30min - 1ns);    // returns at once; nothing else has happened meanwhile
+//       gort::testing::bubble::wait();                   // all others have done what there was to do
+//       EXPECT_FALSE(s.expired());
+//       gort::this_goroutine::sleep_for(1ns);
+//       gort::testing::bubble::wait();
+//       EXPECT_TRUE(s.expired());
+//     });
+//   }
+//
+// A bubble is a function, all goroutines that are started inside of it, and a clock. gort::clock::now(), sleeps, deadlines,
+// timers, tickers, after_func and contexts' deadlines inside use that clock. It stands still while anybody in the bubble
+// can run, and jumps to the next timer when all are durably blocked. So a test takes the time of its computing, and what
+// happens in it does not depend on how fast the machine is.
+//
+//   when all goroutines of the bubble are durably blocked
+//   somebody is in wait()                     wait() returns
+//   else a timer is armed in the bubble       the clock jumps to the earliest; it goes off
+//   else                                      fatal: they wait for ever. The report names them
+//
+//   durably blocked                           not (the clock stands still: it may go on by itself)
+//   sleeping                                  in a mutex, shared_mutex, once_flag, semaphore
+//   a channel made in this bubble (or null)   a channel made elsewhere; a select with one
+//   wait_group, condition_variable            gort::blocking, I/O, other libraries' waits
+//   a task's end, a scope's end               running, or waiting for a P
+//   wait()
+//
+// Not for foreign threads: what they do is outside of every bubble, and the clock does not wait for them. A channel, timer
+// or ticker of a bubble is to be used inside only; timers used outside are fatal. Bubbles do not nest; several may run at
+// the same time. Each begins at the same time point, one day after the epoch of gort::clock.
+#pragma once
+
+#include <concepts>
+#include <functional>
+#include <type_traits>
+#include <utility>
+
+#include "gort/config.h"
+
+namespace gort::inline v0 {
+
+namespace detail {
+/// Runs fn(arg) on a goroutine in a new bubble; returns when its last goroutine has ended.
+void bubble_run(void (*fn)(void*), void* arg, const void* created_by);
+}  // namespace detail
+
+namespace testing::bubble {
+
+/// Runs f in a goroutine in a new bubble, and waits until that and all goroutines started inside have ended; rethrows
+/// what f threw. From any goroutine or foreign thread that is not in a bubble (a nested one is fatal); starts the runtime.
+/// The time goes on for goroutines that f leaves behind. Blocks.
+template <class F>
+  requires std::invocable<F&>
+[[gnu::noinline]] void run(F&& f);
+
+/// Waits until all other goroutines of the bubble are durably blocked. Time does not go on meanwhile. Fatal outside of a
+/// bubble, and while another goroutine of the bubble is in wait().
+void wait();
+
+/// Whether the caller is in a bubble.
+bool inside() noexcept;
+
+}  // namespace testing::bubble
+
+}  // namespace gort::inline v0

@@ -1,0 +1,156 @@
+#include "gort/chan.h"
+
+#include <new>
+
+#include "api/cancellation.h"
+#include "base/check.h"
+#include "gort/clock.h"
+#include "sched/entry.h"
+#include "sync/chan.h"
+
+namespace gort::inline v0::detail {
+
+namespace {
+
+rt::Chan* of(chan_head* c) noexcept { return static_cast<rt::Chan*>(c); }
+const rt::Chan* of(const chan_head* c) noexcept { return static_cast<const rt::Chan*>(c); }
+
+constexpr std::size_t kRingAt = sizeof(rt::Chan);
+static_assert(kRingAt % chan_inline_align == 0);
+
+std::int64_t deadline_in(std::int64_t ns) noexcept {
+  return deadline_after(ns).time_since_epoch().count();
+}
+
+/// The caller's context, unless it is cancelled: then the operation does not take place.
+bool context_allows(rt::ChanWait* how) noexcept {
+  how->cancel = cancellation();
+  return !rt::is_cancelled(how->cancel);
+}
+
+chan_end never(rt::WaitReason reason, const rt::ChanWait& how) {
+  rt::RuntimeEntry entry;
+  return rt::chan_never(reason, how);
+}
+
+}  // namespace
+
+chan_head* chan_make(std::ptrdiff_t capacity, std::size_t element_size, void (*drop)(void* element) noexcept) {
+  if (capacity < 0) rt::fatal("gort::chan: negative capacity");
+  std::size_t bytes = 0;
+  if (__builtin_mul_overflow(static_cast<std::size_t>(capacity), element_size, &bytes) ||
+      __builtin_add_overflow(bytes, kRingAt, &bytes) || bytes > PTRDIFF_MAX) {
+    throw std::bad_array_new_length();
+  }
+  void* memory = ::operator new(bytes, std::align_val_t(alignof(rt::Chan)));
+  auto* c = ::new (memory) rt::Chan;
+  c->cap = static_cast<std::size_t>(capacity);
+  c->size = static_cast<std::uint32_t>(element_size);
+  c->ring = static_cast<std::byte*>(memory) + kRingAt;
+  c->drop = drop;
+  return c;
+}
+
+void chan_free(chan_head* head) noexcept {
+  rt::Chan* c = of(head);
+  for (void* box = nullptr;;) {
+    void* left = nullptr;
+    {
+      rt::RuntimeEntry entry;
+      left = rt::chan_next_left(c, &box);
+    }
+    if (left == nullptr) break;
+    c->drop(left);
+  }
+  c->~Chan();
+  ::operator delete(static_cast<void*>(c), std::align_val_t(alignof(rt::Chan)));
+}
+
+chan_end chan_send(chan_head* c, const void* slot) {
+  rt::ChanWait how;
+  if (!context_allows(&how)) return chan_end::cancelled;
+  if (c == nullptr) return never(rt::WaitReason::chan_send_null, how);
+  rt::RuntimeEntry entry;
+  return rt::chan_send(of(c), slot, how);
+}
+
+chan_end chan_recv(chan_head* c, void* slot) {
+  rt::ChanWait how;
+  if (!context_allows(&how)) return chan_end::cancelled;
+  if (c == nullptr) return never(rt::WaitReason::chan_receive_null, how);
+  rt::RuntimeEntry entry;
+  return rt::chan_recv(of(c), slot, how);
+}
+
+chan_end chan_try_send(chan_head* c, const void* slot) {
+  if (c == nullptr) return chan_end::would_block;
+  rt::RuntimeEntry entry;
+  return rt::chan_try_send(of(c), slot);
+}
+
+chan_end chan_try_recv(chan_head* c, void* slot) {
+  if (c == nullptr) return chan_end::would_block;
+  rt::RuntimeEntry entry;
+  return rt::chan_try_recv(of(c), slot);
+}
+
+chan_end chan_send_for(chan_head* c, const void* slot, std::int64_t ns) {
+  rt::ChanWait how;
+  if (!context_allows(&how)) return chan_end::cancelled;
+  if (ns <= 0) {
+    const chan_end end = chan_try_send(c, slot);
+    return end == chan_end::would_block ? chan_end::timeout : end;
+  }
+  how.deadline = deadline_in(ns);
+  if (c == nullptr) return never(rt::WaitReason::chan_send_null, how);
+  rt::RuntimeEntry entry;
+  return rt::chan_send(of(c), slot, how);
+}
+
+chan_end chan_recv_for(chan_head* c, void* slot, std::int64_t ns) {
+  rt::ChanWait how;
+  if (!context_allows(&how)) return chan_end::cancelled;
+  if (ns <= 0) {
+    const chan_end end = chan_try_recv(c, slot);
+    return end == chan_end::would_block ? chan_end::timeout : end;
+  }
+  how.deadline = deadline_in(ns);
+  if (c == nullptr) return never(rt::WaitReason::chan_receive_null, how);
+  rt::RuntimeEntry entry;
+  return rt::chan_recv(of(c), slot, how);
+}
+
+void chan_close(chan_head* c) {
+  if (c == nullptr) rt::fatal("gort::chan: close of a null channel");
+  bool first = false;
+  {
+    rt::RuntimeEntry entry;
+    first = rt::chan_close(of(c));
+  }
+  if (!first) rt::fatal("gort::chan: close of a closed channel");
+}
+
+void chan_give_back(chan_head* c, void* box) noexcept {
+  rt::RuntimeEntry entry;
+  rt::chan_give_back(of(c), box);
+}
+
+std::size_t chan_len(const chan_head* c) noexcept {
+  if (c == nullptr) return 0;
+  return of(c)->count.load(os::memory_order_acquire) + of(c)->given_back.load(os::memory_order_acquire);
+}
+
+std::size_t chan_cap(const chan_head* c) noexcept { return c != nullptr ? of(c)->cap : 0; }
+
+void throw_chan_closed() { throw closed(); }
+void throw_chan_cancelled() { throw_cancelled(); }
+
+chan_status status_of(chan_end end, chan_status blocked) {
+  switch (end) {
+    case chan_end::closed: return chan_status::closed;
+    case chan_end::cancelled: throw_cancelled();
+    default: return blocked;
+  }
+}
+
+}  // namespace gort::inline v0::detail

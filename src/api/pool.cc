@@ -1,0 +1,163 @@
+#include "gort/pool.h"
+
+#include <atomic>
+#include <cstdint>
+
+#include "base/sanitizer.h"
+#include "os/os.h"
+#include "sched/sched.h"
+#include "sched/window.h"
+
+namespace gort::inline v0::detail {
+
+namespace {
+
+constexpr std::int64_t kAgeNs = std::chrono::nanoseconds(pool<int>::kAge).count();
+constexpr std::uint32_t kKept = 15;  // and one in `hot`
+
+/// One processor's. Nobody waits for `busy`: whoever finds it taken does without this stock.
+struct alignas(128) Stock {
+  std::atomic<void*> hot{nullptr};  // of the P with this number alone, inside a window
+  std::atomic<bool> busy{false};    // guards the rest
+  std::atomic<std::uint32_t> n{0};
+  std::atomic<std::uint32_t> victims_n{0};
+  void* kept[kKept];
+  void* victims[kKept];
+
+  bool try_lock() noexcept { return !busy.exchange(true, std::memory_order_acquire); }
+  void unlock() noexcept { busy.store(false, std::memory_order_release); }
+
+  void* pop(std::atomic<std::uint32_t>& count, void** from) noexcept {
+    if (count.load(std::memory_order_relaxed) == 0 || !try_lock()) return nullptr;
+    const std::uint32_t had = count.load(std::memory_order_relaxed);
+    void* const object = had != 0 ? from[had - 1] : nullptr;
+    if (had != 0) count.store(had - 1, std::memory_order_relaxed);
+    unlock();
+    return object;
+  }
+  bool push(void* object) noexcept {
+    if (!try_lock()) return false;
+    const std::uint32_t had = n.load(std::memory_order_relaxed);
+    if (had != kKept) {
+      kept[had] = object;
+      n.store(had + 1, std::memory_order_relaxed);
+    }
+    unlock();
+    return had != kKept;
+  }
+};
+
+/// This P's number, a moment ago; 0 on a thread without P. Only a hint.
+std::uint32_t processor() noexcept {
+  rt::Window window;
+  const rt::M* m = rt::self_m();
+  return m != nullptr && m->p != nullptr ? static_cast<std::uint32_t>(m->p->id) : 0;
+}
+
+}  // namespace
+
+struct pool_core {
+  std::uint32_t size;
+  void (*destroy)(void*) noexcept;
+  std::atomic<std::int64_t> aged;  ///< nanotime
+  Stock* stocks;
+};
+
+namespace {
+
+template <class F>
+auto with_hot(pool_core* core, F f) noexcept -> decltype(f(core->stocks->hot)) {
+  rt::Window window;
+  const rt::M* m = rt::self_m();
+  const rt::P* p = m != nullptr ? m->p : nullptr;
+  if (p == nullptr || static_cast<std::uint32_t>(p->id) >= core->size) return {};
+  return f(core->stocks[p->id].hot);
+}
+
+/// Takes out up to kKept of `from`, moves `next` there, and destroys what was taken out, under no lock.
+void replace_victims(pool_core* core, Stock& s) noexcept {
+  if (!s.try_lock()) return;
+  void* out[kKept];
+  const std::uint32_t gone = s.victims_n.load(std::memory_order_relaxed);
+  for (std::uint32_t i = 0; i < gone; ++i) out[i] = s.victims[i];
+  const std::uint32_t n = s.n.load(std::memory_order_relaxed);
+  for (std::uint32_t i = 0; i < n; ++i) s.victims[i] = s.kept[i];
+  s.victims_n.store(n, std::memory_order_relaxed);
+  s.n.store(0, std::memory_order_relaxed);
+  s.unlock();
+  for (std::uint32_t i = 0; i < gone; ++i) {
+    rt::san::acquire(out[i]);
+    core->destroy(out[i]);
+  }
+}
+
+void age(pool_core* core) noexcept {
+  const std::int64_t now = os::nanotime();
+  std::int64_t last = core->aged.load(std::memory_order_relaxed);
+  if (now - last < kAgeNs || !core->aged.compare_exchange_strong(last, now, std::memory_order_relaxed)) return;
+  for (std::uint32_t i = 0; i < core->size; ++i) replace_victims(core, core->stocks[i]);
+}
+
+}  // namespace
+
+pool_core* pool_make(void (*destroy)(void*) noexcept) {
+  const int cpus = os::cpu_count();
+  const std::uint32_t size = static_cast<std::uint32_t>(cpus < 1 ? 1 : cpus);
+  auto stocks = std::make_unique<Stock[]>(size);
+  auto* core = new pool_core{size, destroy, os::nanotime(), stocks.get()};
+  stocks.release();
+  return core;
+}
+
+void pool_destroy(pool_core* core) noexcept {
+  pool_clear(core);
+  for (std::uint32_t i = 0; i < core->size; ++i) {
+    if (void* object = core->stocks[i].hot.load(std::memory_order_relaxed)) {
+      rt::san::acquire(object);
+      core->destroy(object);
+    }
+  }
+  delete[] core->stocks;
+  delete core;
+}
+
+void pool_clear(pool_core* core) noexcept {
+  for (std::uint32_t i = 0; i < core->size; ++i) {
+    replace_victims(core, core->stocks[i]);
+    replace_victims(core, core->stocks[i]);
+  }
+}
+
+void* pool_get(pool_core* core) noexcept {
+  void* object = with_hot(core, [](std::atomic<void*>& hot) {
+    void* had = hot.load(std::memory_order_relaxed);
+    if (had != nullptr) hot.store(nullptr, std::memory_order_relaxed);
+    return had;
+  });
+  const std::uint32_t at = object == nullptr ? processor() : 0;
+  for (std::uint32_t i = 0; object == nullptr && i < core->size; ++i) {
+    Stock& s = core->stocks[(at + i) % core->size];
+    object = s.pop(s.n, s.kept);
+  }
+  for (std::uint32_t i = 0; object == nullptr && i < core->size; ++i) {
+    Stock& s = core->stocks[(at + i) % core->size];
+    object = s.pop(s.victims_n, s.victims);
+  }
+  if (object != nullptr) rt::san::acquire(object);
+  return object;
+}
+
+void pool_put(pool_core* core, void* object) noexcept {
+  rt::san::release(object);
+  void* const put = with_hot(core, [=](std::atomic<void*>& hot) -> void* {
+    if (hot.load(std::memory_order_relaxed) != nullptr) return nullptr;
+    hot.store(object, std::memory_order_relaxed);
+    return object;
+  });
+  if (put != nullptr) return;
+  const bool kept = core->stocks[processor() % core->size].push(object);
+  age(core);
+  if (!kept) core->destroy(object);
+}
+
+}  // namespace gort::inline v0::detail

@@ -1,0 +1,87 @@
+#include "sync/bubble.h"
+
+#include "base/alloc.h"
+#include "sched/park.h"
+
+namespace gort::inline v0::rt {
+
+namespace {
+
+constexpr std::int64_t kBegin = std::int64_t{24} * 3600 * 1'000'000'000;  ///< the clock of a new bubble
+constexpr std::uint32_t kMostFruitless = 10'000;
+
+constinit FixAlloc<TimedBubble> bubbles;
+constinit Mutex pool_lock{LockRank::leaf};
+constinit TimedBubble* pool = nullptr;  // under pool_lock
+
+/// The clock jumps to the next timer.
+void advance(TimedBubble* b) noexcept {
+  const std::int64_t when = b->earliest.load(os::memory_order_acquire);
+  if (when == kNoTimer) fatal("deadlock: all goroutines of a gort::testing::bubble are blocked, and no timer is armed in it");
+  if (++b->fruitless > kMostFruitless) {
+    fatal("deadlock: all goroutines of a gort::testing::bubble are blocked, and its timers wake nobody");
+  }
+  if (when > b->now.load(os::memory_order_relaxed)) b->now.store(when, os::memory_order_release);
+  run_heap(&b->heap, b->now.load(os::memory_order_relaxed));
+}
+
+/// What is to be done when nobody runs.
+void look_after(Bubble* bubble) noexcept {
+  auto* b = static_cast<TimedBubble*>(bubble);
+  for (;;) {
+    std::int64_t nobody = 0;
+    if (!b->running.compare_exchange_strong(nobody, 1, os::memory_order_acq_rel)) return;
+    if (b->alive.load(os::memory_order_acquire) == 0) {
+      sem_release(&b->ended, {.handoff = false, .yield = false});
+      return;  // b is its owner's
+    }
+    if (G* g = b->in_wait.exchange(nullptr, os::memory_order_acq_rel); g != nullptr) {
+      ready(g);
+    } else {
+      advance(b);
+    }
+    if (b->running.load(os::memory_order_relaxed) > 1) b->fruitless = 0;
+    if (b->running.fetch_sub(1, os::memory_order_acq_rel) != 1) return;
+  }
+}
+
+}  // namespace
+
+TimedBubble* bubble_new() noexcept {
+  TimedBubble* b = nullptr;
+  {
+    LockGuard guard(pool_lock);
+    b = pool;
+    if (b != nullptr) pool = b->next_free;
+  }
+  if (b == nullptr) {
+    b = ::new (bubbles.alloc()) TimedBubble;
+    b->heap.earliest = &b->earliest;
+    b->heap.bubble = b;
+    b->idle = look_after;
+  }
+  b->now.store(kBegin, os::memory_order_relaxed);
+  b->running.store(0, os::memory_order_relaxed);
+  b->fruitless = 0;
+  sched.bubbles.fetch_add(1, os::memory_order_seq_cst);
+  return b;
+}
+
+void bubble_free(TimedBubble* b) noexcept {
+  empty_heap(&b->heap);
+  // From here on no goroutine is in it; those of others that look at their own bubble find the number as it is.
+  sched.bubbles.fetch_sub(1, os::memory_order_seq_cst);
+  LockGuard guard(pool_lock);
+  b->next_free = pool;
+  pool = b;
+}
+
+void bubble_wait(TimedBubble* b) noexcept {
+  G* expected = nullptr;
+  if (!b->in_wait.compare_exchange_strong(expected, current_g(), os::memory_order_acq_rel)) {
+    fatal("gort::testing::bubble::wait: another goroutine of the bubble is in wait() already");
+  }
+  park(nullptr, nullptr, WaitReason::bubble_wait);
+}
+
+}  // namespace gort::inline v0::rt

@@ -1,0 +1,302 @@
+#include "sync/chan.h"
+
+#include <cstring>
+
+#include "base/check.h"
+#include "base/sanitizer.h"
+#include "sched/sched.h"
+
+namespace gort::inline v0::rt {
+
+namespace {
+
+void* slot_of(waiter* w) noexcept { return const_cast<void*>(w->key); }
+
+[[gnu::always_inline]] inline void copy(const Chan* c, void* to, const void* from) noexcept {
+  if (__builtin_expect(c->size == sizeof(std::uint64_t), 1)) {
+    std::memcpy(to, from, sizeof(std::uint64_t));
+  } else {
+    std::memcpy(to, from, c->size);
+  }
+}
+
+std::byte* place(const Chan* c, std::size_t index) noexcept { return c->ring + index * c->size; }
+
+std::size_t wrapped(const Chan* c, std::size_t index) noexcept { return index >= c->cap ? index - c->cap : index; }
+
+/// For TSan: place i of the ring synchronises who puts with who takes, both ways (a later put comes after the take).
+void san_place(const Chan* c, std::size_t index) noexcept {
+  if (__builtin_expect(!san::watched(), 1)) return;
+  const void* at = c->size != 0 ? static_cast<const void*>(place(c, index)) : c;
+  san::acquire(at);
+  san::release(at);
+}
+
+/// For TSan: likewise the two who meet.
+void san_meet(const waiter* w) noexcept {
+  if (__builtin_expect(!san::watched(), 1)) return;
+  san::acquire(w);
+  san::release(w);
+}
+
+/// Takes waiters off q until one's wait can be ended; copies between its slot and `value` before that. Null: nobody.
+template <bool kToWaiter>
+[[gnu::always_inline]] inline waiter* serve(Chan* c, ChanQueue& q, void* value, ChanWake* wake) noexcept {
+  while (waiter* w = q.pop()) {
+    if constexpr (kToWaiter) {
+      copy(c, slot_of(w), value);
+    } else {
+      copy(c, value, slot_of(w));
+    }
+    w->ticket = kChanDelivered;
+    san_meet(w);
+    bool must_wake = false;
+    if (__builtin_expect(end_queued(w, &must_wake), 1)) {
+      if (must_wake) wake->first = w->state != nullptr ? w->state->wake : w;
+      return w;
+    }
+    w->ticket = kChanDropped;
+  }
+  return nullptr;
+}
+
+/// Under the lock, so that a plain addition will do.
+void add(os::atomic<std::size_t>& n, std::ptrdiff_t more) noexcept {
+  n.store(n.load(os::memory_order_relaxed) + static_cast<std::size_t>(more), os::memory_order_release);
+}
+
+void put(Chan* c, const void* from) noexcept {
+  const std::size_t at = wrapped(c, c->head + c->count.load(os::memory_order_relaxed));
+  copy(c, place(c, at), from);
+  san_place(c, at);
+  add(c->count, 1);
+}
+
+/// The oldest of the ring; a sender that waits puts its value behind the others.
+void take(Chan* c, void* to, ChanWake* wake) noexcept {
+  const std::size_t at = c->head;
+  copy(c, to, place(c, at));
+  san_place(c, at);
+  c->head = wrapped(c, at + 1);
+  if (c->sendq.first() != nullptr && serve<false>(c, c->sendq, place(c, at), wake) != nullptr) {
+    san_place(c, at);
+    return;
+  }
+  add(c->count, -1);
+}
+
+void* pop_front(Chan* c) noexcept {
+  void* box = c->front;
+  std::memcpy(&c->front, box, sizeof(void*));
+  add(c->given_back, -1);
+  return box;
+}
+
+ChanEnd end_of(std::uint32_t ticket) noexcept { return ticket == kChanDelivered ? ChanEnd::done : ChanEnd::closed; }
+
+/// Parks a goroutine whose wait only the queue can end: its own waiter, no atomic operation besides the lock's.
+ChanEnd park_plain(G* g, Chan* c, ChanQueue& q, void* slot, WaitReason reason) noexcept {
+  waiter* w = &g->wait;
+  w->state = nullptr;
+  w->key = slot;
+  w->ticket = kChanQueued;
+  san::release(w);
+  q.push(w);
+  park_unlock(&c->lock, reason);
+  san::acquire(w);
+  return end_of(w->ticket);
+}
+
+/// Queues and waits. Under the lock, which is released.
+ChanEnd wait_in(Chan* c, ChanQueue& q, void* slot, BlockingWait& wait) noexcept {
+  waiter* w = wait.node();
+  w->key = slot;
+  w->ticket = kChanQueued;
+  san::release(w);
+  q.push(w);
+  const WaitEnd end = wait.park_unlock(&c->lock);
+  if (end == WaitEnd::done) return end_of(w->ticket);
+  LockGuard guard(c->lock);
+  if (w->ticket == kChanQueued) q.remove(w);
+  return end == WaitEnd::timeout ? ChanEnd::timeout : ChanEnd::cancelled;
+}
+
+}  // namespace
+
+ChanEnd chan_send_locked(Chan* c, const void* from, ChanWake* wake) noexcept {
+  if (__builtin_expect(c->closed.load(os::memory_order_relaxed) != 0, 0)) {
+    san::acquire(&c->closed);
+    return ChanEnd::closed;
+  }
+  if (c->recvq.first() != nullptr && serve<true>(c, c->recvq, const_cast<void*>(from), wake) != nullptr) {
+    return ChanEnd::done;
+  }
+  if (c->count.load(os::memory_order_relaxed) >= c->cap) return ChanEnd::would_block;
+  put(c, from);
+  return ChanEnd::done;
+}
+
+ChanEnd chan_recv_locked(Chan* c, void* to, ChanWake* wake) noexcept {
+  if (__builtin_expect(c->front != nullptr, 0)) {
+    void* box = pop_front(c);
+    std::memcpy(to, &box, sizeof box);
+    return ChanEnd::done;
+  }
+  if (c->count.load(os::memory_order_relaxed) != 0) {
+    take(c, to, wake);
+    return ChanEnd::done;
+  }
+  if (c->sendq.first() != nullptr && serve<false>(c, c->sendq, to, wake) != nullptr) return ChanEnd::done;
+  if (c->closed.load(os::memory_order_relaxed) == 0) return ChanEnd::would_block;
+  san::acquire(&c->closed);
+  return ChanEnd::closed;
+}
+
+namespace {
+
+/// send and recv differ in what they try and where they wait.
+template <ChanEnd (*kTry)(Chan*, void*, ChanWake*) noexcept>
+[[gnu::always_inline]] inline ChanEnd operate(Chan* c, ChanQueue& q, void* slot, WaitReason reason,
+                                              const ChanWait& how) noexcept {
+  ChanWake wake;
+  c->lock.lock();
+  ChanEnd end = kTry(c, slot, &wake);
+  if (end != ChanEnd::would_block) {
+    c->lock.unlock();
+    wake.wake();  // nothing of c is touched any more: who received may have destroyed it
+    return end;
+  }
+  G* g = current_g();
+  if (g != nullptr && how.cancel == nullptr && how.deadline == kNoDeadline) {
+    return park_plain(g, c, q, slot, reason);
+  }
+  // Joining a context takes a lock that comes before the channel's.
+  c->lock.unlock();
+  BlockingWait wait(reason, how.deadline, how.cancel);
+  c->lock.lock();
+  end = kTry(c, slot, &wake);
+  if (end == ChanEnd::would_block) return wait_in(c, q, slot, wait);
+  c->lock.unlock();
+  wake.wake();
+  return end;
+}
+
+ChanEnd try_send(Chan* c, void* slot, ChanWake* wake) noexcept { return chan_send_locked(c, slot, wake); }
+
+}  // namespace
+
+ChanEnd chan_send(Chan* c, const void* from, const ChanWait& how) noexcept {
+  return operate<try_send>(c, c->sendq, const_cast<void*>(from), WaitReason::chan_send, how);
+}
+
+ChanEnd chan_recv(Chan* c, void* to, const ChanWait& how) noexcept {
+  return operate<chan_recv_locked>(c, c->recvq, to, WaitReason::chan_receive, how);
+}
+
+// Both are one instant's view although they look at several words: closed never goes back to 0, and before it is set
+// there is one word to look at, the ring's count or, without a ring, the other side's queue. (Who takes values given
+// back takes them before the ring's: between front seen empty and the ring seen empty there is a moment with both.)
+bool chan_can_send(const Chan* c) noexcept {
+  if (c->closed.load(os::memory_order_acquire) != 0) return true;
+  return c->cap == 0 ? !c->recvq.empty() : c->count.load(os::memory_order_acquire) < c->cap;
+}
+
+bool chan_can_recv(const Chan* c) noexcept {
+  if (c->given_back.load(os::memory_order_acquire) != 0 || c->count.load(os::memory_order_acquire) != 0 ||
+      !c->sendq.empty()) {
+    return true;
+  }
+  // Empty, and open after that: it was so together. Closed: what was sent before must be seen.
+  return c->closed.load(os::memory_order_acquire) != 0;
+}
+
+ChanEnd chan_try_send(Chan* c, const void* from) noexcept {
+  if (!chan_can_send(c)) return ChanEnd::would_block;
+  ChanWake wake;
+  c->lock.lock();
+  const ChanEnd end = chan_send_locked(c, from, &wake);
+  c->lock.unlock();
+  wake.wake();
+  return end;
+}
+
+ChanEnd chan_try_recv(Chan* c, void* to) noexcept {
+  if (!chan_can_recv(c)) return ChanEnd::would_block;
+  ChanWake wake;
+  c->lock.lock();
+  const ChanEnd end = chan_recv_locked(c, to, &wake);
+  c->lock.unlock();
+  wake.wake();
+  return end;
+}
+
+ChanEnd chan_never(WaitReason reason, const ChanWait& how) noexcept {
+  BlockingWait wait(reason, how.deadline, how.cancel);
+  wait.race();
+  return wait.park() == WaitEnd::timeout ? ChanEnd::timeout : ChanEnd::cancelled;
+}
+
+bool chan_close(Chan* c) noexcept {
+  waiter* first = nullptr;
+  waiter** end = &first;
+  {
+    LockGuard guard(c->lock);
+    if (c->closed.load(os::memory_order_relaxed) != 0) return false;
+    san::release(&c->closed);
+    c->closed.store(1, os::memory_order_release);
+    for (ChanQueue* q : {&c->recvq, &c->sendq}) {
+      while (waiter* w = q->pop()) {
+        w->ticket = kChanClosed;
+        san::release(w);
+        bool must_wake = false;
+        if (!end_queued(w, &must_wake)) {
+          w->ticket = kChanDropped;
+        } else if (must_wake) {
+          waiter* sleeper = w->state != nullptr ? w->state->wake : w;
+          *end = sleeper;
+          end = &sleeper->next;
+        }
+      }
+    }
+    *end = nullptr;
+  }
+  while (first != nullptr) {
+    waiter* w = first;
+    first = w->next;
+    // Into the queue one behind the other: as next ones they would overtake each other.
+    if (w->ready == ready_waiter) {
+      ready(g_of(w), false);
+    } else {
+      w->ready(w);
+    }
+  }
+  return true;
+}
+
+void chan_give_back(Chan* c, void* box) noexcept {
+  ChanWake wake;
+  c->lock.lock();
+  if (c->recvq.first() == nullptr || serve<true>(c, c->recvq, &box, &wake) == nullptr) {
+    std::memcpy(box, &c->front, sizeof(void*));
+    c->front = box;
+    add(c->given_back, 1);
+  }
+  c->lock.unlock();
+  wake.wake();
+}
+
+void* chan_next_left(Chan* c, void** box) noexcept {
+  LockGuard guard(c->lock);  // whoever served the last user may still be in its unlock
+  if (c->front != nullptr) {
+    *box = pop_front(c);
+    return box;
+  }
+  if (c->count.load(os::memory_order_relaxed) == 0) return nullptr;
+  void* element = place(c, c->head);
+  san_place(c, c->head);
+  c->head = wrapped(c, c->head + 1);
+  add(c->count, -1);
+  return element;
+}
+
+}  // namespace gort::inline v0::rt

@@ -1,0 +1,272 @@
+#include "sync/select.h"
+
+#include "base/alloc.h"
+#include "base/check.h"
+#include "base/random.h"
+#include "base/sanitizer.h"
+#include "sched/sched.h"
+
+namespace gort::inline v0::rt {
+
+namespace {
+
+constexpr std::uint32_t kCached = 64;  // nodes that a P keeps
+constexpr std::uint32_t kBatch = 16;   // taken from the pool, or given to it, at once
+
+constinit FixAlloc<SelectNode> nodes;
+
+P* own_p() noexcept {
+  const M* m = self_m();
+  return m != nullptr ? m->p : nullptr;
+}
+
+SelectNode* take_node(P* p) noexcept {
+  if (p == nullptr) return ::new (nodes.alloc()) SelectNode;
+  if (p->select_nodes == nullptr) {
+    for (std::uint32_t i = 0; i < kBatch; ++i) {
+      auto* fresh = ::new (nodes.alloc()) SelectNode;
+      fresh->link = p->select_nodes;
+      p->select_nodes = fresh;
+    }
+    p->select_nodes_n = kBatch;
+  }
+  SelectNode* node = p->select_nodes;
+  p->select_nodes = node->link;
+  --p->select_nodes_n;
+  return node;
+}
+
+void put_node(P* p, SelectNode* node) noexcept {
+  if (p == nullptr) return nodes.free(node);
+  node->link = p->select_nodes;
+  p->select_nodes = node;
+  if (++p->select_nodes_n <= kCached) return;
+  for (std::uint32_t i = 0; i < kBatch; ++i) {
+    SelectNode* surplus = p->select_nodes;
+    p->select_nodes = surplus->link;
+    nodes.free(surplus);
+  }
+  p->select_nodes_n -= kBatch;
+}
+
+Chan* chan_of(const SelectCase& c) noexcept { return static_cast<Chan*>(c.chan); }
+
+bool is_recv(const SelectCase& c) noexcept { return c.kind == detail::case_kind::recv; }
+
+bool on_channel(const SelectCase& c) noexcept {
+  return c.chan != nullptr && (is_recv(c) || c.kind == detail::case_kind::send);
+}
+
+/// The channels' cases, in two orders, both kept in the cases themselves.
+class Orders {
+ public:
+  Orders(SelectCase* cases, std::size_t n) noexcept : cases_(cases) {
+    const M* m = self_m();
+    Random own(m == nullptr ? os::cputicks() : 0);
+    Random& random = m != nullptr ? m->p->random : own;
+    for (std::size_t i = 0; i < n; ++i) {
+      if (!on_channel(cases[i])) continue;
+      // Fisher and Yates, inside out: each order is equally likely.
+      const std::uint32_t j = size_ == 0 ? 0 : random.below(size_ + 1);
+      cases[size_].poll = cases[j].poll;
+      cases[j].poll = static_cast<std::uint32_t>(i);
+      cases[size_].order = static_cast<std::uint32_t>(i);
+      ++size_;
+    }
+  }
+
+  std::uint32_t size() const noexcept { return size_; }
+  SelectCase& polled(std::uint32_t i) const noexcept { return cases_[cases_[i].poll]; }
+  std::size_t index(std::uint32_t i) const noexcept { return cases_[i].poll; }
+
+  /// By address. Insertion for few, heapsort for many: in place, whatever comes.
+  void sort() noexcept {
+    if (size_ <= 12) {
+      for (std::uint32_t i = 1; i < size_; ++i) {
+        for (std::uint32_t j = i; j > 0 && above(j - 1, j); --j) swap(j - 1, j);
+      }
+      return;
+    }
+    for (std::uint32_t i = size_ / 2; i-- > 0;) sift(i, size_);
+    for (std::uint32_t end = size_; end-- > 1;) {
+      swap(0, end);
+      sift(0, end);
+    }
+  }
+
+  /// Each channel once. Sorted.
+  void lock() const noexcept {
+    Chan* last = nullptr;
+    for (std::uint32_t i = 0; i < size_; ++i) {
+      Chan* c = chan_of(ordered(i));
+      if (c == last) continue;
+      GORT_DCHECK(c > last, "select locks channels in the order of their addresses");
+      if (last == nullptr) {
+        c->lock.lock();
+      } else {
+        c->lock.lock_another();
+      }
+      last = c;
+    }
+  }
+  void unlock() const noexcept {
+    for (std::uint32_t i = size_; i-- > 0;) {
+      Chan* c = chan_of(ordered(i));
+      if (i > 0 && c == chan_of(ordered(i - 1))) continue;
+      if (c == chan_of(ordered(0))) {
+        c->lock.unlock();
+      } else {
+        c->lock.unlock_another();
+      }
+    }
+  }
+
+ private:
+  SelectCase& ordered(std::uint32_t i) const noexcept { return cases_[cases_[i].order]; }
+  bool above(std::uint32_t a, std::uint32_t b) const noexcept { return ordered(a).chan > ordered(b).chan; }
+  void swap(std::uint32_t a, std::uint32_t b) const noexcept {
+    const std::uint32_t order = cases_[a].order;
+    cases_[a].order = cases_[b].order;
+    cases_[b].order = order;
+  }
+  void sift(std::uint32_t root, std::uint32_t end) const noexcept {
+    for (std::uint32_t child = 2 * root + 1; child < end; child = 2 * root + 1) {
+      if (child + 1 < end && above(child + 1, child)) ++child;
+      if (!above(child, root)) return;
+      swap(root, child);
+      root = child;
+    }
+  }
+
+  SelectCase* cases_;
+  std::uint32_t size_ = 0;
+};
+
+ChanEnd try_locked(SelectCase& c, ChanWake* wake) noexcept {
+  const ChanEnd end =
+      is_recv(c) ? chan_recv_locked(chan_of(c), c.slot, wake) : chan_send_locked(chan_of(c), c.slot, wake);
+  c.delivered = end == ChanEnd::done;
+  return end;
+}
+
+/// What an operation's end means for the select: receiving from a closed channel fires.
+ChanEnd end_for(const SelectCase& c, ChanEnd end) noexcept {
+  return end == ChanEnd::closed && is_recv(c) ? ChanEnd::done : end;
+}
+
+/// Step 1: whether one could go on at once.
+bool try_each(const Orders& orders, SelectResult* result) noexcept {
+  for (std::uint32_t i = 0; i < orders.size(); ++i) {
+    SelectCase& one = orders.polled(i);
+    Chan* c = chan_of(one);
+    if (is_recv(one) ? !chan_can_recv(c) : !chan_can_send(c)) continue;
+    ChanWake wake;
+    c->lock.lock();
+    const ChanEnd end = try_locked(one, &wake);
+    c->lock.unlock();
+    if (end == ChanEnd::would_block) continue;
+    wake.wake();
+    *result = {end_for(one, end), orders.index(i)};
+    return true;
+  }
+  return false;
+}
+
+/// Step 2, under all locks.
+bool try_all(const Orders& orders, SelectResult* result, ChanWake* wake) noexcept {
+  for (std::uint32_t i = 0; i < orders.size(); ++i) {
+    SelectCase& one = orders.polled(i);
+    const ChanEnd end = try_locked(one, wake);
+    if (end == ChanEnd::would_block) continue;
+    *result = {end_for(one, end), orders.index(i)};
+    return true;
+  }
+  return false;
+}
+
+/// Step 3, under all locks.
+void queue_all(const Orders& orders, WaitState* state) noexcept {
+  P* p = own_p();
+  for (std::uint32_t i = 0; i < orders.size(); ++i) {
+    SelectCase& one = orders.polled(i);
+    one.node = take_node(p);
+    waiter* w = &one.node->w;
+    w->state = state;
+    w->key = one.slot;
+    w->ticket = kChanQueued;
+    san::release(w);
+    (is_recv(one) ? chan_of(one)->recvq : chan_of(one)->sendq).push(w);
+  }
+}
+
+/// Step 4. Whether one of them has fired.
+bool dequeue_all(const Orders& orders, SelectResult* result) noexcept {
+  bool fired = false;
+  P* p = own_p();
+  for (std::uint32_t i = 0; i < orders.size(); ++i) {
+    SelectCase& one = orders.polled(i);
+    Chan* c = chan_of(one);
+    waiter* w = &one.node->w;
+    c->lock.lock();
+    const std::uint32_t ticket = w->ticket;
+    if (ticket == kChanQueued) (is_recv(one) ? c->recvq : c->sendq).remove(w);
+    c->lock.unlock();
+    put_node(p, one.node);
+    if (ticket != kChanDelivered && ticket != kChanClosed) continue;
+    GORT_CHECK(!fired, "two cases of one select have fired");
+    fired = true;
+    san::acquire(w);
+    one.delivered = ticket == kChanDelivered;
+    *result = {end_for(one, one.delivered ? ChanEnd::done : ChanEnd::closed), orders.index(i)};
+  }
+  return fired;
+}
+
+}  // namespace
+
+SelectResult select(SelectCase* cases, std::size_t n, bool block, const ChanWait& how) noexcept {
+  Orders orders(cases, n);
+  SelectResult result;
+  if (orders.size() == 0) {
+    if (block) result.end = chan_never(n == 0 ? WaitReason::select_no_cases : WaitReason::select, how);
+    return result;
+  }
+  if (try_each(orders, &result)) return result;
+  if (!block && orders.size() == 1) return result;  // one look at one channel is one instant
+  orders.sort();
+  ChanWake wake;
+  if (!block) {
+    orders.lock();
+    try_all(orders, &result, &wake);
+    orders.unlock();
+    wake.wake();
+    return result;
+  }
+  BlockingWait wait(WaitReason::select, how.deadline, how.cancel);
+  wait.race();
+  orders.lock();
+  if (try_all(orders, &result, &wake)) {
+    orders.unlock();
+    wake.wake();
+    return result;
+  }
+  queue_all(orders, wait.state());
+  orders.unlock();
+  const WaitEnd end = wait.park();
+  const bool fired = dequeue_all(orders, &result);
+  GORT_CHECK(fired == (end == WaitEnd::done), "a select that was ended by a channel has a case that fired");
+  if (end == WaitEnd::timeout) result.end = ChanEnd::timeout;
+  if (end == WaitEnd::cancelled) result.end = ChanEnd::cancelled;
+  return result;
+}
+
+std::size_t select_nodes_in_use() noexcept {
+  std::size_t cached = 0;
+  for (std::int32_t i = 0; i < kMaxProcs; ++i) {
+    const P* p = p_at(i);  // dead ones too
+    if (p != nullptr) cached += p->select_nodes_n;
+  }
+  return nodes.in_use() - cached;
+}
+
+}  // namespace gort::inline v0::rt
