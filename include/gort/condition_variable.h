@@ -22,6 +22,7 @@
 #include <condition_variable>  // std::cv_status
 #include <utility>
 
+#include "gort/config.h"
 #include "gort/detail/deadline.h"
 #include "gort/detail/sync_words.h"
 

@@ -15,6 +15,7 @@
 #include <chrono>
 #include <cstddef>
 
+#include "gort/config.h"
 #include "gort/detail/deadline.h"
 #include "gort/detail/sync_words.h"
 

@@ -33,6 +33,7 @@
 
 #include <chrono>
 
+#include "gort/config.h"
 #include "gort/detail/deadline.h"
 #include "gort/detail/sync_words.h"
 

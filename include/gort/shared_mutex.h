@@ -25,6 +25,7 @@
 
 #include <chrono>
 
+#include "gort/config.h"
 #include "gort/detail/deadline.h"
 #include "gort/detail/sync_words.h"
 
