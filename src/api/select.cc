@@ -1,4 +1,5 @@
 #include "sync/select.h"
+#include "sync/timers.h"
 
 #include <exception>
 
@@ -110,7 +111,7 @@ std::size_t select(case_data* cases, std::size_t n) {
     result.end = chan_end::cancelled;
   } else {
     if (block && others.ns != kForeverNs) {
-      const std::int64_t now = os::nanotime();
+      const std::int64_t now = rt::clock_now();
       if (others.ns < rt::kNoDeadline - now) how.deadline = now + others.ns;
     }
     rt::RuntimeEntry entry;
