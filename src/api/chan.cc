@@ -4,9 +4,10 @@
 
 #include "api/cancellation.h"
 #include "base/check.h"
-#include "gort/clock.h"
 #include "sched/entry.h"
+#include "sync/bubble.h"
 #include "sync/chan.h"
+#include "sync/timers.h"
 
 namespace gort::inline v0::detail {
 
@@ -19,7 +20,9 @@ constexpr std::size_t kRingAt = sizeof(rt::Chan);
 static_assert(kRingAt % chan_inline_align == 0);
 
 std::int64_t deadline_in(std::int64_t ns) noexcept {
-  return deadline_after(ns).time_since_epoch().count();
+  if (ns == kForeverNs) return rt::kNoDeadline;
+  const std::int64_t now = rt::clock_now();
+  return ns < rt::kNoDeadline - now ? now + ns : rt::kNoDeadline;
 }
 
 /// The caller's context, unless it is cancelled: then the operation does not take place.
@@ -48,6 +51,7 @@ chan_head* chan_make(std::ptrdiff_t capacity, std::size_t element_size, void (*d
   c->size = static_cast<std::uint32_t>(element_size);
   c->ring = static_cast<std::byte*>(memory) + kRingAt;
   c->drop = drop;
+  c->bubble = rt::bubble_serial();
   return c;
 }
 
@@ -136,11 +140,11 @@ void chan_give_back(chan_head* c, void* box) noexcept {
 }
 
 std::size_t chan_len(const chan_head* c) noexcept {
-  if (c == nullptr) return 0;
+  if (c == nullptr || of(c)->of_timer) return 0;
   return of(c)->count.load(os::memory_order_acquire) + of(c)->given_back.load(os::memory_order_acquire);
 }
 
-std::size_t chan_cap(const chan_head* c) noexcept { return c != nullptr ? of(c)->cap : 0; }
+std::size_t chan_cap(const chan_head* c) noexcept { return c != nullptr && !of(c)->of_timer ? of(c)->cap : 0; }
 
 void throw_chan_closed() { throw closed(); }
 void throw_chan_cancelled() { throw_cancelled(); }

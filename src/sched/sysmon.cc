@@ -61,7 +61,7 @@ bool retake_from_call(P* p, bool slice_is_over, std::int64_t now) noexcept {
 }
 
 /// What sysmon has found on one P that runs: who looks at it more closely, and how soon again.
-struct Watch {
+struct Seen {
   bool others = false;  ///< somebody waits for a P that runs: come back soon
   bool asleep = false;  ///< goroutines were found asleep in the kernel lately: they cost 100 us each, not 1 ms
 };
@@ -86,7 +86,7 @@ bool stands_still(P* p, M* m, std::int64_t now, std::int64_t least) noexcept {
 }
 
 /// A P on which others wait for a goroutine that does not come back to the scheduler.
-void look_at_running(P* p, bool slice_is_over, std::int64_t now, Watch* watch, int* clock_reads) noexcept {
+void look_at_running(P* p, bool slice_is_over, std::int64_t now, Seen* watch, int* clock_reads) noexcept {
   M* m = p->m.load(os::memory_order_acquire);
   if (m == nullptr || !others_wait(p)) return;
   watch->others = true;
@@ -107,7 +107,7 @@ void look_at_running(P* p, bool slice_is_over, std::int64_t now, Watch* watch, i
 }
 
 /// One look at every P. Returns how many were taken.
-int retake(std::int64_t now, Watch* watch) noexcept {
+int retake(std::int64_t now, Seen* watch) noexcept {
   int n = 0;
   int clock_reads = 0;
   const std::uint64_t found = sched.found_asleep.load(os::memory_order_relaxed);
@@ -243,7 +243,7 @@ void sysmon_thread(void*) noexcept {
       stack_cache_trim();
       parked_stacks_trim();
     }
-    Watch watch;
+    Seen watch;
     idle_rounds = retake(now, &watch) > 0 ? 0 : idle_rounds + 1;
     wake_for_queued();
     if (idle_rounds == 0) {

@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/sanitizer.h"
 #include "sched/sched.h"
+#include "sync/bubble.h"
 
 namespace gort::inline v0::rt {
 
@@ -167,7 +168,7 @@ template <ChanEnd (*kTry)(Chan*, void*, ChanWake*) noexcept>
     return end;
   }
   G* g = current_g();
-  if (g != nullptr && how.cancel == nullptr && how.deadline == kNoDeadline) {
+  if (g != nullptr && how.cancel == nullptr && how.deadline == kNoDeadline && !bubbles_exist()) {
     return park_plain(g, c, q, slot, reason);
   }
   // Joining a context takes a lock that comes before the channel's.
@@ -175,7 +176,12 @@ template <ChanEnd (*kTry)(Chan*, void*, ChanWake*) noexcept>
   BlockingWait wait(reason, how.deadline, how.cancel);
   c->lock.lock();
   end = kTry(c, slot, &wake);
-  if (end == ChanEnd::would_block) return wait_in(c, q, slot, wait);
+  if (end == ChanEnd::would_block) {
+    bubble_waits_for(c->bubble);
+    end = wait_in(c, q, slot, wait);
+    bubble_waits_no_more();
+    return end;
+  }
   c->lock.unlock();
   wake.wake();
   return end;

@@ -94,6 +94,8 @@ struct alignas(64) Chan : detail::chan_head {
   void* front = nullptr;                    ///< boxes, linked by their first word; then size == sizeof(void*)
   ChanQueue recvq;
   ChanQueue sendq;
+  std::uint64_t bubble = 0;                 ///< serial of the bubble that it was made in (sync/bubble.h); constant
+  bool of_timer = false;                    ///< shows no length: what is in it may be taken back
   void (*drop)(void* element) noexcept = nullptr;  ///< the API's; the core never calls it
 };
 

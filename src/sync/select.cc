@@ -5,6 +5,7 @@
 #include "base/random.h"
 #include "base/sanitizer.h"
 #include "sched/sched.h"
+#include "sync/bubble.h"
 
 namespace gort::inline v0::rt {
 
@@ -191,6 +192,7 @@ void queue_all(const Orders& orders, WaitState* state) noexcept {
     SelectCase& one = orders.polled(i);
     one.node = take_node(p);
     waiter* w = &one.node->w;
+    bubble_waits_for(chan_of(one)->bubble);
     w->state = state;
     w->key = one.slot;
     w->ticket = kChanQueued;
@@ -253,6 +255,7 @@ SelectResult select(SelectCase* cases, std::size_t n, bool block, const ChanWait
   queue_all(orders, wait.state());
   orders.unlock();
   const WaitEnd end = wait.park();
+  bubble_waits_no_more();
   const bool fired = dequeue_all(orders, &result);
   GORT_CHECK(fired == (end == WaitEnd::done), "a select that was ended by a channel has a case that fired");
   if (end == WaitEnd::timeout) result.end = ChanEnd::timeout;
