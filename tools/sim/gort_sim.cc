@@ -4,6 +4,7 @@
 //   gort-sim --scenario all --seeds 20000
 //   gort-sim --scenario stop_queue --fault s0               one seed after the other until it is found
 //   gort-sim --scenario stop_queue --fault s0 --replay 17   that run again; --trace prints every step
+//   gort-sim --scenario small_mutex3 --explorer exhaustive --depth 3
 //
 // Exit status: 0 if every schedule held (with --fault: if none was found), 1 if not, 2 for a wrong command line.
 // The last line is always `N schedules, M failures`.
@@ -55,6 +56,7 @@ int run(int argc, char** argv) {
   std::string fault;
   std::string explorer;
   bool want_list = false;
+  bool fences = false;
   std::uint64_t replay = 0;
   app.add_flag("--list", want_list, "names of scenarios and of their faults");
   app.add_option("--scenario", names, "NAME, NAME,NAME ... or all")->delimiter(',');
@@ -66,6 +68,9 @@ int run(int argc, char** argv) {
   app.add_option("--fault", fault, "with this measure switched off");
   CLI::Option* one = app.add_option("--replay", replay, "this seed alone");
   app.add_flag("--trace", w.trace, "every step of each run that failed, or that is replayed");
+  app.add_flag("--store-buffers", w.buffers, "stores may be delayed in every run (default: in half of them)");
+  app.add_flag("!--no-shorten", w.shorten, "print failures as they were found");
+  app.add_flag("--fences", fences, "takes the full fences away one by one: who finds that out?");
   app.add_flag("--short", w.check_flaws, "the short set, and each flaw is found");
   app.add_option("--seconds", w.seconds, "--short: about how long; fewer schedules of each");
   try {
@@ -87,7 +92,7 @@ int run(int argc, char** argv) {
   w.fault = fault;
   const auto scenarios = chosen(names, fault);
   if (scenarios.empty()) return 2;
-  const Totals t = run_all(scenarios, w);
+  const Totals t = fences ? run_fences(scenarios, w) : run_all(scenarios, w);
   std::printf("%llu schedules, %llu failures\n", static_cast<unsigned long long>(t.schedules),
               static_cast<unsigned long long>(t.failures));
   return t.failures == 0 ? 0 : 1;

@@ -22,6 +22,8 @@ struct Wishes {
   bool check_flaws = false;  ///< each flaw must be found, too
   double seconds = 0;        ///< in all; 0: no limit
   bool progress = false;     ///< on standard error, once a second
+  bool buffers = false;      ///< stores may be delayed in every run, not in half of them
+  bool shorten = true;       ///< failures are shortened
 };
 
 struct Totals {
@@ -31,5 +33,8 @@ struct Totals {
 
 /// One line per series, what failed with its history and how to run it again.
 Totals run_all(const std::vector<const Scenario*>& scenarios, const Wishes& wishes);
+
+/// Takes each full fence that the scenarios meet away, one after the other, and says who found that out.
+Totals run_fences(const std::vector<const Scenario*>& scenarios, const Wishes& wishes);
 
 }  // namespace gort::inline v0::rt
