@@ -77,6 +77,18 @@ void futex_wake(atomic<std::uint32_t>* addr, int n) noexcept;
 /// Sends `signo` to one thread of this process. ESRCH if it is gone.
 int signal_thread(int tid, int signo) noexcept;
 
+/// A timer that sends its own thread a signal, for that thread only. In a handler of its signal,
+/// signal_from_timer (os/signal.h) tells it from others'.
+struct ThreadTimer {
+  int id = -1;         // the kernel's; -1: not made yet
+  bool armed = false;  // since the last disarm
+};
+/// In `ns` from now, once; made at the first call. False: the kernel has none left for us.
+bool timer_arm(ThreadTimer* t, int signo, std::int64_t ns) noexcept;
+void timer_disarm(ThreadTimer* t) noexcept;
+/// Gives it back, before its thread ends.
+void timer_delete(ThreadTimer* t) noexcept;
+
 // ---- clocks ---------------------------------------------------------------------------------
 
 /// Monotonic time. About 20 ns.

@@ -52,6 +52,9 @@ std::uintptr_t signal_fault_address(const void* info) noexcept;
 /// The stack pointer of the interrupted code.
 std::uintptr_t signal_context_sp(const void* context) noexcept;
 
+/// Whether this timer has sent it.
+bool signal_from_timer(const void* info, const ThreadTimer* t) noexcept;
+
 /// How the interrupted code stands to the kernel.
 enum class InCall : std::uint8_t {
   none,         ///< it computes

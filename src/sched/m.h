@@ -59,6 +59,7 @@ struct alignas(64) M {
   bool holds_world = false;      ///< its goroutine has stopped the world: does not stop, yield or let its P go
   bool inside = false;           ///< as a captive: in the middle of user code, not at a call into gort
   std::int64_t resumed_cpu = -1; ///< its CPU clock when it came back from a stop; -1: has run since
+  os::ThreadTimer timer;         ///< brings it back to a stop that it may not make yet (stop_point.h, progress)
   std::uint32_t asleep_streak = 0;  ///< how often in a row its goroutine was found asleep in the kernel
   arch::Context g0_ctx;          ///< the M's own stack while a goroutine runs
   // ---- written by others

@@ -58,6 +58,7 @@ void m_thread(void* arg) noexcept {
   os::Tls& t = os::tls();
   t.in_runtime = 1;
   t.m = m;
+  m->resumed_cpu = -1;  // its last thread had a clock of its own
   m->tid.store(os::thread_id(), os::memory_order_release);
   if (sched_hooks.m_start != nullptr) sched_hooks.m_start(m);
   {
@@ -65,6 +66,7 @@ void m_thread(void* arg) noexcept {
     --sched.creating;
   }
   m_main(m);
+  os::timer_delete(&m->timer);
   if (sched_hooks.m_end != nullptr) sched_hooks.m_end(m);
   m->tid.store(0, os::memory_order_release);
   t.in_runtime = 0;

@@ -1,6 +1,7 @@
 #include "world/signal.h"
 
 #include "base/check.h"
+#include "sched/stop_point.h"
 
 namespace gort::inline v0::rt {
 
@@ -21,6 +22,10 @@ void on_urg(int signo, void* info, void* context) {
     os::exit_process(2);
   }
   M* m = static_cast<M*>(t.m);
+  if (m != nullptr && os::signal_from_timer(info, &m->timer)) {
+    m->asked.fetch_or(kAskedPreempt, os::memory_order_relaxed);
+    if (stop_requested()) m->pending.fetch_or(kPendingStop, os::memory_order_relaxed);
+  }
   // In the child of a raw vfork this thread's block is the parent's, the thread is not.
   if (m != nullptr && m->asked.load(os::memory_order_relaxed) != 0 &&
       m->tid.load(os::memory_order_relaxed) == os::thread_id()) {

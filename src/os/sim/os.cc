@@ -101,6 +101,11 @@ int process_thread_count() noexcept {
   return machine.live();
 }
 
+// Who asks repeats its signals, so nobody relies on timers.
+bool timer_arm(ThreadTimer*, int, std::int64_t) noexcept { return false; }
+void timer_disarm(ThreadTimer*) noexcept {}
+void timer_delete(ThreadTimer*) noexcept {}
+
 void thread_yield() noexcept {
   if (machine.running()) machine.point(SimOp::yield, nullptr);
 }
