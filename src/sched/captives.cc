@@ -160,6 +160,7 @@ void give_up_p(M* m, bool asleep, std::int64_t back_off) noexcept {
     return;
   }
   bool is_captive = false;
+  const bool first = sched.captives.empty();
   M* to = next_owner(p, asleep, &is_captive);
   const bool spares_low = sched.nmidle < kSpareThreads;
   if (to == nullptr) {  // no thread for the others yet: they wait a little longer
@@ -178,7 +179,8 @@ void give_up_p(M* m, bool asleep, std::int64_t back_off) noexcept {
   if (is_captive) {
     hand_to_captive_m(std::move(owned), to);
   } else {
-    if (p->serves_captives.load(os::memory_order_relaxed)) {
+    // There was nobody to share with before. The others' time begins now, or the new captive would be next at once.
+    if (first || p->serves_captives.load(os::memory_order_relaxed)) {
       p->serves_captives.store(false, os::memory_order_relaxed);
       p->class_since.store(os::nanotime(), os::memory_order_relaxed);
     }

@@ -96,7 +96,8 @@ void look_at_running(P* p, bool slice_is_over, std::int64_t now, Watch* watch, i
   }
   const bool look = ++*clock_reads <= kClockReads;
   if (look && stands_still(p, m, now, watch->asleep ? kStillBriefly : kStill)) {
-    ask(m, 0, true);
+    // Or it only waits for a processor: then its slice is over all the same.
+    ask(m, slice_is_over ? std::uint32_t{kPendingYield} : 0, true);
     p->seen_cpu = -1;
   } else if (slice_is_over) {
     ask(m, kPendingYield, false);

@@ -44,8 +44,9 @@ void serve_asleep(M* m, const void* ucontext) noexcept {
   const os::InCall call = os::signal_in_call(ucontext);
   if (call == os::InCall::none) {
     m->asleep_streak = 0;
-    return;
+    return serve_interrupt(m, ucontext);
   }
+  m->pending.fetch_and(~static_cast<std::uint32_t>(kPendingYield), os::memory_order_relaxed);  // it does, right here
   t.in_runtime = 1;
   sched.found_asleep.fetch_add(1, os::memory_order_relaxed);
   m->inside = true;

@@ -202,6 +202,32 @@ TEST_P(Hogs, ManyOfThem) {
   });
 }
 
+// A goroutine's slice is over for the first time, and there was no captive before: the others get the P for as long as
+// it had it, not the new captive once more. (As if they had had it all the time until then: always two slices.)
+TEST_P(Hogs, ANewHogHasOneSlice) {
+  GORT_TEST_START(GetParam());
+  if (GetParam() != 1) GTEST_SKIP() << "at 1";
+  gort::run([&] {
+    double least = 1e9;
+    for (int i = 0; i < 10; ++i) {
+      turns(milliseconds(30));
+      rt::p_at(0)->serves_captives = false;  // as if nobody had been a captive yet; our P, and nobody else runs
+      gort::task<void> a = gort::spawn([] {}), b = gort::spawn([] {});
+      a.join();  // one of them begins a new slice, which the hog inherits
+      b.join();
+      gort::task<void> hog = gort::spawn(in_a_loop);
+      const auto begin = clock::now();
+      while (ms_since(begin) < 2) gort::this_goroutine::yield();
+      least = std::min(least, ms_since(begin));
+      done = true;
+      hog.join();
+      done = false;
+    }
+    std::printf("a new hog ran %.1f ms and more before somebody else did\n", least);
+    EXPECT_LT(least, 18);
+  });
+}
+
 TEST_P(Hogs, AThousandRawWaitsAndTheOneWhoNotifies) {
   GORT_TEST_START(GetParam());
   if (GetParam() == 4) GTEST_SKIP() << "at 1 and 2";
