@@ -91,7 +91,7 @@ class [[nodiscard]] task {
   /// Whether it stands for a goroutine.
   bool valid() const noexcept { return state_ != nullptr; }
 
-  /// Waits for the end; the result stays. Blocks. Fatal on an empty task.
+  /// Waits for the end; the result stays. Blocks. Fatal on an empty task, and if somebody else waits for the same task.
   void wait() const {
     if (state_ == nullptr) detail::task_misuse("wait");
     detail::task_wait(state_);

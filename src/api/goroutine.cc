@@ -81,7 +81,11 @@ bool publish(task_core* t, waiter* w) noexcept {
                                       std::memory_order_acquire)) {
     return true;
   }
-  GORT_CHECK(expected == kDone, "two threads wait for one task");
+  if (expected != kDone) {
+    rt::fatal("gort::task: two wait for one task: it has one owner at a time, and only that one may wait, join, get or "
+              "destroy it. (Several that want one result: give it to each through a channel of its own, or wait once and "
+              "tell the others.)");
+  }
   return false;
 }
 

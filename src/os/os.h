@@ -72,6 +72,9 @@ Wait futex_wait(atomic<std::uint32_t>* addr, std::uint32_t expected, std::int64_
 /// Wakes at most n sleepers. Touches only the address, not the word: the word may be gone already.
 void futex_wake(atomic<std::uint32_t>* addr, int n) noexcept;
 
+/// Whether *addr == value now, as the kernel sees it: false if there is no such memory (any more).
+bool futex_is(atomic<std::uint32_t>* addr, std::uint32_t value) noexcept;
+
 // ---- signals --------------------------------------------------------------------------------
 
 /// Sends `signo` to one thread of this process. ESRCH if it is gone.

@@ -69,6 +69,10 @@ InCall signal_in_call(const void* context) noexcept;
 /// `before` has said no.
 bool signal_reissue(void* context, bool (*before)(void*), void (*after)(void*), void* arg) noexcept;
 
+/// The word of the lock that the interrupted call waits for, if it is one of libc's locks (a mutex, a FILE's): a futex
+/// wait for a word of 2, "held, and somebody waits"; 0 means free there. Null: it waits for something else.
+atomic<std::uint32_t>* signal_waits_for_lock(const void* context) noexcept;
+
 /// How large an alternate stack has to be for our handlers: 64 KiB, more where the CPU's state is large.
 std::size_t signal_stack_bytes() noexcept;
 

@@ -46,8 +46,7 @@ void sleep_while_stopped(P* p) noexcept {
 /// than a signal from another processor, comes at the right time, and needs nobody else to get the CPU. Where there is
 /// no timer to be had, the initiator asks again.
 void come_back_to_stop(M* m, std::int64_t ns) noexcept {
-  if (!debug_settings.asyncpreempt || sched.stopping.load(os::memory_order_relaxed) != kStopInPlace) return;
-  os::timer_arm(&m->timer, os::kSigUrg, ns);
+  if (sched.stopping.load(os::memory_order_relaxed) == kStopInPlace) (void)come_back(m, kPendingStop, ns);
 }
 
 /// L3: whether the goroutine that was stopped in the middle of user code has had something of the P since.
@@ -72,6 +71,27 @@ bool take_back_stopped(P* p, PStatus to) noexcept {
 }
 
 }  // namespace
+
+bool come_back(M* m, std::uint32_t bit, std::int64_t ns) noexcept {
+  if (!debug_settings.asyncpreempt) return false;
+  m->timer_asks |= bit;
+  return os::timer_arm(&m->timer, os::kSigUrg, ns);
+}
+
+void came_back(M* m) noexcept {
+  std::uint32_t bits = m->timer_asks;
+  m->timer_asks = 0;
+  m->timer.armed = false;
+  if (!stop_requested()) bits &= ~static_cast<std::uint32_t>(kPendingStop);
+  m->pending.fetch_or(bits, os::memory_order_relaxed);
+}
+
+void stay_away(M* m) noexcept {
+  if (!m->timer.armed) return;
+  os::timer_disarm(&m->timer);
+  m->timer_asks &= ~static_cast<std::uint32_t>(kPendingStop);
+  came_back(m);
+}
 
 void wake_p_sleeper(P* p) noexcept {
   if (p->asleep.load(os::memory_order_seq_cst) != 0) os::futex_wake(futex_of(&p->status), 1);
@@ -136,7 +156,7 @@ void hold_here(M* m) noexcept {
 
 bool stop_here(M* m) noexcept {
   m->pending.fetch_and(~static_cast<std::uint32_t>(kPendingStop), os::memory_order_acquire);
-  os::timer_disarm(&m->timer);
+  stay_away(m);
   if (m->holds_world) return true;  // a request for the stop before, or our own
   // In the middle of user code for a stop in place only. That one is never given up, so it waits for this P from the
   // moment that it is seen here.

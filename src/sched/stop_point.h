@@ -57,6 +57,14 @@ void hold_here(M* m) noexcept;
 /// signal handler; null at the end of a call into gort. Inside the runtime, no locks. Returns with a P.
 void serve_here(M* m, const void* ucontext) noexcept;
 
+/// Makes m's own timer set this bit of M::pending in `ns`, and look. By its own thread. False: there is no timer; who has
+/// asked asks again anyway.
+[[nodiscard]] bool come_back(M* m, std::uint32_t bit, std::int64_t ns) noexcept;
+/// The timer has rung.
+void came_back(M* m) noexcept;
+/// It shall not ring any more: not for a stop, and what else it was to ask is asked now.
+void stay_away(M* m) noexcept;
+
 /// An owned P while a stop is requested: it is stopped. Under sched.lock.
 void stop_owned_p(OwnedP p) noexcept;
 /// A P whose M has just entered a blocking call: stops it if a stop is requested and nobody was faster.

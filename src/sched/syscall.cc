@@ -26,7 +26,7 @@ void let_p_go(M* m, G* g) noexcept {
   if (sched.sysmon_wait.load(os::memory_order_seq_cst)) sched.sysmon_note.ring();
   // Likewise against a stop, and a safe point: who asks has set its word before it looked at this P.
   if (__builtin_expect(stop_requested(), 0)) {
-    os::timer_disarm(&m->timer);  // no signal finds it in the call
+    stay_away(m);  // no signal finds it in the call
     stop_p_in_call(p);
   }
 }

@@ -22,6 +22,7 @@ constexpr int kIdleRounds = 50;                    // rounds without work before
 constexpr std::int64_t kLongCall = 10'000'000;     // a P without use for anybody stays in its call so long
 constexpr std::int64_t kDeadRecheck = 1'000'000'000;
 constexpr std::int64_t kModulesEvery = 1'000'000'000;
+constexpr int kProcsRounds = 3;  // of kModulesEvery: the cgroup's limit of processors is read again
 constexpr std::int64_t kTrimEvery = 1'000'000'000;
 
 /// Whether P has had the same goroutine for a whole time slice. Blocking calls do not begin a new one: a
@@ -190,6 +191,7 @@ void sysmon_thread(void*) noexcept {
   SchedTrace trace{debug_settings.schedtrace_ns, os::nanotime()};
   std::int64_t delay = kFirstDelay;
   std::int64_t modules_when = 0;
+  int modules_rounds = 0;
   std::int64_t trim_when = os::nanotime();
   bool trim_more = false;
   int idle_rounds = 0;
@@ -214,6 +216,8 @@ void sysmon_thread(void*) noexcept {
     if (sched_hooks.serve_requests != nullptr) sched_hooks.serve_requests();
     if (now - modules_when > kModulesEvery && sched_hooks.refresh_modules != nullptr) {
       modules_when = now;
+      if (sched_hooks.not_answered != nullptr) sched_hooks.not_answered();
+      if (++modules_rounds % kProcsRounds == 0) sched.recheck_procs.store(true, os::memory_order_relaxed);
       // Not here: it takes the loader's lock, and a captive that holds that gets a P again only by slices that end.
       sched.refresh_modules.store(true, os::memory_order_relaxed);
       want_threads();

@@ -178,6 +178,7 @@ void template_thread(void*) noexcept {
     while (!failed && more_wanted()) failed = !create_one();
     if (!failed && sched_hooks.spare_time != nullptr) sched_hooks.spare_time();
     if (sched.refresh_modules.exchange(false, os::memory_order_relaxed)) sched_hooks.refresh_modules();
+    if (sched.recheck_procs.exchange(false, os::memory_order_relaxed)) recheck_default_procs();
     bool reap_later = false;
     {
       LockGuard guard(sched.lock);

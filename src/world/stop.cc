@@ -124,6 +124,7 @@ bool await_all(Stop& s) noexcept {
       asked = now;
       repeat = repeat * 2 < kMostRepeat ? repeat * 2 : kMostRepeat;
       if (!fault(Fault::resend)) ask_all(s, first, now);
+      if (repeat == kMostRepeat && sched_hooks.not_answered != nullptr) sched_hooks.not_answered();
       report_if_slow(s, now);
       continue;
     }

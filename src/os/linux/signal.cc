@@ -186,9 +186,10 @@ struct Call {
 };
 #endif
 
+constexpr long kFutexCommand = 0x7f;
+
 /// Calls that sleep until something outside happens, and mean the same whoever's turn it is on this thread.
 bool may_reissue(const Call& c) noexcept {
-  constexpr long kFutexCommand = 0x7f;
   switch (c.number()) {
     case SYS_futex: {
       const long command = c.arg(1) & kFutexCommand;
@@ -211,6 +212,12 @@ InCall signal_in_call(const void* context) noexcept {
   if (is_call_instruction(c.pc())) return InCall::restarts;
   if (c.result() == -EINTR && is_call_instruction(c.pc() - kCallBytes)) return InCall::interrupted;
   return InCall::none;
+}
+
+atomic<std::uint32_t>* signal_waits_for_lock(const void* context) noexcept {
+  const Call c(const_cast<void*>(context));
+  if (c.number() != SYS_futex || (c.arg(1) & kFutexCommand) != 0 || c.arg(2) != 2 || c.arg(3) != 0) return nullptr;
+  return reinterpret_cast<atomic<std::uint32_t>*>(c.arg(0));
 }
 
 bool signal_reissue(void* context, bool (*before)(void*), void (*after)(void*), void* arg) noexcept {
