@@ -28,6 +28,7 @@ enum class Fault : std::uint8_t {
   progress,    ///< L3: a sleeper may be claimed by one stop after the other
   handed,      ///< a stop waits for threads that were handed a P and have not woken
   captives,    ///< a slice ends only if an idle thread exists (L2)
+  lock_slices,  ///< a slice ends although the goroutine may hold a lock for which the next one waits
   handoff_yields,  ///< a granted semaphore yields although preemption is off (#35424)
   gc_order,    ///< gcsema after worldsema
   cancel_look,  ///< who waits does not look whether it is cancelled, once its wait can be seen (W3)

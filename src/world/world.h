@@ -138,5 +138,7 @@ void for_each_p(WorldHold& hold, void (*fn)(P* p, void* arg) noexcept, void* arg
 /// Go's GOMAXPROCS: sets the number of Ps, returns the one before. 0, negative and equal values change nothing and
 /// never stop the world; above kMaxProcs means kMaxProcs. Waits for the end of a mark phase. May park.
 std::int32_t gomaxprocs(std::int32_t n) noexcept;
+/// For sched_hooks.set_default_procs: the same, if nobody has ever called the other. In user context.
+void gomaxprocs_default(std::int32_t n) noexcept;
 
 }  // namespace gort::inline v0::rt

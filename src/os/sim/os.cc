@@ -113,6 +113,13 @@ int process_thread_count() noexcept {
   return machine.live();
 }
 
+bool futex_is(atomic<std::uint32_t>* addr, std::uint32_t value) noexcept { return addr->load() == value; }
+
+// Who asks repeats its signals, so nobody relies on timers.
+bool timer_arm(ThreadTimer*, int, std::int64_t) noexcept { return false; }
+void timer_disarm(ThreadTimer*) noexcept {}
+void timer_delete(ThreadTimer*) noexcept {}
+
 void thread_yield() noexcept {
   if (machine.running()) machine.point(SimOp::yield, nullptr);
 }
