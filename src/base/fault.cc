@@ -48,6 +48,7 @@ const char* fault_name(Fault f) noexcept {
     case Fault::captives: return "captives";
     case Fault::handoff_yields: return "handoff_yields";
     case Fault::gc_order: return "gc_order";
+    case Fault::alone: return "alone";
     case Fault::kCount: break;
   }
   return "?";

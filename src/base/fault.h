@@ -30,6 +30,7 @@ enum class Fault : std::uint8_t {
   captives,    ///< a slice ends only if an idle thread exists (L2)
   handoff_yields,  ///< a granted semaphore yields although preemption is off (#35424)
   gc_order,    ///< gcsema after worldsema
+  alone,       ///< a thread without P does not wait for who skips a lock (sched/alone.h)
   kCount
 };
 

@@ -72,6 +72,15 @@ Wait futex_wait(atomic<std::uint32_t>* addr, std::uint32_t expected, std::int64_
 /// Wakes at most n sleepers. Touches only the address, not the word: the word may be gone already.
 void futex_wake(atomic<std::uint32_t>* addr, int n) noexcept;
 
+// ---- barriers -------------------------------------------------------------------------------
+
+/// Before the first process_barrier. False: the kernel has none.
+bool process_barrier_init() noexcept;
+
+/// Every thread of this process that runs passes a full barrier before this returns: the dear half of a pair whose
+/// other half is a mere compiler barrier. Some microseconds.
+void process_barrier() noexcept;
+
 // ---- signals --------------------------------------------------------------------------------
 
 /// Sends `signo` to one thread of this process. ESRCH if it is gone.
