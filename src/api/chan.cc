@@ -4,6 +4,7 @@
 
 #include "api/cancellation.h"
 #include "base/check.h"
+#include "base/sanitizer.h"
 #include "sched/entry.h"
 #include "sync/bubble.h"
 #include "sync/chan.h"
@@ -26,7 +27,9 @@ std::int64_t deadline_in(std::int64_t ns) noexcept {
 }
 
 /// The caller's context, unless it is cancelled: then the operation does not take place.
-bool context_allows(rt::ChanWait* how) noexcept {
+[[gnu::always_inline]] inline bool context_allows(rt::ChanWait* how) noexcept {
+  const rt::G* g = rt::current_g();
+  if (g == nullptr || __builtin_expect(g->cancel == nullptr, 1)) return true;
   how->cancel = cancellation();
   return !rt::is_cancelled(how->cancel);
 }
@@ -57,12 +60,12 @@ chan_head* chan_make(std::ptrdiff_t capacity, std::size_t element_size, void (*d
 
 void chan_free(chan_head* head) noexcept {
   rt::Chan* c = of(head);
+  {
+    rt::RuntimeEntry entry;
+    rt::chan_quiet(c);
+  }
   for (void* box = nullptr;;) {
-    void* left = nullptr;
-    {
-      rt::RuntimeEntry entry;
-      left = rt::chan_next_left(c, &box);
-    }
+    void* left = rt::chan_next_left(c, &box);
     if (left == nullptr) break;
     c->drop(left);
   }
@@ -87,13 +90,17 @@ chan_end chan_recv(chan_head* c, void* slot) {
 }
 
 chan_end chan_try_send(chan_head* c, const void* slot) {
-  if (c == nullptr) return chan_end::would_block;
+  if (c == nullptr || !c->can_send()) return chan_end::would_block;
   rt::RuntimeEntry entry;
   return rt::chan_try_send(of(c), slot);
 }
 
 chan_end chan_try_recv(chan_head* c, void* slot) {
-  if (c == nullptr) return chan_end::would_block;
+  if (c == nullptr || !c->can_recv()) return chan_end::would_block;
+  if (c->closed.load(std::memory_order_acquire) != 0 && !c->has_value()) {
+    rt::san::acquire(&c->closed);
+    return chan_end::closed;
+  }
   rt::RuntimeEntry entry;
   return rt::chan_try_recv(of(c), slot);
 }

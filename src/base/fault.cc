@@ -55,6 +55,7 @@ const char* fault_name(Fault f) noexcept {
     case Fault::timer_break: return "timer_break";
     case Fault::starvation: return "starvation";
     case Fault::wait_look: return "wait_look";
+    case Fault::alone: return "alone";
     case Fault::kCount: break;
   }
   return "?";

@@ -37,6 +37,7 @@ enum class Fault : std::uint8_t {
   timer_break,  ///< an earlier timer does not wake who sleeps until a later one
   starvation,  ///< a mutex never hands over, however long somebody has waited
   wait_look,   ///< who is about to wait does not look again under the lock of the queue
+  alone,       ///< a thread without P does not wait for who skips a lock (sched/alone.h)
   kCount
 };
 

@@ -75,6 +75,15 @@ void futex_wake(atomic<std::uint32_t>* addr, int n) noexcept;
 /// Whether *addr == value now, as the kernel sees it: false if there is no such memory (any more).
 bool futex_is(atomic<std::uint32_t>* addr, std::uint32_t value) noexcept;
 
+// ---- barriers -------------------------------------------------------------------------------
+
+/// Before the first process_barrier. False: the kernel has none.
+bool process_barrier_init() noexcept;
+
+/// Every thread of this process that runs passes a full barrier before this returns: the dear half of a pair whose
+/// other half is a mere compiler barrier. Some microseconds.
+void process_barrier() noexcept;
+
 // ---- signals --------------------------------------------------------------------------------
 
 /// Sends `signo` to one thread of this process. ESRCH if it is gone.

@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/fault.h"
 #include "base/print.h"
+#include "sched/alone.h"
 #include "sched/captives.h"
 #include "sched/entry.h"
 #include "sched/force_migrate.h"
@@ -233,6 +234,7 @@ void start(const StartOptions& options) noexcept {
   make_procs(choose_procs(options));
   sched.many_captives.store(many_captives(sched.nprocs), os::memory_order_relaxed);
   start_system_threads();
+  alone_start();
   sched.started.store(true, os::memory_order_release);
 }
 

@@ -124,6 +124,10 @@ void thread_yield() noexcept {
   if (machine.running()) machine.point(SimOp::yield, nullptr);
 }
 
+// Simulated memory is sequentially consistent.
+bool process_barrier_init() noexcept { return true; }
+void process_barrier() noexcept { sim_point(); }
+
 void cpu_relax(int) noexcept {
   if (machine.running()) machine.point(SimOp::relax, nullptr);
 }
