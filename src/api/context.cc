@@ -5,6 +5,7 @@
 #include "sched/entry.h"
 #include "sched/m.h"
 #include "sched/spawn.h"
+#include "sync/timers.h"
 
 namespace gort::inline v0 {
 

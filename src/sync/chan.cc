@@ -94,17 +94,19 @@ void* pop_front(Chan* c) noexcept {
 
 ChanEnd end_of(std::uint32_t ticket) noexcept { return ticket == kChanDelivered ? ChanEnd::done : ChanEnd::closed; }
 
-/// Parks a goroutine whose wait only the queue can end: its own waiter, no atomic operation besides the lock's.
-ChanEnd park_plain(G* g, Chan* c, ChanQueue& q, void* slot, WaitReason reason) noexcept {
+/// Parks a goroutine whose wait only the queue, or the end of its run, can end: its own waiter, no atomic operation
+/// besides the lock's.
+ChanEnd park_plain(G* g, Chan* c, ChanQueue& q, void* slot, WaitReason reason, const CancelSource* cancel) noexcept {
   waiter* w = &g->wait;
   w->state = nullptr;
   w->key = slot;
   w->ticket = kChanQueued;
   san::release(w);
   q.push(w);
-  park_unlock(&c->lock, reason);
-  san::acquire(w);
-  return end_of(w->ticket);
+  if (__builtin_expect(park_plain_unlock(g, &c->lock, cancel, reason) == WaitEnd::done, 1)) return end_of(w->ticket);
+  LockGuard guard(c->lock);
+  if (w->ticket == kChanQueued) q.remove(w);
+  return ChanEnd::cancelled;
 }
 
 /// Queues and waits. Under the lock, which is released.
@@ -167,9 +169,7 @@ template <ChanEnd (*kTry)(Chan*, void*, ChanWake*) noexcept>
     return end;
   }
   G* g = current_g();
-  if (g != nullptr && how.cancel == nullptr && how.deadline == kNoDeadline) {
-    return park_plain(g, c, q, slot, reason);
-  }
+  if (g != nullptr && plain_wait(how.deadline, how.cancel)) return park_plain(g, c, q, slot, reason, how.cancel);
   // Joining a context takes a lock that comes before the channel's.
   c->lock.unlock();
   BlockingWait wait(reason, how.deadline, how.cancel);
