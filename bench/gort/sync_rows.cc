@@ -2,7 +2,7 @@
 // the operations for each goroutine.
 #include <atomic>
 #include <memory>
-#include <shared_mutex>
+#include <mutex>
 #include <vector>
 
 #include "rows.h"

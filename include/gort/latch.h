@@ -16,6 +16,7 @@
 #include <cstddef>
 
 #include "gort/clock.h"
+#include "gort/config.h"
 #include "gort/detail/sync_words.h"
 
 namespace gort::inline v0 {

@@ -24,6 +24,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "gort/config.h"
 #include "gort/detail/sync_words.h"
 
 namespace gort::inline v0 {

@@ -26,6 +26,7 @@
 #include <chrono>
 
 #include "gort/clock.h"
+#include "gort/config.h"
 #include "gort/detail/sync_words.h"
 
 namespace gort::inline v0 {

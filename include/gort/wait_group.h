@@ -25,6 +25,7 @@
 #include <utility>
 
 #include "gort/clock.h"
+#include "gort/config.h"
 #include "gort/detail/sync_words.h"
 #include "gort/go.h"
 

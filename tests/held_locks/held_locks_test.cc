@@ -95,6 +95,19 @@ TEST_F(HeldLocks, SoIsOneHeldOverAYieldAndOverTheEndOfBlocking) {
   EXPECT_EQ(count(text, " leaves gort::blocking while it holds a std::mutex at 0x"), 2) << text;
 }
 
+TEST_F(HeldLocks, GortsOwnLocksMayBeHeldOverAnything) {
+  GORT_TEST_START(1);
+  gort::mutex m;
+  gort::shared_mutex shared;
+  const std::string text = said([&] {
+    std::scoped_lock hold(m);
+    std::shared_lock reads(shared);
+    shop::wait_for_somebody();
+    gort::this_goroutine::yield();
+  });
+  EXPECT_EQ(text, "");
+}
+
 TEST_F(HeldLocks, EveryWayOfLockingCounts) {
   GORT_TEST_START(1);
   const auto told = [](const std::function<void()>& lock, const std::function<void()>& unlock) {

@@ -8,8 +8,6 @@
 #include <atomic>
 #include <cstdint>
 
-#include "gort/config.h"
-
 namespace gort::inline v0::detail {
 
 using word32 = std::atomic<std::uint32_t>;
