@@ -57,6 +57,7 @@
 #include "gort/config.h"
 #include "gort/detail/context.h"
 #include "gort/detail/goroutine.h"
+#include "gort/select.h"
 
 namespace gort::inline v0 {
 
@@ -111,6 +112,9 @@ class context {
   /// Blocks until this context is cancelled. Heeds the caller's own context: throws gort::cancelled if that is
   /// cancelled first; if it is the same one, too.
   void wait() const;
+
+  /// A case for select: ready as soon as this context is cancelled. (select heeds the caller's own context anyhow.)
+  select_case on_cancelled() const noexcept;
 
   friend bool operator==(const context&, const context&) noexcept = default;
 

@@ -28,8 +28,6 @@ std::int64_t deadline_in(std::int64_t ns) noexcept {
 
 /// The caller's context, unless it is cancelled: then the operation does not take place.
 [[gnu::always_inline]] inline bool context_allows(rt::ChanWait* how) noexcept {
-  const rt::G* g = rt::current_g();
-  if (g == nullptr || __builtin_expect(g->cancel == nullptr, 1)) return true;
   how->cancel = cancellation();
   return !rt::is_cancelled(how->cancel);
 }

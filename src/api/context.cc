@@ -5,6 +5,7 @@
 #include "sched/entry.h"
 #include "sched/m.h"
 #include "sched/spawn.h"
+#include "sync/timers.h"
 
 namespace gort::inline v0 {
 
@@ -173,8 +174,8 @@ installer::installer(context_kind kind, context_value_slot value) noexcept {
 
 installer::installer(context_node* other) noexcept {
   rt::NewContext what;
-  what.kind = rt::ContextKind::
-      value;  // of nothing: each installer has a node of its own, to be recognised by
+  // A value of nothing: each installer has a node of its own, to be recognised by.
+  what.kind = rt::ContextKind::value;
   install(make(to_rt(other), what));
 }
 

@@ -7,6 +7,7 @@
 #include "gort/this_goroutine.h"
 #include "sched/entry.h"
 #include "sched/spawn.h"
+#include "sync/chan.h"
 #include "sync/event.h"
 
 namespace gort::inline v0 {
@@ -131,17 +132,32 @@ std::stop_token context::stop_token() const {
 }
 
 void context::wait() const {
-  rt::CancelSource* cancel = detail::cancellation();
-  if (rt::is_cancelled(cancel)) detail::throw_cancelled();
-  static constinit rt::EventWord never{0};
+  rt::ChanWait how;
+  how.cancel = detail::cancellation();
+  if (rt::is_cancelled(how.cancel)) detail::throw_cancelled();
   rt::Context* c = node_ != nullptr ? detail::to_rt(node_)->src : nullptr;
   if (c != nullptr) detail::context_seen(c);
-  rt::WaitEnd end;
   {
     rt::RuntimeEntry entry;
-    end = rt::event_wait(c != nullptr ? &c->done : &never, rt::kNoDeadline, cancel, rt::WaitReason::context_wait);
+    if (c != nullptr) {
+      rt::chan_recv(rt::context_done(c), nullptr, how);
+    } else {
+      rt::chan_never(rt::WaitReason::context_wait, how);
+    }
   }
-  if (end == rt::WaitEnd::cancelled || rt::is_cancelled(cancel)) detail::throw_cancelled();
+  if (rt::is_cancelled(how.cancel)) detail::throw_cancelled();
+}
+
+select_case context::on_cancelled() const noexcept {
+  static constexpr detail::case_ops nothing_to_do{nullptr, nullptr, nullptr};
+  rt::Context* c = node_ != nullptr ? detail::to_rt(node_)->src : nullptr;
+  detail::chan_head* done = nullptr;
+  if (c != nullptr) {
+    detail::context_seen(c);
+    rt::RuntimeEntry entry;
+    done = rt::context_done(c);
+  }
+  return {done, detail::case_kind::recv, nullptr, &nothing_to_do};
 }
 
 }  // namespace gort::inline v0

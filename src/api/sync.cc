@@ -26,10 +26,6 @@ static_assert(static_cast<int>(wait_result::done) == static_cast<int>(rt::WaitEn
 
 void sync_misuse(const char* what) noexcept { rt::fatal(what); }
 
-void throw_if_cancelled() {
-  if (rt::is_cancelled(cancellation())) throw_cancelled();
-}
-
 #if defined(GORT_DEBUG)
 std::uint64_t sync_self() noexcept {
   const rt::G* g = rt::current_g();

@@ -101,7 +101,7 @@ struct alignas(64) G {
 
 // A thousand goroutines that yield in turn live from the second-level cache: each line counts (row yield1000).
 static_assert(offsetof(G, wait) == 64, "a switch and a call into gort touch one cache line of a G");
-static_assert(sizeof(G) <= 512, "1,000,000 parked goroutines: G and stack page within 5 KiB");
+static_assert(sizeof(G) <= 448, "1,000,000 parked goroutines: G and stack page within 5 KiB");
 
 /// The G that owns a waiter embedded in it.
 inline G* g_of(waiter* w) noexcept {

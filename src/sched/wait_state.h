@@ -41,12 +41,14 @@ struct WaitState {
   CancelSource* member_of = nullptr;  ///< in whose list it is; written by its owner only
   WaitState* prev = nullptr;          ///< under member_of->lock
   WaitState* next = nullptr;          ///< likewise
-  WaitState* next_ready = nullptr;    ///< the canceller's private list of waits that it has ended
+  union {
+    WaitState* next_ready = nullptr;  ///< the canceller's private list of waits that it has ended: of open words
+    void* withdraw_from;              ///< of waits without an open word, see withdraw
+  };
   Timer* timer = nullptr;             ///< for waits with a deadline; made at the first, kept; its owner's
   // How the end of its run ends a wait that has no open word (sync/context_root.cc): takes the waiter off what it
   // waits for, true if nobody else had; or null. Its owner's, read by who holds it still where it waits.
   bool (*withdraw)(waiter* w, void* from) noexcept = nullptr;
-  void* withdraw_from = nullptr;
 };
 
 inline constexpr std::uint64_t kWaitOpen = 1u << 0;

@@ -12,6 +12,11 @@ namespace {
 
 bool commit_wait(G*, void* state) noexcept { return wait_commit(*static_cast<WaitState*>(state)); }
 
+bool commit_alone(G*, void*) noexcept {
+  alone_leave();
+  return true;
+}
+
 /// WaitState::withdraw of one that waits in a queue with this lock.
 bool withdraw_queued(waiter* w, void* lock) noexcept {
   LockGuard guard(*static_cast<Mutex*>(lock));
@@ -21,6 +26,23 @@ bool withdraw_queued(waiter* w, void* lock) noexcept {
 }
 
 }  // namespace
+
+WaitEnd park_plain_unlock(G* g, Mutex* lock, Held held, const CancelSource* cancel, WaitReason reason) noexcept {
+  g->wait.state = nullptr;
+  g->wait.over = 0;
+  if (cancel != nullptr) {
+    g->wait_state.withdraw = withdraw_queued;
+    g->wait_state.withdraw_from = lock;
+  }
+  if (held == Held::alone) {
+    rt::park(commit_alone, nullptr, reason);
+  } else {
+    rt::park_unlock(lock, reason);
+  }
+  g->wait_state.withdraw = nullptr;
+  san::acquire(&g->wait);
+  return g->wait.over == 2 ? WaitEnd::cancelled : WaitEnd::done;
+}
 
 BlockingWait::BlockingWait(WaitReason reason, std::int64_t deadline, CancelSource* cancel) noexcept
     : cancel_(cancel), deadline_(deadline), reason_(reason) {
@@ -37,7 +59,7 @@ BlockingWait::BlockingWait(WaitReason reason, std::int64_t deadline, CancelSourc
   }
   node_->state = nullptr;
   node_->over = 0;
-  if ((cancel != nullptr && !cancel->background) || deadline != kNoDeadline) race();
+  if (!plain_wait(deadline, cancel)) race();
 }
 
 BlockingWait::~BlockingWait() {
@@ -55,20 +77,10 @@ void BlockingWait::race() noexcept {
 
 WaitEnd BlockingWait::park_unlock(Mutex* lock) noexcept {
   if (node_->state == nullptr) {
-    if (g_ != nullptr) {
-      if (cancel_ != nullptr) {
-        own_->withdraw = withdraw_queued;
-        own_->withdraw_from = lock;
-      }
-      rt::park_unlock(lock, reason_);
-      own_->withdraw = nullptr;
-      san::acquire(node_);
-      return node_->over == 2 ? WaitEnd::cancelled : WaitEnd::done;
-    } else {
-      lock->unlock();
-      slept_ = true;
-      foreign_->wait();
-    }
+    if (g_ != nullptr) return park_plain_unlock(g_, lock, Held::lock, cancel_, reason_);
+    lock->unlock();
+    slept_ = true;
+    foreign_->wait();
     san::acquire(node_);
     return WaitEnd::done;
   }

@@ -20,6 +20,7 @@
 #include <optional>
 
 #include "base/mutex.h"
+#include "sched/alone.h"
 #include "sched/foreign.h"
 #include "sched/g.h"
 #include "sched/park.h"
@@ -29,6 +30,15 @@
 namespace gort::inline v0::rt {
 
 inline constexpr std::int64_t kNoDeadline = INT64_MAX;  ///< os::nanotime never gets there
+
+/// Whether a goroutine's wait may do without a word to race for, see below.
+inline bool plain_wait(std::int64_t deadline, const CancelSource* cancel) noexcept {
+  return deadline == kNoDeadline && (cancel == nullptr || cancel->background);
+}
+
+/// A plain wait of goroutine g, whose own waiter has been queued under `lock`: releases it and sleeps. done, or
+/// cancelled: then the waiter may still be queued. `cancel`: null or a background. May change the thread.
+WaitEnd park_plain_unlock(G* g, Mutex* lock, Held held, const CancelSource* cancel, WaitReason reason) noexcept;
 
 class [[nodiscard]] BlockingWait {
  public:

@@ -96,26 +96,20 @@ void* pop_front(Chan* c) noexcept {
 
 ChanEnd end_of(std::uint32_t ticket) noexcept { return ticket == kChanDelivered ? ChanEnd::done : ChanEnd::closed; }
 
-bool commit_alone(G*, void*) noexcept {
-  alone_leave();
-  return true;
-}
-
-/// Parks a goroutine whose wait only the queue can end: its own waiter, no atomic operation besides the lock's.
-ChanEnd park_plain(G* g, Chan* c, Held held, ChanQueue& q, void* slot, WaitReason reason) noexcept {
+/// Parks a goroutine whose wait only the queue, or the end of its run, can end: its own waiter, no atomic operation
+/// besides the lock's.
+ChanEnd park_plain(G* g, Chan* c, Held held, ChanQueue& q, void* slot, WaitReason reason,
+                   const CancelSource* cancel) noexcept {
   waiter* w = &g->wait;
   w->state = nullptr;
   w->key = slot;
   w->ticket = kChanQueued;
   san::release(w);
   push(q, w);
-  if (held == Held::alone) {
-    park(commit_alone, nullptr, reason);
-  } else {
-    park_unlock(&c->lock, reason);
-  }
-  san::acquire(w);
-  return end_of(w->ticket);
+  if (__builtin_expect(park_plain_unlock(g, &c->lock, held, cancel, reason) == WaitEnd::done, 1)) return end_of(w->ticket);
+  const HeldGuard guard(c->lock);
+  if (w->ticket == kChanQueued) remove(q, w);
+  return ChanEnd::cancelled;
 }
 
 /// Queues and waits. Under the lock, which is released.
@@ -185,8 +179,8 @@ template <ChanEnd (*kTry)(Chan*, void*, ChanWake*) noexcept>
     return end;
   }
   G* g = current_g();
-  if (g != nullptr && how.cancel == nullptr && how.deadline == kNoDeadline && !bubbles_exist()) {
-    return park_plain(g, c, held, q, slot, reason);
+  if (g != nullptr && plain_wait(how.deadline, how.cancel) && !bubbles_exist()) {
+    return park_plain(g, c, held, q, slot, reason, how.cancel);
   }
   // Joining a context takes a lock that comes before the channel's.
   unlock(c->lock, held);

@@ -4,8 +4,8 @@
 #include "base/fault.h"
 #include "sched/sched.h"
 #include "sched/spawn.h"
+#include "sync/chan.h"
 #include "sync/context_timer.h"
-#include "sync/event.h"
 
 namespace gort::inline v0::rt {
 
@@ -13,10 +13,12 @@ namespace {
 
 constinit FixAlloc<Context> contexts;
 constinit FixAlloc<ContextCallback> callback_memory;
+constinit FixAlloc<Chan> done_channels;
 
 void unpin(Context* c) noexcept {
   if (c->pins.fetch_sub(1, os::memory_order_acq_rel) != 1) return;
   context_timer_free(c);
+  if (Chan* done = c->done.load(os::memory_order_acquire)) done_channels.free(done);
   contexts.free(c);
 }
 
@@ -151,7 +153,8 @@ bool context_cancel(Context* c, CancelCause cause) noexcept {
       take_children(at->children, cause, &todo);
     }
     start_callbacks(at);
-    event_set(&at->done);
+    // Partner: context_done, which hangs the channel in, then looks at the flag.
+    if (Chan* done = at->done.load(os::memory_order_seq_cst)) chan_close(done);
     context_timer_stop(at);
     unpin(at);
   }
@@ -180,6 +183,18 @@ RetiredContext context_retire(Context* c) noexcept {
   }
   unpin(c);
   return left;
+}
+
+Chan* context_done(Context* c) noexcept {
+  Chan* done = c->done.load(os::memory_order_acquire);
+  if (done != nullptr) return done;
+  auto* fresh = ::new (done_channels.alloc()) Chan;
+  if (!c->done.compare_exchange_strong(done, fresh, os::memory_order_seq_cst, os::memory_order_acquire)) {
+    done_channels.free(fresh);
+    return done;
+  }
+  if (is_cancelled(&c->source)) chan_close(fresh);
+  return fresh;
 }
 
 void context_add_callback(Context* c, ContextCallback* cb) noexcept {

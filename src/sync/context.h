@@ -44,6 +44,7 @@ inline constexpr int kCauseTimedOut = 2;
 inline constexpr int kCauseSiblingFailed = 3;
 inline constexpr int kCauseRunEnded = 4;
 
+struct Chan;
 struct Context;
 
 struct ContextChildren {
@@ -81,7 +82,7 @@ struct Context {
   Mutex callbacks_lock{LockRank::context};
   ContextCallback* callbacks = nullptr;  ///< under callbacks_lock
   os::atomic<Timer*> timer{nullptr};
-  os::atomic<std::uint32_t> done{0};  ///< an event (sync/event.h), set when it has been cancelled
+  os::atomic<Chan*> done{nullptr};   ///< closed when it is cancelled; made for the first who waits for that
   const void* key = nullptr;         ///< of a value; constant
   void* value = nullptr;
   void (*destroy)(void*) noexcept = nullptr;
@@ -139,6 +140,9 @@ void context_add_callback(Context* c, ContextCallback* cb) noexcept;
 bool context_remove_callback(ContextCallback* cb, Context* c) noexcept;
 ContextCallback* callback_alloc() noexcept;
 void callback_free(ContextCallback* cb) noexcept;
+
+/// A channel of nothing that is closed when c is cancelled, to be waited for alone or in a select. Lives as long as c.
+Chan* context_done(Context* c) noexcept;
 
 // ---- backgrounds ----------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ void out_of_time(const TimerShot& shot) noexcept {
 }  // namespace
 
 void context_timer_start(Context* c) noexcept {
-  if (c->deadline <= os::nanotime()) {
+  if (c->deadline <= clock_now()) {
     context_cancel(c, {kCauseTimedOut, nullptr});
     return;
   }

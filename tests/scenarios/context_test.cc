@@ -353,6 +353,77 @@ TEST_P(Context, WaitingForAContext) {
   });
 }
 
+TEST_P(Context, ACaseOfSelect) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    gort::with_cancel c;
+    const gort::context shown = c.context();
+    gort::shield _;
+    gort::chan<int> silent;
+    std::optional<int> v;
+    EXPECT_EQ(gort::select(shown.on_cancelled(), gort::otherwise), 1u);
+    auto waits = gort::spawn([&] { return gort::select(silent.on_recv(v), shown.on_cancelled()); });
+    for (int i = 0; i < 10; ++i) gort::this_goroutine::yield();
+    c.cancel();
+    EXPECT_EQ(waits.get(), 1u);
+    EXPECT_EQ(gort::select(silent.on_recv(v), shown.on_cancelled()), 1u);
+    EXPECT_EQ(gort::select(gort::context().on_cancelled(), gort::after(1ms)), 1u) << "nobody cancels that";
+    for (int i = 0; i < 300; ++i) {
+      gort::with_cancel each;
+      auto t = gort::spawn([s = each.context()] {
+        gort::shield in;
+        return gort::select(s.on_cancelled());
+      });
+      if (i % 2 == 0) gort::this_goroutine::yield();
+      each.cancel();
+      gort::shield calm;
+      ASSERT_EQ(t.get(), 0u);
+    }
+  });
+}
+
+TEST_P(Context, ChannelsHeedIt) {
+  GORT_TEST_START(GetParam());
+  std::atomic<int> unwound{0};
+  gort::run([&] {
+    gort::chan<int> ch;
+    auto t = gort::spawn([&] { ch.recv(); });
+    gort::this_goroutine::yield();
+    t.cancel();
+    EXPECT_TRUE(cancelled_by([&] { t.get(); }));
+    {
+      gort::with_cancel c;
+      c.cancel();
+      EXPECT_TRUE(cancelled_by([&] { ch.recv(); }));
+      EXPECT_TRUE(cancelled_by([&] { ch.send(1); }));
+      gort::shield _;
+      gort::go([&] { ch.send(5); });
+      EXPECT_EQ(ch.recv(), 5);
+    }
+    // After waits that the end of a run could have ended, plain ones, and the reverse.
+    for (int i = 0; i < 100; ++i) {
+      gort::go([&] { ch.send(i); });
+      EXPECT_EQ(ch.recv(), i);
+      gort::shield _;
+      gort::go([&] { ch.send(i); });
+      EXPECT_EQ(ch.recv(), i);
+    }
+    for (int i = 0; i < 20; ++i) {
+      gort::go([&unwound, ch, i]() mutable {
+        struct counts {
+          std::atomic<int>* n;
+          ~counts() { ++*n; }
+        } c{&unwound};
+        if (i % 2 == 0) gort::select(ch.on_send(1), gort::after(1h));
+        gort::chan<int> own;
+        own.recv();
+      });
+    }
+    for (int i = 0; i < 30; ++i) gort::this_goroutine::yield();
+  });
+  EXPECT_EQ(unwound, 20);
+}
+
 TEST_P(Context, ManyParkedUnderOneAreCancelledAtOnce) {
   GORT_TEST_START(GetParam());
   static constexpr int kMany = 10'000;
