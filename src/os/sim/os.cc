@@ -118,7 +118,7 @@ void thread_yield() noexcept {
 }
 
 void cpu_relax(int) noexcept {
-  if (machine.running()) machine.point(SimOp::relax, nullptr);
+  if (machine.live_points()) machine.point(SimOp::relax, nullptr);
 }
 
 void sleep_ns(std::int64_t ns) noexcept {
