@@ -14,10 +14,10 @@
 
 namespace gort::inline v0::rt {
 
-namespace {
-
 constinit SemWord worldsema{1};
 constinit SemWord gcsema{1};
+
+namespace {
 
 /// Of the stop in progress; guarded by worldsema.
 struct Pause {

@@ -32,6 +32,7 @@
 
 #include "base/check.h"
 #include "sched/p.h"
+#include "sema/sema.h"
 
 namespace gort::inline v0::rt {
 
@@ -90,6 +91,10 @@ class [[nodiscard]] GcHold {
   friend GcHold gc_acquire() noexcept;
   friend void gc_release(GcHold) noexcept;
 };
+
+/// The two rights, as semaphores of one unit: for reports; taken and released by the functions below.
+extern SemWord worldsema;
+extern SemWord gcsema;
 
 /// Takes worldsema; parks until it is free. Inside the runtime, on a goroutine's stack or a foreign thread; with
 /// no lock and no WorldHold held. May change the thread.

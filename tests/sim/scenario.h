@@ -20,7 +20,7 @@ inline constexpr int kNotEnumerated = -2;
 struct Flaw {
   const char* name;                     ///< as gort-sim --fault has it
   const char* what;                     ///< what is done instead
-  os::SimVerdict verdict;               ///< how it shows
+  os::SimVerdict verdict;               ///< how it shows, as a rule; ok: not at all
   Fault fault = Fault::kCount;          ///< switched on; or
   const char* weaken = nullptr;         ///< SimOptions::weaken, with store buffers; or
   void (*body)(void*) = nullptr;        ///< what runs instead

@@ -166,19 +166,24 @@ void Program::series(const Series& s) {
   const SimResult& r = d.last;
   // With --short a flaw that is not found is what failed, unless time was too short for a search.
   const bool demanded = wishes_.check_flaws && s.flaw != nullptr;
-  const bool bad = demanded ? r.verdict != s.flaw->verdict && (d.complete || r.verdict != SimVerdict::ok)
-                            : r.verdict != SimVerdict::ok;
+  const bool found = r.verdict != SimVerdict::ok;
+  const bool bad = demanded ? found != (s.flaw->verdict != SimVerdict::ok) && (d.complete || found) : found;
   if (bad) ++totals_.failures;
   if (wishes_.progress) std::fprintf(stderr, "\r\033[K");
   if (wishes_.replay && wishes_.trace && !bad) print_history(r.history, true);
   const SimVerdict verdict = r.verdict;
   const std::uint64_t seed = r.seed;
-  if (bad) report(s, r);
+  const double took = seconds_since(begin);
+  if (found) {
+    if (bad) report(s, r);
+  } else if (bad) {
+    std::printf("not found: %s\n", s.flaw->what);
+  }
   std::printf("%-20s %-16s %-10s %8llu schedules %8llu distinct %7.0f steps each %6.0f/s  %s", s.scenario.name,
               s.flaw != nullptr ? s.flaw->name : "-", explorer_name(s.strategy),
               static_cast<unsigned long long>(d.schedules), static_cast<unsigned long long>(d.distinct),
               static_cast<double>(d.steps) / static_cast<double>(d.schedules),
-              static_cast<double>(d.schedules) / seconds_since(begin), sim_verdict_name(verdict));
+              static_cast<double>(d.schedules) / took, sim_verdict_name(verdict));
   if (enumerates && verdict == SimVerdict::ok) {
     if (!d.complete) {
       std::printf(", not complete");

@@ -129,7 +129,7 @@ bool process_barrier_init() noexcept { return true; }
 void process_barrier() noexcept { sim_point(); }
 
 void cpu_relax(int) noexcept {
-  if (machine.running()) machine.point(SimOp::relax, nullptr);
+  if (machine.live_points()) machine.point(SimOp::relax, nullptr);
 }
 
 void sleep_ns(std::int64_t ns) noexcept {

@@ -15,7 +15,7 @@ constexpr int kColumns = 12;
 constexpr std::uint32_t kNobody = 0xffff;
 
 bool is_read(const Record& r) noexcept {
-  return r.op == SimOp::load || (r.before == r.after && r.op >= SimOp::exchange && r.op <= SimOp::bit_and);
+  return r.op == SimOp::load || (r.before == r.after && r.op >= SimOp::store && r.op <= SimOp::bit_and);
 }
 
 }  // namespace
@@ -95,7 +95,7 @@ void History::print_cell(Text& out, const Record& r) const noexcept {
   if (r.op == SimOp::create) out << 'T' << r.after;
   if (r.op > SimOp::bit_and && r.op != SimOp::drain) return;
   if (is_read(r) || r.op == SimOp::drain) {
-    out << (r.op == SimOp::cas ? " is not so: " : r.op == SimOp::drain ? " := " : " is ");
+    out << (r.op == SimOp::drain ? " := " : " is ");
     print_value(out, l, r.after);
     return;
   }

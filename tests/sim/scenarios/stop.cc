@@ -57,6 +57,14 @@ constexpr Cast kProgress3 = {.hogs = 3, .stoppers = 1, .rounds = 20, .must_run =
 constexpr Cast kResend = {.hogs = 2, .stoppers = 2, .rounds = 10};
 constexpr Cast kDrain = {.pairs = 1, .foreign = 1};
 constexpr Cast kNoClaims = {.hogs = 1, .stoppers = 1, .no_claims = true};
+constexpr Cast kTemplate = {.foreign = 1, .lockers = 2};
+constexpr Cast kTemplateSlow = {.foreign = 1, .lockers = 3, .lingering = true};
+constexpr Cast kSpawningSlow = {.spawners = 2, .foreign = 1, .lingering = true};
+constexpr Cast kEnders = {.stoppers = 1, .enders = 1};
+constexpr Cast kEndersResize = {.yielders = 1, .resizers = 1, .enders = 1};
+constexpr Cast kCollect = {.yielders = 1, .resizers = 1, .collectors = 1};
+constexpr Cast kHolders = {.hogs = 1, .yielders = 1, .blockers = 1, .stoppers = 1, .holders = 2};
+constexpr Cast kResizeRace = {.resizers = 2};
 
 // ---- with a measure switched off -------------------------------------------------------------------
 
@@ -109,6 +117,31 @@ constexpr Flaw kNoCaptives[] = {{.name = "captives",
                                  .seeds = 20,
                                  .tune = rather_short_runs}};
 
+constexpr Flaw kS2[] = {{.name = "s2",
+                         .what = "start_m can be stopped between taking a P and handing it over",
+                         .verdict = SimVerdict::livelock,
+                         .fault = Fault::s2,
+                         .body = play,
+                         .arg = &kSpawningSlow,
+                         .tune = rather_short_runs}};
+constexpr Flaw kS3[] = {{.name = "s3",
+                         .what = "requests for threads carry a P, and nobody is there yet to serve them",
+                         .verdict = SimVerdict::livelock,
+                         .fault = Fault::s3,
+                         .body = play,
+                         .arg = &kTemplateSlow,
+                         .tune = rather_short_runs}};
+constexpr Flaw kS4[] = {{.name = "s4",
+                         .what = "worldsema is taken on the M's own stack: the M sleeps with its P",
+                         .verdict = SimVerdict::livelock,
+                         .fault = Fault::s4,
+                         .tune = rather_short_runs}};
+constexpr Flaw kGcOrder[] = {{.name = "gc_order",
+                              .what = "gcsema after worldsema",
+                              .verdict = SimVerdict::livelock,
+                              .fault = Fault::gc_order,
+                              .tune = rather_short_runs}};
+
 #define CAST(c) .body = play, .arg = &c
 
 constexpr Scenario kAll[] = {
@@ -120,9 +153,15 @@ constexpr Scenario kAll[] = {
     {.name = "stop_blocking", .what = "against blocking calls", CAST(kBlocking), .options = kStop,
      .procs = {1, 2, 3, 4}},
     {.name = "stop_spawn", .what = "against goroutines that make others", CAST(kSpawning), .options = kStop,
-     .procs = {1, 2, 3, 4}},
+     .procs = {3, 1, 2, 4}, .flaws = kS2},
     {.name = "stop_pairs", .what = "against park, ready, start_m and wake_p", CAST(kPairs), .options = kStop,
      .procs = {1, 2, 3, 4}},
+    {.name = "stop_template", .what = "lock_os_thread and orders for threads against stops", CAST(kTemplate),
+     .options = kStop, .procs = {3, 2, 4, 1}, .flaws = kS3},
+    {.name = "stop_thread_ends", .what = "threads that end with their goroutines against stops", CAST(kEnders),
+     .options = kStop, .procs = {1, 2, 3, 4}},
+    {.name = "stop_held", .what = "goroutines are held still beside stops", CAST(kHolders), .options = kSlices,
+     .procs = {1, 2, 3, 4}, .seeds = 100},
     {.name = "stop_locked", .what = "against goroutines that are locked to their threads", CAST(kLocked),
      .options = kStop, .procs = {1, 2, 3, 4}},
     {.name = "stop_foreign", .what = "two foreign threads stop the world", CAST(kForeign), .options = kStop,
@@ -149,8 +188,14 @@ constexpr Scenario kAll[] = {
      .procs = {1, 2, 3, 4}},
     {.name = "procs_locked", .what = "gomaxprocs against locked goroutines", CAST(kResizeLocked), .options = kStop,
      .procs = {1, 2, 3, 4}},
+    {.name = "procs_thread_ends", .what = "gomaxprocs against threads that end", CAST(kEndersResize),
+     .options = kStop, .procs = {1, 2, 3, 4}},
+    {.name = "procs_race", .what = "two call gomaxprocs", CAST(kResizeRace), .options = kStop,
+     .procs = {2, 3, 1, 4}},
+    {.name = "procs_collector", .what = "gcsema: gomaxprocs against a mark phase", CAST(kCollect), .options = kStop,
+     .procs = {2, 3, 1, 4}, .flaws = kGcOrder},
     {.name = "procs_stops", .what = "gomaxprocs against stops", CAST(kResizeStops), .options = kStop,
-     .procs = {1, 2, 3, 4}},
+     .procs = {1, 2, 3, 4}, .flaws = kS4},
     {.name = "for_each_p", .what = "a function for every P of an idle world", CAST(kAsk), .options = kStop,
      .procs = {1, 2, 3, 4}},
     {.name = "for_each_p_busy", .what = "a function for every P, which run", CAST(kAskBusy), .options = kStop,
