@@ -38,7 +38,12 @@ constexpr bool durable(WaitReason r) noexcept {
     case WaitReason::select_no_cases:
     case WaitReason::cond_wait:
     case WaitReason::wait_group_wait:
+    case WaitReason::latch_wait:
+    case WaitReason::barrier_wait:
     case WaitReason::task_join:
+    case WaitReason::scope_join:
+    case WaitReason::event_wait:
+    case WaitReason::context_wait:
     case WaitReason::bubble_wait: return true;
     default: return false;
   }

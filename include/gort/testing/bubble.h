@@ -25,9 +25,12 @@
 //   durably blocked                           not (the clock stands still: it may go on by itself)
 //   sleeping                                  in a mutex, shared_mutex, once_flag, semaphore
 //   a channel made in this bubble (or null)   a channel made elsewhere; a select with one
-//   wait_group, condition_variable            gort::blocking, I/O, other libraries' waits
-//   a task's end, a scope's end               running, or waiting for a P
+//   wait_group, condition_variable, latch,    gort::blocking, I/O, other libraries' waits
+//   barrier, event, promise
+//   the end of a task, scope or context       running, or waiting for a P
 //   wait()
+//
+// Of all but channels it is taken for granted that they are used in this bubble only.
 //
 // Not for foreign threads: what they do is outside of every bubble, and the clock does not wait for them. A channel, timer
 // or ticker of a bubble is to be used inside only; timers used outside are fatal. Bubbles do not nest; several may run at
