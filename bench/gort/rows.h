@@ -26,6 +26,28 @@ bench::Result measured(const bench::Options& o, std::uint64_t first, Body body) 
 /// n round trips with a partner, which may be bound to its thread (main.cc).
 bench::Timed round_trips(std::uint64_t n, bool locked);
 
+// chan_rows.cc
+bench::Result pingpong_chan(const bench::Options& o);
+bench::Result chan_stream1024(const bench::Options& o);
+bench::Result chan_uncontended(const bench::Options& o);
+bench::Result chan_contended(const bench::Options& o);
+bench::Result chan_sync(const bench::Options& o);
+bench::Result chan_sync_work(const bench::Options& o);
+bench::Result chan_prodcons0(const bench::Options& o);
+bench::Result chan_prodcons10(const bench::Options& o);
+bench::Result chan_prodcons100(const bench::Options& o);
+bench::Result chan_prodcons0_work(const bench::Options& o);
+bench::Result chan_prodcons10_work(const bench::Options& o);
+bench::Result chan_prodcons100_work(const bench::Options& o);
+bench::Result chan_sem(const bench::Options& o);
+bench::Result chan_popular(const bench::Options& o);
+bench::Result chan_closed(const bench::Options& o);
+bench::Result select_uncontended(const bench::Options& o);
+bench::Result select_sync(const bench::Options& o);
+bench::Result select_async(const bench::Options& o);
+bench::Result select_nonblock(const bench::Options& o);
+bench::Result select_prodcons(const bench::Options& o);
+
 // stop_rows.cc
 bench::Result stop_idle(const bench::Options& o);
 bench::Result stop_busy(const bench::Options& o);

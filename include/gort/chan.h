@@ -94,6 +94,7 @@ class receives {
 
   /// As recv, if that need not wait: else empty or closed.
   std::expected<T, chan_status> try_recv() const {
+    if (head() == nullptr || !head()->can_recv()) return std::unexpected(chan_status::empty);
     typename e::slot slot;
     return given(chan_try_recv(head(), slot.address()), slot, chan_status::empty);
   }
@@ -176,10 +177,14 @@ class sends {
   }
 
   /// As send, if that need not wait: else full or closed.
-  result try_send(T&& v) const { return try_parcel(typename e::parcel(v)); }
+  result try_send(T&& v) const {
+    if (head() == nullptr || !head()->can_send()) return std::unexpected(chan_status::full);
+    return try_parcel(typename e::parcel(v));
+  }
   result try_send(const T& v) const
     requires std::copy_constructible<T>
   {
+    if (head() == nullptr || !head()->can_send()) return std::unexpected(chan_status::full);
     return try_parcel(typename e::copy_parcel(v));
   }
 

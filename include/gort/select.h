@@ -54,6 +54,7 @@ class select_case : private detail::case_data {
     return c;
   }
   /// The library's.
+  static detail::case_data& data(select_case& c) noexcept { return c; }
   static detail::case_data* data(std::span<select_case> cases) noexcept { return cases.data(); }
 };
 static_assert(sizeof(select_case) == sizeof(detail::case_data));
@@ -73,6 +74,14 @@ std::size_t select(case_data* cases, std::size_t n);
 
 /// Fires if no other case is ready.
 inline constexpr detail::otherwise_t otherwise;
+
+/// The short form of the usual question: whether this case can fire now.
+inline std::size_t select(select_case one, detail::otherwise_t) {
+  detail::case_data& c = select_case::data(one);
+  if (!detail::looks_ready(c)) return 1;
+  select_case both[] = {one, otherwise};
+  return detail::select(select_case::data(both), 2);
+}
 
 /// Waits for one of the cases, does it, gives its index.
 template <class... Cases>

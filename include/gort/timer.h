@@ -34,11 +34,12 @@
 // timer and ticker, and functions of an ended run are not begun. A goroutine that waits for an armed one is no deadlock.
 // Durations: rounded up to nanoseconds, not positive is at once, too long is never.
 //
-// Costs: arming O(log n) in the timers of a P; arming again for a later time and stopping O(1), without a lock; one
-// allocation for each object, none later. The ideas and the rules of stop and reset are Go's (time package, 1.23).
+// Costs: arming O(log n) in the timers of a P; arming again for a later time and stopping O(1); one allocation
+// for each after_func, two for a timer or ticker, none later. The ideas and the rules of stop and reset are Go's (time package, 1.23).
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -129,29 +130,30 @@ class [[nodiscard]] ticker {
 
 namespace detail {
 
-struct func_timer;  ///< src/api/timer.cc
-/// What is run: `run` on a goroutine, perhaps several times and at the same time; `destroy` once, outside the runtime.
-struct func_closure {
-  void (*run)(func_closure*);
-  void (*destroy)(func_closure*) noexcept;
+/// A function and its timer. `run` may be called several times, at the same time too; `destroy` once; both outside the
+/// runtime.
+struct func_timer {
+  void (*run)(func_timer*);
+  void (*destroy)(func_timer*) noexcept;
+  alignas(8) std::byte core[104];  ///< src/api/timer.cc
 };
-func_timer* func_timer_new(std::unique_ptr<func_closure, void (*)(func_closure*)> c, std::int64_t ns,
-                           const void* created_by);
+void func_timer_start(func_timer* t, std::int64_t ns, const void* created_by) noexcept;
 void func_timer_release(func_timer* t) noexcept;
 bool func_timer_stop(func_timer* t) noexcept;
 bool func_timer_reset(func_timer* t, std::int64_t ns) noexcept;
 
 template <class F>
-struct func_closure_of final : func_closure {
+struct func_timer_of final : func_timer {
   template <class G>
-  explicit func_closure_of(G&& g) : func_closure{run_it, destroy_it}, f(std::forward<G>(g)) {}
-  static void run_it(func_closure* c) {
-    try {
-      static_cast<func_closure_of*>(c)->f();
-    } catch (const goexit_signal&) {
-    }
+  explicit func_timer_of(G&& g) : f(std::forward<G>(g)) {
+    run = [](func_timer* t) {
+      try {
+        static_cast<func_timer_of*>(t)->f();
+      } catch (const goexit_signal&) {
+      }
+    };
+    destroy = [](func_timer* t) noexcept { delete static_cast<func_timer_of*>(t); };
   }
-  static void destroy_it(func_closure* c) noexcept { delete static_cast<func_closure_of*>(c); }
   F f;
 };
 
@@ -193,10 +195,9 @@ class func_handle {
 template <class Rep, class Period, class F>
   requires std::is_invocable_v<std::decay_t<F>&>
 [[gnu::noinline]] func_handle after_func(const std::chrono::duration<Rep, Period>& d, F&& f) {
-  using closure = detail::func_closure_of<std::decay_t<F>>;
-  std::unique_ptr<detail::func_closure, void (*)(detail::func_closure*)> c(
-      new closure(std::forward<F>(f)), [](detail::func_closure* p) { p->destroy(p); });
-  return func_handle(detail::func_timer_new(std::move(c), detail::whole_ns(d), __builtin_return_address(0)));
+  auto* t = new detail::func_timer_of<std::decay_t<F>>(std::forward<F>(f));
+  detail::func_timer_start(t, detail::whole_ns(d), __builtin_return_address(0));
+  return func_handle(t);
 }
 
 }  // namespace gort::inline v0

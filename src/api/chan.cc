@@ -4,9 +4,11 @@
 
 #include "api/cancellation.h"
 #include "base/check.h"
-#include "gort/clock.h"
+#include "base/sanitizer.h"
 #include "sched/entry.h"
+#include "sync/bubble.h"
 #include "sync/chan.h"
+#include "sync/timers.h"
 
 namespace gort::inline v0::detail {
 
@@ -19,11 +21,13 @@ constexpr std::size_t kRingAt = sizeof(rt::Chan);
 static_assert(kRingAt % chan_inline_align == 0);
 
 std::int64_t deadline_in(std::int64_t ns) noexcept {
-  return deadline_after(ns).time_since_epoch().count();
+  if (ns == kForeverNs) return rt::kNoDeadline;
+  const std::int64_t now = rt::clock_now();
+  return ns < rt::kNoDeadline - now ? now + ns : rt::kNoDeadline;
 }
 
 /// The caller's context, unless it is cancelled: then the operation does not take place.
-bool context_allows(rt::ChanWait* how) noexcept {
+[[gnu::always_inline]] inline bool context_allows(rt::ChanWait* how) noexcept {
   how->cancel = cancellation();
   return !rt::is_cancelled(how->cancel);
 }
@@ -48,17 +52,18 @@ chan_head* chan_make(std::ptrdiff_t capacity, std::size_t element_size, void (*d
   c->size = static_cast<std::uint32_t>(element_size);
   c->ring = static_cast<std::byte*>(memory) + kRingAt;
   c->drop = drop;
+  c->bubble = rt::bubble_serial();
   return c;
 }
 
 void chan_free(chan_head* head) noexcept {
   rt::Chan* c = of(head);
+  {
+    rt::RuntimeEntry entry;
+    rt::chan_quiet(c);
+  }
   for (void* box = nullptr;;) {
-    void* left = nullptr;
-    {
-      rt::RuntimeEntry entry;
-      left = rt::chan_next_left(c, &box);
-    }
+    void* left = rt::chan_next_left(c, &box);
     if (left == nullptr) break;
     c->drop(left);
   }
@@ -83,13 +88,17 @@ chan_end chan_recv(chan_head* c, void* slot) {
 }
 
 chan_end chan_try_send(chan_head* c, const void* slot) {
-  if (c == nullptr) return chan_end::would_block;
+  if (c == nullptr || !c->can_send()) return chan_end::would_block;
   rt::RuntimeEntry entry;
   return rt::chan_try_send(of(c), slot);
 }
 
 chan_end chan_try_recv(chan_head* c, void* slot) {
-  if (c == nullptr) return chan_end::would_block;
+  if (c == nullptr || !c->can_recv()) return chan_end::would_block;
+  if (c->closed.load(std::memory_order_acquire) != 0 && !c->has_value()) {
+    rt::san::acquire(&c->closed);
+    return chan_end::closed;
+  }
   rt::RuntimeEntry entry;
   return rt::chan_try_recv(of(c), slot);
 }
@@ -136,11 +145,11 @@ void chan_give_back(chan_head* c, void* box) noexcept {
 }
 
 std::size_t chan_len(const chan_head* c) noexcept {
-  if (c == nullptr) return 0;
+  if (c == nullptr || of(c)->of_timer) return 0;
   return of(c)->count.load(os::memory_order_acquire) + of(c)->given_back.load(os::memory_order_acquire);
 }
 
-std::size_t chan_cap(const chan_head* c) noexcept { return c != nullptr ? of(c)->cap : 0; }
+std::size_t chan_cap(const chan_head* c) noexcept { return c != nullptr && !of(c)->of_timer ? of(c)->cap : 0; }
 
 void throw_chan_closed() { throw closed(); }
 void throw_chan_cancelled() { throw_cancelled(); }

@@ -328,7 +328,7 @@ TEST_F(GoDeath, TwoThatWaitForOneTaskIsFatal) {
                 gort::go([&t] { t.wait(); });
                 for (;;) gort::this_goroutine::yield();
               }),
-              ExitedWithCode(2), "two threads wait for one task");
+              ExitedWithCode(2), "^fatal error: gort::task: two wait for one task: it has one owner");
 }
 
 }  // namespace

@@ -1,10 +1,10 @@
 #include "sync/select.h"
+#include "sync/timers.h"
 
 #include <exception>
 
 #include "api/cancellation.h"
 #include "gort/chan.h"
-#include "gort/clock.h"
 #include "sched/entry.h"
 
 namespace gort::inline v0::detail {
@@ -124,7 +124,8 @@ std::size_t select(case_data* cases, std::size_t n) {
     result.end = chan_end::cancelled;
   } else {
     if (block && others.ns != kForeverNs) {
-      how.deadline = deadline_after(others.ns).time_since_epoch().count();
+      const std::int64_t now = rt::clock_now();
+      if (others.ns < rt::kNoDeadline - now) how.deadline = now + others.ns;
     }
     rt::RuntimeEntry entry;
     result = rt::select(cases, n, block, how);

@@ -30,7 +30,11 @@ bool publish(task_core* t, waiter* w) noexcept {
   if (t->word.compare_exchange_strong(expected, word_for(w), std::memory_order_acq_rel, std::memory_order_acquire)) {
     return true;
   }
-  if (expected != kDone) rt::fatal("gort::task: two goroutines or threads wait for one task");
+  if (expected != kDone) {
+    rt::fatal("gort::task: two wait for one task: it has one owner at a time, and only that one may wait, join, get or "
+              "destroy it. (Several that want one result: give it to each through a channel of its own, or wait once and "
+              "tell the others.)");
+  }
   return false;
 }
 

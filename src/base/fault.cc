@@ -46,6 +46,7 @@ const char* fault_name(Fault f) noexcept {
     case Fault::progress: return "progress";
     case Fault::handed: return "handed";
     case Fault::captives: return "captives";
+    case Fault::lock_slices: return "lock_slices";
     case Fault::handoff_yields: return "handoff_yields";
     case Fault::gc_order: return "gc_order";
     case Fault::cancel_look: return "cancel_look";
@@ -54,6 +55,7 @@ const char* fault_name(Fault f) noexcept {
     case Fault::timer_break: return "timer_break";
     case Fault::starvation: return "starvation";
     case Fault::wait_look: return "wait_look";
+    case Fault::alone: return "alone";
     case Fault::kCount: break;
   }
   return "?";

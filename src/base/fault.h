@@ -28,6 +28,7 @@ enum class Fault : std::uint8_t {
   progress,    ///< L3: a sleeper may be claimed by one stop after the other
   handed,      ///< a stop waits for threads that were handed a P and have not woken
   captives,    ///< a slice ends only if an idle thread exists (L2)
+  lock_slices,  ///< a slice ends although the goroutine may hold a lock for which the next one waits
   handoff_yields,  ///< a granted semaphore yields although preemption is off (#35424)
   gc_order,    ///< gcsema after worldsema
   cancel_look,  ///< who waits does not look whether it is cancelled, once its wait can be seen (W3)
@@ -36,6 +37,7 @@ enum class Fault : std::uint8_t {
   timer_break,  ///< an earlier timer does not wake who sleeps until a later one
   starvation,  ///< a mutex never hands over, however long somebody has waited
   wait_look,   ///< who is about to wait does not look again under the lock of the queue
+  alone,       ///< a thread without P does not wait for who skips a lock (sched/alone.h)
   kCount
 };
 

@@ -64,6 +64,14 @@ class Queue1 {
     if (tail_ == nullptr) tail_ = t;
     ++size_;
   }
+  /// Behind `before`, which is in the list.
+  void insert_after(T* before, T* t) noexcept {
+    t->*Next = before->*Next;
+    before->*Next = t;
+    if (tail_ == before) tail_ = t;
+    ++size_;
+  }
+  T* tail() const noexcept { return tail_; }
   T* pop_front() noexcept {
     T* t = head_;
     if (t == nullptr) return nullptr;

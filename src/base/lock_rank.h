@@ -13,6 +13,7 @@ namespace gort::inline v0::rt {
 enum class LockRank : std::uint8_t {
   start,        // start of the runtime, once
   sysmon,       // sysmon's pass over the Ps
+  timer_op,     // arming of one timer: who does it may wake somebody
   sched,        // Sched::lock: idle lists, global queue, counts
   all_g,        // growth of the registry of goroutines
   sema_root,    // one root of the semaphore table
@@ -34,6 +35,7 @@ inline const char* lock_rank_name(LockRank r) noexcept {
   switch (r) {
     case LockRank::start: return "start";
     case LockRank::sysmon: return "sysmon";
+    case LockRank::timer_op: return "timer_op";
     case LockRank::sched: return "sched";
     case LockRank::all_g: return "all_g";
     case LockRank::sema_root: return "sema_root";

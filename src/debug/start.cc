@@ -14,6 +14,7 @@
 #include "sched/sched.h"
 #include "world/preempt.h"
 #include "world/signal.h"
+#include "world/world.h"
 
 namespace gort::inline v0::rt {
 
@@ -50,6 +51,8 @@ void fill_hooks() noexcept {
   sched_hooks.system_thread_start = signals_system_thread;
   sched_hooks.serve_requests = serve_signal_requests;
   sched_hooks.refresh_modules = refresh;
+  sched_hooks.set_default_procs = gomaxprocs_default;
+  if (debug_settings.asyncpreempt) sched_hooks.not_answered = signals_check;
   // A test may have put its own before these two.
   if (sched_hooks.stop_slow == nullptr) sched_hooks.stop_slow = report_slow_stop;
   if (sched_hooks.spare_time == nullptr) sched_hooks.spare_time = report_slow_stop_names;

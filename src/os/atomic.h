@@ -10,6 +10,11 @@
 
 #include <atomic>
 #include <cstdint>
+#if defined(GORT_SIM)
+#include <cstddef>
+#include <source_location>
+#include <type_traits>
+#endif
 
 namespace gort::inline v0::os {
 
@@ -34,6 +39,12 @@ inline void fence(memory_order order) noexcept { std::atomic_thread_fence(order)
 // scheduling point at which other simulated threads may run; the operation itself on a plain value;
 // sim_seen, which puts the values into the history. Between sim_access and sim_seen nothing else runs, so
 // the operation is atomic. Outside of a simulation all of them return at once.
+//
+// With SimOptions::store_buffers a store that is not seq_cst may wait in its thread's buffer (sim_delay) until
+// the thread comes to a full fence; its own loads see it there (sim_forward).
+
+/// Where in the program an operation stands.
+using SimSite = std::source_location;
 
 /// What a step of a simulation does.
 enum class SimOp : std::uint8_t {
@@ -41,15 +52,25 @@ enum class SimOp : std::uint8_t {
   load, store, exchange, cas, add, sub, bit_or, bit_and, fence,               // atomics
   futex_wait, futex_return, futex_wake,                                       // and what os.h does
   create, create_failed, exit, reap, join, yield, relax, sleep, wake, clock,
-  memory, signal, handler, note, output,
+  memory, signal, handler, note, output, drain,
 };
 
 /// A scheduling point: another simulated thread may run before this returns. The user code of a
 /// simulation calls it where a real program would compute.
 void sim_point() noexcept;
 
-/// A scheduling point before the operation `op` on the shared word at `addr`.
-void sim_access(SimOp op, const void* addr) noexcept;
+/// A scheduling point before the operation `op` on the shared word at `addr`. `full`: no earlier store of this
+/// thread is still in its buffer when the operation is done.
+void sim_access(SimOp op, const void* addr, bool full, const SimSite& at) noexcept;
+
+/// Whether the store that sim_access has announced stays in the buffer; if not, the caller stores.
+bool sim_delay(void* addr, const void* value, std::size_t bytes) noexcept;
+
+/// Replaces a word just read by what this thread's buffer has for it.
+void sim_forward(const void* addr, void* value, std::size_t bytes) noexcept;
+
+/// A new object stands at addr: older stores to it do not matter any more.
+void sim_made(const void* addr) noexcept;
 
 /// The word's value before and after that operation.
 void sim_seen(std::uint64_t before, std::uint64_t after) noexcept;
@@ -62,58 +83,68 @@ std::uint64_t sim_bits(const T& v) noexcept {
   return bits;
 }
 
-/// The simulated twin of std::atomic: sequentially consistent by construction, since one real thread
-/// runs everything. Memory orders are accepted and ignored. Its only member is the value, so that the
-/// simulated futex can look at the word without another scheduling point.
+/// The simulated twin of std::atomic: sequentially consistent, or of total store order (as x86-64 is) with store
+/// buffers, since one real thread runs everything. Weaker orders than that are accepted and ignored. Its only member
+/// is the value, so that the simulated futex can look at the word without another scheduling point.
 template <class T>
 class atomic {
  public:
-  constexpr atomic() noexcept : value_{} {}
-  constexpr atomic(T v) noexcept : value_(v) {}  // NOLINT: as std::atomic
+  constexpr atomic() noexcept : atomic(T{}) {}
+  constexpr atomic(T v) noexcept : value_(v) {  // NOLINT: as std::atomic
+    if (!std::is_constant_evaluated()) sim_made(this);
+  }
   atomic(const atomic&) = delete;
   atomic& operator=(const atomic&) = delete;
 
-  T load(memory_order = memory_order_seq_cst) const noexcept {
-    sim_access(SimOp::load, this);
-    sim_seen(sim_bits(value_), sim_bits(value_));
-    return value_;
+  T load(memory_order = memory_order_seq_cst, const SimSite& at = SimSite::current()) const noexcept {
+    sim_access(SimOp::load, this, false, at);
+    T v = value_;
+    sim_forward(this, &v, sizeof v);
+    sim_seen(sim_bits(v), sim_bits(v));
+    return v;
   }
-  void store(T v, memory_order = memory_order_seq_cst) noexcept {
-    rmw(SimOp::store, [v](T) { return v; });
+  void store(T v, memory_order order = memory_order_seq_cst, const SimSite& at = SimSite::current()) noexcept {
+    sim_access(SimOp::store, this, order == memory_order_seq_cst, at);
+    T old = value_;
+    sim_forward(this, &old, sizeof old);
+    if (!sim_delay(this, &v, sizeof v)) value_ = v;
+    sim_seen(sim_bits(old), sim_bits(v));
   }
-  T exchange(T v, memory_order = memory_order_seq_cst) noexcept {
-    return rmw(SimOp::exchange, [v](T) { return v; });
+  T exchange(T v, memory_order = memory_order_seq_cst, const SimSite& at = SimSite::current()) noexcept {
+    return rmw(SimOp::exchange, at, [v](T) { return v; });
   }
   bool compare_exchange_strong(T& expected, T desired, memory_order = memory_order_seq_cst,
-                               memory_order = memory_order_seq_cst) noexcept {
+                               memory_order = memory_order_seq_cst,
+                               const SimSite& at = SimSite::current()) noexcept {
     const T wanted = expected;
-    const T old = rmw(SimOp::cas, [=](T v) { return v == wanted ? desired : v; });
+    const T old = rmw(SimOp::cas, at, [=](T v) { return v == wanted ? desired : v; });
     if (old == wanted) return true;
     expected = old;
     return false;
   }
   bool compare_exchange_weak(T& expected, T desired, memory_order a = memory_order_seq_cst,
-                             memory_order b = memory_order_seq_cst) noexcept {
-    return compare_exchange_strong(expected, desired, a, b);
+                             memory_order b = memory_order_seq_cst,
+                             const SimSite& at = SimSite::current()) noexcept {
+    return compare_exchange_strong(expected, desired, a, b, at);
   }
-  T fetch_add(T d, memory_order = memory_order_seq_cst) noexcept {
-    return rmw(SimOp::add, [d](T v) { return T(v + d); });
+  T fetch_add(T d, memory_order = memory_order_seq_cst, const SimSite& at = SimSite::current()) noexcept {
+    return rmw(SimOp::add, at, [d](T v) { return T(v + d); });
   }
-  T fetch_sub(T d, memory_order = memory_order_seq_cst) noexcept {
-    return rmw(SimOp::sub, [d](T v) { return T(v - d); });
+  T fetch_sub(T d, memory_order = memory_order_seq_cst, const SimSite& at = SimSite::current()) noexcept {
+    return rmw(SimOp::sub, at, [d](T v) { return T(v - d); });
   }
-  T fetch_or(T d, memory_order = memory_order_seq_cst) noexcept {
-    return rmw(SimOp::bit_or, [d](T v) { return T(v | d); });
+  T fetch_or(T d, memory_order = memory_order_seq_cst, const SimSite& at = SimSite::current()) noexcept {
+    return rmw(SimOp::bit_or, at, [d](T v) { return T(v | d); });
   }
-  T fetch_and(T d, memory_order = memory_order_seq_cst) noexcept {
-    return rmw(SimOp::bit_and, [d](T v) { return T(v & d); });
+  T fetch_and(T d, memory_order = memory_order_seq_cst, const SimSite& at = SimSite::current()) noexcept {
+    return rmw(SimOp::bit_and, at, [d](T v) { return T(v & d); });
   }
   operator T() const noexcept { return load(); }  // NOLINT: as std::atomic
 
  private:
   template <class F>
-  T rmw(SimOp op, F f) noexcept {
-    sim_access(op, this);
+  T rmw(SimOp op, const SimSite& at, F f) noexcept {
+    sim_access(op, this, true, at);
     const T old = value_;
     value_ = f(old);
     sim_seen(sim_bits(old), sim_bits(value_));
@@ -122,7 +153,9 @@ class atomic {
   T value_;
 };
 
-inline void fence(memory_order) noexcept { sim_access(SimOp::fence, nullptr); }
+inline void fence(memory_order order, const SimSite& at = SimSite::current()) noexcept {
+  sim_access(SimOp::fence, nullptr, order == memory_order_seq_cst, at);
+}
 
 #endif
 

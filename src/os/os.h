@@ -72,10 +72,34 @@ Wait futex_wait(atomic<std::uint32_t>* addr, std::uint32_t expected, std::int64_
 /// Wakes at most n sleepers. Touches only the address, not the word: the word may be gone already.
 void futex_wake(atomic<std::uint32_t>* addr, int n) noexcept;
 
+/// Whether *addr == value now, as the kernel sees it: false if there is no such memory (any more).
+bool futex_is(atomic<std::uint32_t>* addr, std::uint32_t value) noexcept;
+
+// ---- barriers -------------------------------------------------------------------------------
+
+/// Before the first process_barrier. False: the kernel has none.
+bool process_barrier_init() noexcept;
+
+/// Every thread of this process that runs passes a full barrier before this returns: the dear half of a pair whose
+/// other half is a mere compiler barrier. Some microseconds.
+void process_barrier() noexcept;
+
 // ---- signals --------------------------------------------------------------------------------
 
 /// Sends `signo` to one thread of this process. ESRCH if it is gone.
 int signal_thread(int tid, int signo) noexcept;
+
+/// A timer that sends its own thread a signal, for that thread only. In a handler of its signal,
+/// signal_from_timer (os/signal.h) tells it from others'.
+struct ThreadTimer {
+  int id = -1;         // the kernel's; -1: not made yet
+  bool armed = false;  // since the last disarm
+};
+/// In `ns` from now, once; made at the first call. False: the kernel has none left for us.
+bool timer_arm(ThreadTimer* t, int signo, std::int64_t ns) noexcept;
+void timer_disarm(ThreadTimer* t) noexcept;
+/// Gives it back, before its thread ends.
+void timer_delete(ThreadTimer* t) noexcept;
 
 // ---- clocks ---------------------------------------------------------------------------------
 

@@ -52,6 +52,9 @@ std::uintptr_t signal_fault_address(const void* info) noexcept;
 /// The stack pointer of the interrupted code.
 std::uintptr_t signal_context_sp(const void* context) noexcept;
 
+/// Whether this timer has sent it.
+bool signal_from_timer(const void* info, const ThreadTimer* t) noexcept;
+
 /// How the interrupted code stands to the kernel.
 enum class InCall : std::uint8_t {
   none,         ///< it computes
@@ -65,6 +68,10 @@ InCall signal_in_call(const void* context) noexcept;
 /// the interrupted code as if it had returned. `before` and `after` run around it if so. False: not such a call, or
 /// `before` has said no.
 bool signal_reissue(void* context, bool (*before)(void*), void (*after)(void*), void* arg) noexcept;
+
+/// The word of the lock that the interrupted call waits for, if it is one of libc's locks (a mutex, a FILE's): a futex
+/// wait for a word of 2, "held, and somebody waits"; 0 means free there. Null: it waits for something else.
+atomic<std::uint32_t>* signal_waits_for_lock(const void* context) noexcept;
 
 /// How large an alternate stack has to be for our handlers: 64 KiB, more where the CPU's state is large.
 std::size_t signal_stack_bytes() noexcept;

@@ -17,6 +17,7 @@ struct Bubble {
   os::atomic<std::int64_t> running{0};
   os::atomic<std::int64_t> alive{0};        ///< goroutines that have not ended
   os::atomic<std::int64_t> now{0};          ///< the clock; written by the agent
+  std::uint64_t serial = 0;                 ///< never given twice; what is made in it remembers that
   void (*idle)(Bubble* b) noexcept = nullptr;  ///< running has become 0. In the runtime, no locks; must not park
 };
 

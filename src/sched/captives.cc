@@ -15,9 +15,26 @@ std::int64_t ordinary_share() noexcept {
   return computing > sched.many_captives ? kCaptiveShare / 7 : kCaptiveShare;
 }
 
+constexpr int kMostPassed = 64;  // captives that one passes who has been without a P for longer
+
+/// In the order in which they lost their P; nearly always that is the end. Under sched.lock.
+void queue_by_age(M* m) noexcept {
+  if (m->off_p_since == 0) m->off_p_since = os::nanotime();
+  const M* last = sched.captives.tail();
+  if (last == nullptr || last->off_p_since <= m->off_p_since) return sched.captives.push_back(m);
+  M* before = nullptr;
+  M* c = sched.captives.head();
+  for (int i = 0; c->off_p_since <= m->off_p_since && i < kMostPassed; ++i) {
+    before = c;
+    c = c->captive_link;
+  }
+  if (before == nullptr) return sched.captives.push_front(m);
+  sched.captives.insert_after(before, m);
+}
+
 /// Under sched.lock.
 void captive_put(M* m) noexcept {
-  sched.captives.push_back(m);
+  queue_by_age(m);
   sched.ncaptive.store(static_cast<std::int32_t>(sched.captives.size()), os::memory_order_relaxed);
   if (m->inside) ++sched.ninside;
   if (m->asleep_streak != 0) {
@@ -51,6 +68,7 @@ void sleep_as_captive(M* m) noexcept {
 }
 
 void goes_on(M* m) noexcept {
+  m->off_p_since = 0;
   leave_status(m->curg, GStatus::captive, GStatus::running);
   // A slice of its own.
   P* p = m->p;
@@ -80,6 +98,37 @@ M* next_owner(P* p, bool asleep, bool* is_captive) noexcept {
     *is_captive = to != nullptr;
   }
   return to;
+}
+
+constexpr std::int64_t kPostpone = 20'000;  // ns; less would be over before the signal handler is
+constexpr std::uint8_t kMostPostponed = 40;  // as M::postpone_limit begins
+
+/// The word of a lock that one of the oldest captives was asleep for, until somebody unlocked it; null: none.
+os::atomic<std::uint32_t>* wanted_lock() noexcept {
+  LockGuard guard(sched.lock);
+  const M* c = sched.captives.head();
+  for (int i = 0; c != nullptr && i < 16; ++i, c = c->captive_link) {
+    if (c->lock_word != nullptr) return c->lock_word;
+  }
+  return nullptr;
+}
+
+/// Locks (captives.h): puts the end of m's slice off for a moment, if m may hold what the next one needs.
+bool postpone(M* m) noexcept {
+  if (sched.ncaptive.load(os::memory_order_relaxed) == 0 || fault(Fault::lock_slices)) return false;
+  os::atomic<std::uint32_t>* const word = wanted_lock();
+  if (word == nullptr) return false;
+  if (os::futex_is(word, 0)) {
+    m->postpone_limit = kMostPostponed;
+    return false;
+  }
+  // A lock that is hardly ever free, or is held by somebody who does not run, is not worth so many looks.
+  if (m->postponed >= m->postpone_limit) {
+    if (m->postpone_limit > 2) m->postpone_limit /= 2;
+    return false;
+  }
+  ++m->postponed;
+  return come_back(m, kPendingYield, kPostpone);
 }
 
 }  // namespace
@@ -150,6 +199,8 @@ void wait_for_p_here(M* m, bool counted) noexcept {
 
 void give_up_p(M* m, bool asleep, std::int64_t back_off) noexcept {
   P* p = m->p;
+  if (m->inside && !asleep && postpone(m)) return;
+  m->postponed = 0;
   sched.lock.lock();
   // An idle P is there for those who wait. A stop at calls has no use for more captives. Any other takes the P from
   // whoever gets it here; were it to come first, slices would not end while one stop follows the other.
@@ -160,6 +211,7 @@ void give_up_p(M* m, bool asleep, std::int64_t back_off) noexcept {
     return;
   }
   bool is_captive = false;
+  const bool first = sched.captives.empty();
   M* to = next_owner(p, asleep, &is_captive);
   const bool spares_low = sched.nmidle < kSpareThreads;
   if (to == nullptr) {  // no thread for the others yet: they wait a little longer
@@ -178,7 +230,8 @@ void give_up_p(M* m, bool asleep, std::int64_t back_off) noexcept {
   if (is_captive) {
     hand_to_captive_m(std::move(owned), to);
   } else {
-    if (p->serves_captives.load(os::memory_order_relaxed)) {
+    // There was nobody to share with before. The others' time begins now, or the new captive would be next at once.
+    if (first || p->serves_captives.load(os::memory_order_relaxed)) {
       p->serves_captives.store(false, os::memory_order_relaxed);
       p->class_since.store(os::nanotime(), os::memory_order_relaxed);
     }

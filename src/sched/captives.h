@@ -18,6 +18,14 @@
 // P::class_since say whose turn it is. From kManyCaptives per P on (or a quarter of pids.max) the ordinary ones get
 // an eighth, for it is they who become captives, at the price of a thread each.
 //
+// Locks. libc's are not fair: who unlocks may lock again at once, and who was woken for it finds it taken. A goroutine that
+// does little else than work under one (fprintf to one FILE) would nearly always lose the P in the middle of that, all
+// others would find the lock taken and sleep again, and one could starve for seconds. So while a captive is queued that was
+// asleep for a lock until it was unlocked (M::lock_word), a slice ends at a moment when that lock is free: the handler
+// looks, and if not, comes by again 20 us later, 40 times at most, and less often where that was in vain the last time.
+// And captives queue in the order in which they lost their P: who was asleep for a lock comes before those who ran meanwhile.
+// (As the last in the queue, N sleepers come in one by one, each after a longer round: N*N/2 slices until all had one.)
+//
 // Invariant: no P is idle while a captive is queued. Checked on both insertions (give_up_p, pidle_put) and in the
 // last look of an M that idles.
 #pragma once

@@ -59,6 +59,12 @@ struct alignas(64) M {
   bool holds_world = false;      ///< its goroutine has stopped the world: does not stop, yield or let its P go
   bool inside = false;           ///< as a captive: in the middle of user code, not at a call into gort
   std::int64_t resumed_cpu = -1; ///< its CPU clock when it came back from a stop; -1: has run since
+  os::ThreadTimer timer;         ///< brings it back to what it may not do yet: to a stop (L3), or to its slice's end
+  std::uint32_t timer_asks = 0;  ///< Pending bits that the timer sets
+  std::int64_t off_p_since = 0;  ///< nanotime; since when its goroutine, a captive, has had no P
+  std::uint8_t postponed = 0;    ///< how often in a row its slice's end was put off (captives.h)
+  std::uint8_t postpone_limit = 40;  ///< and how often it may be: less after it was in vain
+  os::atomic<std::uint32_t>* lock_word = nullptr;  ///< of the lock that its goroutine, asleep in the kernel, waited for
   std::uint32_t asleep_streak = 0;  ///< how often in a row its goroutine was found asleep in the kernel
   arch::Context g0_ctx;          ///< the M's own stack while a goroutine runs
   // ---- written by others

@@ -62,6 +62,7 @@ struct Sched {
   std::int32_t creating = 0;        ///< Ms being created, included in mcount
   Note template_note;               ///< the template thread's doorbell
   os::atomic<bool> refresh_modules{false};  ///< the template thread shall call the hook of that name (sysmon)
+  os::atomic<bool> recheck_procs{false};    ///< the template thread shall look at the cgroup's limit again (sysmon)
 
   // ---- Ps
   P* idle_p = nullptr;
@@ -69,6 +70,7 @@ struct Sched {
   os::atomic<std::int32_t> nprocs{0};      ///< constant while the world runs
   std::int64_t pids_limit = 0;             ///< the cgroup's limit of processes and threads, at start; 0: none
   std::int32_t cpus = 1;                   ///< processors of the machine that we may use, at start
+  os::atomic<bool> default_procs{false};   ///< nobody has said how many Ps there shall be: the machine and the cgroup say
   os::atomic<P*> all_p[kMaxProcs] = {};    ///< changes while the world is stopped only; entries never go away
 
   // ---- stops (stop_point.h)
@@ -236,6 +238,10 @@ struct SchedHooks {
   void (*serve_requests)() noexcept = nullptr;
   /// m shall be interrupted and look at what is pending; `asleep`: perhaps it sleeps in the kernel.
   void (*preempt)(M* m, bool asleep) noexcept = nullptr;
+  /// M's that were sent their signal do not come, or it is time to look: has the host taken the signal away?
+  void (*not_answered)() noexcept = nullptr;
+  /// The number of Ps shall be this from now on, unless somebody has said otherwise. On a goroutine, in user context.
+  void (*set_default_procs)(std::int32_t n) noexcept = nullptr;
   /// The process's modules may have changed (the template thread, now and then: it may wait for the loader's lock).
   void (*refresh_modules)() noexcept = nullptr;
   /// A stop takes long: says who does not stop. By the thread that waits for it, which holds no lock but has

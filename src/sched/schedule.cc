@@ -287,6 +287,7 @@ G* schedule(M* m) noexcept {
     // Acquire: the end of a run asks everybody to look at its new epoch.
     m->pending.exchange(0, os::memory_order_acquire);
     m->asleep_streak = 0;
+    m->timer_asks = 0;
     if (m->ending) return nullptr;
     if (m->p == nullptr && m->locked_g == nullptr && m->picked == nullptr) {
       if (!stop_m(m)) return nullptr;

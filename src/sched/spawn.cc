@@ -132,8 +132,10 @@ void g_start(G* g, const StartArgs& args) noexcept {
   g->parent_goid = parent != nullptr ? parent->goid : 0;
   g->created_by_pc = args.created_by_pc;
   // What a left-over goroutine starts is left over too.
-  g->run_epoch = parent != nullptr ? parent->run_epoch : sched.run_epoch.load(os::memory_order_relaxed);
-  Bubble* const bubble = parent != nullptr ? parent->bubble : args.bubble;
+  g->run_epoch = args.run_epoch != 0 ? args.run_epoch
+                 : parent != nullptr ? parent->run_epoch
+                                     : sched.run_epoch.load(os::memory_order_relaxed);
+  Bubble* const bubble = args.bubble != nullptr ? args.bubble : parent != nullptr ? parent->bubble : nullptr;
   if (bubble != nullptr || g->bubble != nullptr) bubble_enter(g, bubble);
   g->fn = args.fn;
   g->arg = args.arg;

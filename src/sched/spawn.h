@@ -40,6 +40,7 @@ struct StartArgs {
   std::size_t name_bytes = 0;
   bool main = false;
   bool system = false;
+  std::uint32_t run_epoch = 0;      ///< 0: the parent's, or the one that is now
   Bubble* bubble = nullptr;         ///< born into it; a goroutine's children are in its own
   void* context = nullptr;          ///< G::context, kept alive by the caller; null: the background
   CancelSource* cancel = nullptr;   ///< of that context

@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/fault.h"
 #include "base/print.h"
+#include "sched/alone.h"
 #include "sched/captives.h"
 #include "sched/entry.h"
 #include "sched/force_migrate.h"
@@ -127,14 +128,47 @@ void make_procs(std::int32_t n) noexcept {
   }
 }
 
+#if defined(GORT_TESTING)
+constinit os::atomic<std::int64_t> test_limit{-1};
+std::int64_t cgroup_limit() noexcept {
+  const std::int64_t milli = test_limit.load(os::memory_order_relaxed);
+  return milli >= 0 ? milli : os::cgroup_cpu_limit_milli();
+}
+#else
+std::int64_t cgroup_limit() noexcept { return os::cgroup_cpu_limit_milli(); }
+#endif
+
+void set_default_procs(void* n) { sched_hooks.set_default_procs(static_cast<std::int32_t>(reinterpret_cast<std::intptr_t>(n))); }
+
 std::int32_t choose_procs(const StartOptions& options) noexcept {
   // Environment over code: who runs a program may know better than who wrote it.
   if (const std::int32_t n = procs_from_environment(); n != 0) return n;
   if (options.max_procs > 0) return options.max_procs < kMaxProcs ? options.max_procs : kMaxProcs;
-  return default_procs(os::cpu_count(), os::cgroup_cpu_limit_milli());
+  sched.default_procs.store(true, os::memory_order_relaxed);
+  return default_procs(os::cpu_count(), cgroup_limit());
 }
 
 }  // namespace
+
+#if defined(GORT_TESTING)
+void set_cgroup_limit_for_test(std::int64_t milli) noexcept { test_limit.store(milli, os::memory_order_relaxed); }
+#endif
+
+void recheck_default_procs() noexcept {
+  if (!sched.default_procs.load(os::memory_order_relaxed) || sched_hooks.set_default_procs == nullptr) return;
+  const std::int32_t n = default_procs(sched.cpus, cgroup_limit());
+  if (n == sched.nprocs.load(os::memory_order_relaxed)) return;
+  constexpr char kName[] = "default procs";
+  if (G* g = g_alloc(0); g != nullptr) {
+    StartArgs args;
+    args.fn = set_default_procs;
+    args.arg = reinterpret_cast<void*>(static_cast<std::intptr_t>(n));
+    args.name = kName;
+    args.name_bytes = sizeof kName - 1;
+    args.system = true;
+    g_start(g, args);
+  }
+}
 
 std::int32_t procs_from_environment() noexcept {
   const char* v = os::getenv("GORT_MAXPROCS");
@@ -200,6 +234,7 @@ void start(const StartOptions& options) noexcept {
   make_procs(choose_procs(options));
   sched.many_captives.store(many_captives(sched.nprocs), os::memory_order_relaxed);
   start_system_threads();
+  alone_start();
   sched.started.store(true, os::memory_order_release);
 }
 

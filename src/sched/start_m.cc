@@ -67,6 +67,9 @@ void wake_p() noexcept {
     GORT_CHECK(before > 0, "nmspinning is negative");
     return;
   }
+  // It looks at everything, for those too who found no idle P before. As become_spinning().
+  sched.need_spinning.store(0, os::memory_order_seq_cst);
+  os::fence(os::memory_order_seq_cst);
   start_m(p.take(), true);
 }
 

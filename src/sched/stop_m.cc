@@ -79,7 +79,8 @@ bool stop_m(M* m) noexcept {
   GORT_CHECK(os::tls().locks == 0 && os::tls().owned == 0, "stop_m: holding runtime locks or a P");
   GORT_CHECK(m->p == nullptr && !m->spinning, "stop_m: with a P, or spinning");
   for (;;) {
-    if (watch_timers(m)) {
+    const Watch watch = watch_timers(m);
+    if (watch == Watch::has_p) {
       m->p->unwatched = true;
       return true;
     }
@@ -90,6 +91,7 @@ bool stop_m(M* m) noexcept {
         m->p->unwatched = true;
         return true;
       }
+      if (watch == Watch::orders) continue;  // served by somebody else: there is still to be a watcher
       sched.idle_m.push(m);
       ++sched.nmidle;
       // The newest idle Ms are woken first, so it is the old ones that time out.

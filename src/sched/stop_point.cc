@@ -1,16 +1,18 @@
 #include "sched/stop_point.h"
 
 #include "base/fault.h"
+#include "os/signal.h"
 #include "sched/captives.h"
 #include "sched/entry.h"
 #include "sched/park.h"
+#include "sched/start.h"
 #include "sched/switch.h"
 
 namespace gort::inline v0::rt {
 
 namespace {
 
-constexpr int kSpinRounds = 400;  // about 20 us: a restart often comes sooner than a sleep and a wake would take
+constexpr std::int64_t kSpin = 20'000;  // ns: a restart often comes sooner than a sleep and a wake would take
 
 // The kernel compares the word as a plain 32-bit number.
 template <class Status>
@@ -22,9 +24,14 @@ os::atomic<std::uint32_t>* futex_of(os::atomic<Status>* status) noexcept {
 /// Waits while p is stopped. May return early.
 void sleep_while_stopped(P* p) noexcept {
   if (sched.cpus > 1) {
-    for (int i = 0; i < kSpinRounds; ++i) {
-      if (p->status.load(os::memory_order_acquire) != PStatus::stopped) return;
-      os::cpu_relax(4);
+    const std::int64_t until = os::nanotime() + kSpin;
+    for (std::int64_t now = 0; now < until; now = os::nanotime()) {
+      for (int i = 0; i < 8; ++i) {
+        if (p->status.load(os::memory_order_acquire) != PStatus::stopped) return;
+        os::cpu_relax(4);
+      }
+      // Whoever else wants this processor may be the initiator, or somebody for whom that waits.
+      os::thread_yield();
     }
   }
   // Partner: wake_p_sleeper reads `asleep` after it has changed the status.
@@ -35,10 +42,21 @@ void sleep_while_stopped(P* p) noexcept {
   p->asleep.store(0, os::memory_order_relaxed);
 }
 
+/// The M may not stop yet (L3), and a stop waits for it: it comes by again as soon as it may. Its own timer costs less
+/// than a signal from another processor, comes at the right time, and needs nobody else to get the CPU. Where there is
+/// no timer to be had, the initiator asks again.
+void come_back_to_stop(M* m, std::int64_t ns) noexcept {
+  if (sched.stopping.load(os::memory_order_relaxed) == kStopInPlace) (void)come_back(m, kPendingStop, ns);
+}
+
 /// L3: whether the goroutine that was stopped in the middle of user code has had something of the P since.
 bool has_run(M* m) noexcept {
   if (m->resumed_cpu < 0 || fault(Fault::progress)) return true;
-  if (os::thread_cputime() - m->resumed_cpu < kLeastRun) return false;
+  const std::int64_t left = kLeastRun - (os::thread_cputime() - m->resumed_cpu);
+  if (left > 0) {
+    come_back_to_stop(m, left);
+    return false;
+  }
   m->resumed_cpu = -1;
   return true;
 }
@@ -54,6 +72,27 @@ bool take_back_stopped(P* p, PStatus to) noexcept {
 
 }  // namespace
 
+bool come_back(M* m, std::uint32_t bit, std::int64_t ns) noexcept {
+  if (!debug_settings.asyncpreempt) return false;
+  m->timer_asks |= bit;
+  return os::timer_arm(&m->timer, os::kSigUrg, ns);
+}
+
+void came_back(M* m) noexcept {
+  std::uint32_t bits = m->timer_asks;
+  m->timer_asks = 0;
+  m->timer.armed = false;
+  if (!stop_requested()) bits &= ~static_cast<std::uint32_t>(kPendingStop);
+  m->pending.fetch_or(bits, os::memory_order_relaxed);
+}
+
+void stay_away(M* m) noexcept {
+  if (!m->timer.armed) return;
+  os::timer_disarm(&m->timer);
+  m->timer_asks &= ~static_cast<std::uint32_t>(kPendingStop);
+  came_back(m);
+}
+
 void wake_p_sleeper(P* p) noexcept {
   if (p->asleep.load(os::memory_order_seq_cst) != 0) os::futex_wake(futex_of(&p->status), 1);
 }
@@ -65,7 +104,7 @@ bool await_p(M* m, P* p) noexcept {
       case PStatus::handed: {
         PStatus expected = PStatus::handed;
         // Acquire: what the last owner wrote, or what was done to the P while the world stood.
-        if (!p->status.compare_exchange_strong(expected, PStatus::running, os::memory_order_acq_rel,
+        if (!p->status.compare_exchange_strong(expected, PStatus::running, os::memory_order_seq_cst,
                                                os::memory_order_acquire)) {
           continue;  // claimed by a stop
         }
@@ -77,6 +116,9 @@ bool await_p(M* m, P* p) noexcept {
         }
         if (was_stopped) m->resumed_cpu = os::thread_cputime();
         m->p = p;
+        // Taken in the middle of a stop, which claimed it before and waits now. Partner: the initiator sets `stopping`
+        // and then looks at the status.
+        if (stop_requested()) come_back_to_stop(m, kLeastRun);
         return true;
       }
       case PStatus::stopped:
@@ -114,6 +156,7 @@ void hold_here(M* m) noexcept {
 
 bool stop_here(M* m) noexcept {
   m->pending.fetch_and(~static_cast<std::uint32_t>(kPendingStop), os::memory_order_acquire);
+  stay_away(m);
   if (m->holds_world) return true;  // a request for the stop before, or our own
   // In the middle of user code for a stop in place only. That one is never given up, so it waits for this P from the
   // moment that it is seen here.
@@ -183,7 +226,18 @@ void stop_p_in_call(P* p) noexcept {
 }
 
 void tell_stopped(P* p) noexcept {
-  if (sched.awaited.load(os::memory_order_seq_cst) == p) sched.stop_note.ring();
+  // Whoever is awaited looks in the initiator's stead for the next one that has not stopped: it is woken once.
+  // If it wakes by itself meanwhile, it awaits nobody, or somebody anew, and is rung in vain at worst.
+  for (std::int32_t i = p->id; sched.awaited.load(os::memory_order_seq_cst) == p;) {
+    do {
+      if (++i >= sched.nprocs.load(os::memory_order_relaxed)) return sched.stop_note.ring();
+    } while (p_at(i)->status.load(os::memory_order_seq_cst) == PStatus::stopped);
+    P* expected = p;
+    // Partner: as in the initiator's own: first it is said who is awaited, then looked at the status.
+    if (!sched.awaited.compare_exchange_strong(expected, p_at(i), os::memory_order_seq_cst)) return;
+    p = p_at(i);
+    if (p->status.load(os::memory_order_seq_cst) != PStatus::stopped) return;
+  }
 }
 
 void run_safe_point_slow(P* p) noexcept {
@@ -192,7 +246,7 @@ void run_safe_point_slow(P* p) noexcept {
   sched.safe_point_fn(p, sched.safe_point_arg);
   // Sequentially consistent, as in stop_here: the initiator says whom it awaits and looks.
   p->safe_point.store(kSafePointDone, os::memory_order_seq_cst);
-  tell_stopped(p);
+  if (sched.awaited.load(os::memory_order_seq_cst) == p) sched.stop_note.ring();
 }
 
 // ---- the system stack, and back ---------------------------------------------------------------

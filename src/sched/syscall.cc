@@ -25,7 +25,10 @@ void let_p_go(M* m, G* g) noexcept {
   p->status.store(PStatus::syscall, os::memory_order_seq_cst);
   if (sched.sysmon_wait.load(os::memory_order_seq_cst)) sched.sysmon_note.ring();
   // Likewise against a stop, and a safe point: who asks has set its word before it looked at this P.
-  if (__builtin_expect(stop_requested(), 0)) stop_p_in_call(p);
+  if (__builtin_expect(stop_requested(), 0)) {
+    stay_away(m);  // no signal finds it in the call
+    stop_p_in_call(p);
+  }
 }
 
 /// The M has no P and got none: the goroutine queues for one, the M goes to sleep.

@@ -25,6 +25,7 @@ constexpr std::int64_t kLongCall = 10'000'000;     // a P without use for anybod
 constexpr std::int64_t kLateTimer = 200'000;       // a P that still switches would have run it
 constexpr std::int64_t kDeadRecheck = 1'000'000'000;
 constexpr std::int64_t kModulesEvery = 1'000'000'000;
+constexpr int kProcsRounds = 3;  // of kModulesEvery: the cgroup's limit of processors is read again
 constexpr std::int64_t kTrimEvery = 1'000'000'000;
 
 /// Whether P has had the same goroutine for a whole time slice. Blocking calls do not begin a new one: a
@@ -61,7 +62,7 @@ bool retake_from_call(P* p, bool slice_is_over, std::int64_t now) noexcept {
 }
 
 /// What sysmon has found on one P that runs: who looks at it more closely, and how soon again.
-struct Watch {
+struct Seen {
   bool others = false;  ///< somebody waits for a P that runs: come back soon
   bool asleep = false;  ///< goroutines were found asleep in the kernel lately: they cost 100 us each, not 1 ms
 };
@@ -86,7 +87,7 @@ bool stands_still(P* p, M* m, std::int64_t now, std::int64_t least) noexcept {
 }
 
 /// A P on which others wait for a goroutine that does not come back to the scheduler.
-void look_at_running(P* p, bool slice_is_over, std::int64_t now, Watch* watch, int* clock_reads) noexcept {
+void look_at_running(P* p, bool slice_is_over, std::int64_t now, Seen* watch, int* clock_reads) noexcept {
   M* m = p->m.load(os::memory_order_acquire);
   if (m == nullptr || !others_wait(p)) return;
   watch->others = true;
@@ -99,7 +100,8 @@ void look_at_running(P* p, bool slice_is_over, std::int64_t now, Watch* watch, i
   }
   const bool look = ++*clock_reads <= kClockReads;
   if (look && stands_still(p, m, now, watch->asleep ? kStillBriefly : kStill)) {
-    ask(m, 0, true);
+    // Or it only waits for a processor: then its slice is over all the same.
+    ask(m, slice_is_over ? std::uint32_t{kPendingYield} : 0, true);
     p->seen_cpu = -1;
   } else if (slice_is_over) {
     ask(m, kPendingYield, false);
@@ -107,7 +109,7 @@ void look_at_running(P* p, bool slice_is_over, std::int64_t now, Watch* watch, i
 }
 
 /// One look at every P. Returns how many were taken.
-int retake(std::int64_t now, Watch* watch) noexcept {
+int retake(std::int64_t now, Seen* watch) noexcept {
   int n = 0;
   int clock_reads = 0;
   const std::uint64_t found = sched.found_asleep.load(os::memory_order_relaxed);
@@ -205,6 +207,7 @@ void sysmon_thread(void*) noexcept {
   SchedTrace trace{debug_settings.schedtrace_ns, os::nanotime()};
   std::int64_t delay = kFirstDelay;
   std::int64_t modules_when = 0;
+  int modules_rounds = 0;
   std::int64_t trim_when = os::nanotime();
   bool trim_more = false;
   std::uint32_t busy = 0;  // Sched::seconds when not all Ps were idle
@@ -232,6 +235,8 @@ void sysmon_thread(void*) noexcept {
     if (sched_hooks.serve_requests != nullptr) sched_hooks.serve_requests();
     if (now - modules_when > kModulesEvery && sched_hooks.refresh_modules != nullptr) {
       modules_when = now;
+      if (sched_hooks.not_answered != nullptr) sched_hooks.not_answered();
+      if (++modules_rounds % kProcsRounds == 0) sched.recheck_procs.store(true, os::memory_order_relaxed);
       // Not here: it takes the loader's lock, and a captive that holds that gets a P again only by slices that end.
       sched.refresh_modules.store(true, os::memory_order_relaxed);
       want_threads();
@@ -243,7 +248,7 @@ void sysmon_thread(void*) noexcept {
       stack_cache_trim();
       parked_stacks_trim();
     }
-    Watch watch;
+    Seen watch;
     idle_rounds = retake(now, &watch) > 0 ? 0 : idle_rounds + 1;
     wake_for_queued();
     if (idle_rounds == 0) {

@@ -58,6 +58,7 @@ void m_thread(void* arg) noexcept {
   os::Tls& t = os::tls();
   t.in_runtime = 1;
   t.m = m;
+  m->resumed_cpu = -1;  // its last thread had a clock of its own
   m->tid.store(os::thread_id(), os::memory_order_release);
   if (sched_hooks.m_start != nullptr) sched_hooks.m_start(m);
   {
@@ -65,6 +66,7 @@ void m_thread(void* arg) noexcept {
     --sched.creating;
   }
   m_main(m);
+  os::timer_delete(&m->timer);
   if (sched_hooks.m_end != nullptr) sched_hooks.m_end(m);
   m->tid.store(0, os::memory_order_release);
   t.in_runtime = 0;
@@ -176,6 +178,7 @@ void template_thread(void*) noexcept {
     while (!failed && more_wanted()) failed = !create_one();
     if (!failed && sched_hooks.spare_time != nullptr) sched_hooks.spare_time();
     if (sched.refresh_modules.exchange(false, os::memory_order_relaxed)) sched_hooks.refresh_modules();
+    if (sched.recheck_procs.exchange(false, os::memory_order_relaxed)) recheck_default_procs();
     bool reap_later = false;
     {
       LockGuard guard(sched.lock);

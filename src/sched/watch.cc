@@ -82,29 +82,27 @@ void timer_set_earlier(std::int64_t when) noexcept {
   }
 }
 
-bool watch_timers(M* m) noexcept {
+Watch watch_timers(M* m) noexcept {
   GORT_DCHECK(m->p == nullptr && !m->spinning && os::tls().locks == 0, "watch_timers: with a P or locks");
   for (;;) {
     const std::int64_t seen = earliest_timer();
-    if (seen == kNoTimer || sched.npidle.load(os::memory_order_seq_cst) == 0) return false;
+    if (seen == kNoTimer || sched.npidle.load(os::memory_order_seq_cst) == 0) return Watch::not_needed;
     if (!take_slot()) {
       // Who watches may have gone to sleep for longer.
       if (sched.watch_until.load(os::memory_order_seq_cst) == kNobody) continue;
       timer_set_earlier(seen);
-      return false;
+      return Watch::not_needed;
     }
-    for (;;) {
-      const std::int64_t when = sleep_until_due();
-      if (when == kNoTimer) break;
+    while (sleep_until_due() != kNoTimer) {
       if (orders_wait()) {
         sched.watch_until.store(kNobody, os::memory_order_seq_cst);
-        return false;  // served by stop_m
+        return Watch::orders;
       }
       const std::int64_t now = os::nanotime();
       if (earliest_timer() > now) continue;
-      if (!leave_with_p()) return false;
+      if (!leave_with_p()) return Watch::not_needed;
       run_all_timers(now);
-      return true;
+      return Watch::has_p;
     }
     sched.watch_until.store(kNobody, os::memory_order_seq_cst);
     // A timer that was set meanwhile relied on the watcher: look again.

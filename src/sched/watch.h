@@ -47,9 +47,14 @@ void run_all_timers(std::int64_t now) noexcept;
 /// A2: a timer of some P has become due earlier (`when`), or a P has become idle. Any thread, under no lock.
 void timer_set_earlier(std::int64_t when) noexcept;
 
-/// An M without P and work: becomes the watcher, if one is needed. True: it has a P (some timers may have run);
-/// false: it is not, or no longer, needed.
-[[nodiscard]] bool watch_timers(M* m) noexcept;
+enum class Watch : std::uint8_t {
+  not_needed,  ///< no timers, no idle P, or somebody else watches
+  has_p,       ///< timers were due, and this M has a P
+  orders,      ///< somebody wants a thread; nobody watches now
+};
+
+/// An M without P and work: becomes the watcher, if one is needed, and sleeps as such.
+[[nodiscard]] Watch watch_timers(M* m) noexcept;
 
 /// Whether a timer that is not stopped can still wake somebody before `until`. O(timers): for suspicion only.
 bool timers_pending(std::int64_t until) noexcept;

@@ -12,6 +12,11 @@ namespace {
 
 bool commit_wait(G*, void* state) noexcept { return wait_commit(*static_cast<WaitState*>(state)); }
 
+bool commit_alone(G*, void*) noexcept {
+  alone_leave();
+  return true;
+}
+
 /// WaitState::withdraw of one that waits in a queue with this lock.
 bool withdraw_queued(waiter* w, void* lock) noexcept {
   LockGuard guard(*static_cast<Mutex*>(lock));
@@ -22,14 +27,18 @@ bool withdraw_queued(waiter* w, void* lock) noexcept {
 
 }  // namespace
 
-WaitEnd park_plain_unlock(G* g, Mutex* lock, const CancelSource* cancel, WaitReason reason) noexcept {
+WaitEnd park_plain_unlock(G* g, Mutex* lock, Held held, const CancelSource* cancel, WaitReason reason) noexcept {
   g->wait.state = nullptr;
   g->wait.over = 0;
   if (cancel != nullptr) {
     g->wait_state.withdraw = withdraw_queued;
     g->wait_state.withdraw_from = lock;
   }
-  rt::park_unlock(lock, reason);
+  if (held == Held::alone) {
+    rt::park(commit_alone, nullptr, reason);
+  } else {
+    rt::park_unlock(lock, reason);
+  }
   g->wait_state.withdraw = nullptr;
   san::acquire(&g->wait);
   return g->wait.over == 2 ? WaitEnd::cancelled : WaitEnd::done;
@@ -68,7 +77,7 @@ void BlockingWait::race() noexcept {
 
 WaitEnd BlockingWait::park_unlock(Mutex* lock) noexcept {
   if (node_->state == nullptr) {
-    if (g_ != nullptr) return park_plain_unlock(g_, lock, cancel_, reason_);
+    if (g_ != nullptr) return park_plain_unlock(g_, lock, Held::lock, cancel_, reason_);
     lock->unlock();
     slept_ = true;
     foreign_->wait();

@@ -20,6 +20,7 @@
 #include <optional>
 
 #include "base/mutex.h"
+#include "sched/alone.h"
 #include "sched/foreign.h"
 #include "sched/g.h"
 #include "sched/park.h"
@@ -37,7 +38,7 @@ inline bool plain_wait(std::int64_t deadline, const CancelSource* cancel) noexce
 
 /// A plain wait of goroutine g, whose own waiter has been queued under `lock`: releases it and sleeps. done, or
 /// cancelled: then the waiter may still be queued. `cancel`: null or a background. May change the thread.
-WaitEnd park_plain_unlock(G* g, Mutex* lock, const CancelSource* cancel, WaitReason reason) noexcept;
+WaitEnd park_plain_unlock(G* g, Mutex* lock, Held held, const CancelSource* cancel, WaitReason reason) noexcept;
 
 class [[nodiscard]] BlockingWait {
  public:

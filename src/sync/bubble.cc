@@ -60,6 +60,8 @@ TimedBubble* bubble_new() noexcept {
     b->heap.bubble = b;
     b->idle = look_after;
   }
+  static constinit os::atomic<std::uint64_t> serials{0};
+  b->serial = serials.fetch_add(1, os::memory_order_relaxed) + 1;
   b->now.store(kBegin, os::memory_order_relaxed);
   b->running.store(0, os::memory_order_relaxed);
   b->fruitless = 0;

@@ -23,6 +23,26 @@ inline TimedBubble* current_bubble() noexcept {
   return g != nullptr ? static_cast<TimedBubble*>(g->bubble) : nullptr;
 }
 
+/// The bubble that a timer which is going off is armed in; null: none.
+Bubble* bubble_of(const Timer* t) noexcept;
+
+/// The serial number of the caller's bubble; 0: it is in none.
+inline std::uint64_t bubble_serial() noexcept {
+  const TimedBubble* b = current_bubble();
+  return b != nullptr ? b->serial : 0;
+}
+
+/// The caller is going to wait for something that was made in the bubble of this number: if it is not the caller's, the
+/// wait is not durable.
+inline void bubble_waits_for(std::uint64_t made_in) noexcept {
+  if (!bubbles_exist()) return;
+  if (G* g = current_g(); g != nullptr && g->bubble != nullptr) g->waits_outside |= g->bubble->serial != made_in;
+}
+inline void bubble_waits_no_more() noexcept {
+  if (!bubbles_exist()) return;
+  if (G* g = current_g(); g != nullptr) g->waits_outside = false;
+}
+
 /// In the runtime. The record is used again; it is never unmapped.
 TimedBubble* bubble_new() noexcept;
 void bubble_free(TimedBubble* b) noexcept;

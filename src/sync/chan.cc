@@ -4,7 +4,9 @@
 
 #include "base/check.h"
 #include "base/sanitizer.h"
+#include "sched/alone.h"
 #include "sched/sched.h"
+#include "sync/bubble.h"
 
 namespace gort::inline v0::rt {
 
@@ -42,7 +44,7 @@ void san_meet(const waiter* w) noexcept {
 /// Takes waiters off q until one's wait can be ended; copies between its slot and `value` before that. Null: nobody.
 template <bool kToWaiter>
 [[gnu::always_inline]] inline waiter* serve(Chan* c, ChanQueue& q, void* value, ChanWake* wake) noexcept {
-  while (waiter* w = q.pop()) {
+  while (waiter* w = pop(q)) {
     if constexpr (kToWaiter) {
       copy(c, slot_of(w), value);
     } else {
@@ -61,7 +63,7 @@ template <bool kToWaiter>
 }
 
 /// Under the lock, so that a plain addition will do.
-void add(os::atomic<std::size_t>& n, std::ptrdiff_t more) noexcept {
+void add(decltype(Chan::count)& n, std::ptrdiff_t more) noexcept {
   n.store(n.load(os::memory_order_relaxed) + static_cast<std::size_t>(more), os::memory_order_release);
 }
 
@@ -78,7 +80,7 @@ void take(Chan* c, void* to, ChanWake* wake) noexcept {
   copy(c, to, place(c, at));
   san_place(c, at);
   c->head = wrapped(c, at + 1);
-  if (c->sendq.first() != nullptr && serve<false>(c, c->sendq, place(c, at), wake) != nullptr) {
+  if (!empty(c->sendq) && serve<false>(c, c->sendq, place(c, at), wake) != nullptr) {
     san_place(c, at);
     return;
   }
@@ -96,30 +98,38 @@ ChanEnd end_of(std::uint32_t ticket) noexcept { return ticket == kChanDelivered 
 
 /// Parks a goroutine whose wait only the queue, or the end of its run, can end: its own waiter, no atomic operation
 /// besides the lock's.
-ChanEnd park_plain(G* g, Chan* c, ChanQueue& q, void* slot, WaitReason reason, const CancelSource* cancel) noexcept {
+ChanEnd park_plain(G* g, Chan* c, Held held, ChanQueue& q, void* slot, WaitReason reason,
+                   const CancelSource* cancel) noexcept {
   waiter* w = &g->wait;
   w->state = nullptr;
   w->key = slot;
   w->ticket = kChanQueued;
   san::release(w);
-  q.push(w);
-  if (__builtin_expect(park_plain_unlock(g, &c->lock, cancel, reason) == WaitEnd::done, 1)) return end_of(w->ticket);
-  LockGuard guard(c->lock);
-  if (w->ticket == kChanQueued) q.remove(w);
+  push(q, w);
+  if (__builtin_expect(park_plain_unlock(g, &c->lock, held, cancel, reason) == WaitEnd::done, 1)) return end_of(w->ticket);
+  const HeldGuard guard(c->lock);
+  if (w->ticket == kChanQueued) remove(q, w);
   return ChanEnd::cancelled;
 }
 
 /// Queues and waits. Under the lock, which is released.
-ChanEnd wait_in(Chan* c, ChanQueue& q, void* slot, BlockingWait& wait) noexcept {
+ChanEnd wait_in(Chan* c, Held held, ChanQueue& q, void* slot, BlockingWait& wait) noexcept {
   waiter* w = wait.node();
   w->key = slot;
   w->ticket = kChanQueued;
   san::release(w);
-  q.push(w);
-  const WaitEnd end = wait.park_unlock(&c->lock);
+  push(q, w);
+  WaitEnd end = WaitEnd::none;
+  if (held == Held::alone) {  // a goroutine, which came here since its wait can end otherwise
+    alone_leave();
+    end = wait.park();
+  } else {
+    end = wait.park_unlock(&c->lock);
+  }
   if (end == WaitEnd::done) return end_of(w->ticket);
-  LockGuard guard(c->lock);
-  if (w->ticket == kChanQueued) q.remove(w);
+  held = lock_or_alone(c->lock);
+  if (w->ticket == kChanQueued) remove(q, w);
+  unlock(c->lock, held);
   return end == WaitEnd::timeout ? ChanEnd::timeout : ChanEnd::cancelled;
 }
 
@@ -130,7 +140,7 @@ ChanEnd chan_send_locked(Chan* c, const void* from, ChanWake* wake) noexcept {
     san::acquire(&c->closed);
     return ChanEnd::closed;
   }
-  if (c->recvq.first() != nullptr && serve<true>(c, c->recvq, const_cast<void*>(from), wake) != nullptr) {
+  if (!empty(c->recvq) && serve<true>(c, c->recvq, const_cast<void*>(from), wake) != nullptr) {
     return ChanEnd::done;
   }
   if (c->count.load(os::memory_order_relaxed) >= c->cap) return ChanEnd::would_block;
@@ -148,7 +158,7 @@ ChanEnd chan_recv_locked(Chan* c, void* to, ChanWake* wake) noexcept {
     take(c, to, wake);
     return ChanEnd::done;
   }
-  if (c->sendq.first() != nullptr && serve<false>(c, c->sendq, to, wake) != nullptr) return ChanEnd::done;
+  if (!empty(c->sendq) && serve<false>(c, c->sendq, to, wake) != nullptr) return ChanEnd::done;
   if (c->closed.load(os::memory_order_relaxed) == 0) return ChanEnd::would_block;
   san::acquire(&c->closed);
   return ChanEnd::closed;
@@ -161,22 +171,29 @@ template <ChanEnd (*kTry)(Chan*, void*, ChanWake*) noexcept>
 [[gnu::always_inline]] inline ChanEnd operate(Chan* c, ChanQueue& q, void* slot, WaitReason reason,
                                               const ChanWait& how) noexcept {
   ChanWake wake;
-  c->lock.lock();
+  Held held = lock_or_alone(c->lock);
   ChanEnd end = kTry(c, slot, &wake);
   if (end != ChanEnd::would_block) {
-    c->lock.unlock();
+    unlock(c->lock, held);
     wake.wake();  // nothing of c is touched any more: who received may have destroyed it
     return end;
   }
   G* g = current_g();
-  if (g != nullptr && plain_wait(how.deadline, how.cancel)) return park_plain(g, c, q, slot, reason, how.cancel);
+  if (g != nullptr && plain_wait(how.deadline, how.cancel) && !bubbles_exist()) {
+    return park_plain(g, c, held, q, slot, reason, how.cancel);
+  }
   // Joining a context takes a lock that comes before the channel's.
-  c->lock.unlock();
+  unlock(c->lock, held);
   BlockingWait wait(reason, how.deadline, how.cancel);
-  c->lock.lock();
+  held = lock_or_alone(c->lock);
   end = kTry(c, slot, &wake);
-  if (end == ChanEnd::would_block) return wait_in(c, q, slot, wait);
-  c->lock.unlock();
+  if (end == ChanEnd::would_block) {
+    bubble_waits_for(c->bubble);
+    end = wait_in(c, held, q, slot, wait);
+    bubble_waits_no_more();
+    return end;
+  }
+  unlock(c->lock, held);
   wake.wake();
   return end;
 }
@@ -193,39 +210,20 @@ ChanEnd chan_recv(Chan* c, void* to, const ChanWait& how) noexcept {
   return operate<chan_recv_locked>(c, c->recvq, to, WaitReason::chan_receive, how);
 }
 
-// Both are one instant's view although they look at several words: closed never goes back to 0, and before it is set
-// there is one word to look at, the ring's count or, without a ring, the other side's queue. (Who takes values given
-// back takes them before the ring's: between front seen empty and the ring seen empty there is a moment with both.)
-bool chan_can_send(const Chan* c) noexcept {
-  if (c->closed.load(os::memory_order_acquire) != 0) return true;
-  return c->cap == 0 ? !c->recvq.empty() : c->count.load(os::memory_order_acquire) < c->cap;
-}
-
-bool chan_can_recv(const Chan* c) noexcept {
-  if (c->given_back.load(os::memory_order_acquire) != 0 || c->count.load(os::memory_order_acquire) != 0 ||
-      !c->sendq.empty()) {
-    return true;
-  }
-  // Empty, and open after that: it was so together. Closed: what was sent before must be seen.
-  return c->closed.load(os::memory_order_acquire) != 0;
-}
-
 ChanEnd chan_try_send(Chan* c, const void* from) noexcept {
-  if (!chan_can_send(c)) return ChanEnd::would_block;
   ChanWake wake;
-  c->lock.lock();
+  const Held held = lock_or_alone(c->lock);
   const ChanEnd end = chan_send_locked(c, from, &wake);
-  c->lock.unlock();
+  unlock(c->lock, held);
   wake.wake();
   return end;
 }
 
 ChanEnd chan_try_recv(Chan* c, void* to) noexcept {
-  if (!chan_can_recv(c)) return ChanEnd::would_block;
   ChanWake wake;
-  c->lock.lock();
+  const Held held = lock_or_alone(c->lock);
   const ChanEnd end = chan_recv_locked(c, to, &wake);
-  c->lock.unlock();
+  unlock(c->lock, held);
   wake.wake();
   return end;
 }
@@ -240,12 +238,12 @@ bool chan_close(Chan* c) noexcept {
   waiter* first = nullptr;
   waiter** end = &first;
   {
-    LockGuard guard(c->lock);
+    const HeldGuard guard(c->lock);
     if (c->closed.load(os::memory_order_relaxed) != 0) return false;
     san::release(&c->closed);
     c->closed.store(1, os::memory_order_release);
     for (ChanQueue* q : {&c->recvq, &c->sendq}) {
-      while (waiter* w = q->pop()) {
+      while (waiter* w = pop(*q)) {
         w->ticket = kChanClosed;
         san::release(w);
         bool must_wake = false;
@@ -275,18 +273,23 @@ bool chan_close(Chan* c) noexcept {
 
 void chan_give_back(Chan* c, void* box) noexcept {
   ChanWake wake;
-  c->lock.lock();
-  if (c->recvq.first() == nullptr || serve<true>(c, c->recvq, &box, &wake) == nullptr) {
+  const Held held = lock_or_alone(c->lock);
+  if (empty(c->recvq) || serve<true>(c, c->recvq, &box, &wake) == nullptr) {
     std::memcpy(box, &c->front, sizeof(void*));
     c->front = box;
     add(c->given_back, 1);
   }
-  c->lock.unlock();
+  unlock(c->lock, held);
   wake.wake();
 }
 
+void chan_quiet(Chan* c) noexcept {
+  const M* m = self_m();
+  if (m == nullptr || m->p == nullptr) alone_wait_outside();
+  LockGuard guard(c->lock);
+}
+
 void* chan_next_left(Chan* c, void** box) noexcept {
-  LockGuard guard(c->lock);  // whoever served the last user may still be in its unlock
   if (c->front != nullptr) {
     *box = pop_front(c);
     return box;

@@ -4,7 +4,8 @@
 //   ring               cap elements of `size` bytes; what is sent waits there
 //   front              values that a receiver has given back: before the ring's
 //   recvq, sendq       who waits, oldest first
-//   lock               guards all of that; count, closed and the queues' heads may be looked at without it
+//   lock               guards all of that; what chan_head has may be looked at without it. While there is one P,
+//                      goroutines do without it (sched/alone.h)
 //
 //   INVARIANT  recvq and sendq are not both served: whoever comes first looks at the other queue first. (Both may hold
 //              nodes of one select that both sends and receives here, and nodes of waits that have ended.)
@@ -46,54 +47,43 @@ using ChanEnd = detail::chan_end;
 
 enum ChanTicket : std::uint32_t { kChanQueued, kChanDelivered, kChanClosed, kChanDropped };
 
-/// First in, first out; any node leaves it in O(1). Under the channel's lock, empty() apart.
-class ChanQueue {
- public:
-  bool empty() const noexcept { return first_.load(os::memory_order_acquire) == nullptr; }
-  waiter* first() const noexcept { return first_.load(os::memory_order_relaxed); }
-  void push(waiter* w) noexcept {
-    w->next = nullptr;
-    w->prev = last_;
-    if (last_ != nullptr) {
-      last_->next = w;
-    } else {
-      first_.store(w, os::memory_order_release);
-    }
-    last_ = w;
-  }
-  void remove(waiter* w) noexcept {
-    if (w->prev != nullptr) {
-      w->prev->next = w->next;
-    } else {
-      first_.store(w->next, os::memory_order_release);
-    }
-    (w->next != nullptr ? w->next->prev : last_) = w->prev;
-  }
-  waiter* pop() noexcept {
-    waiter* w = first();
-    if (w != nullptr) remove(w);
-    return w;
-  }
+using ChanQueue = detail::chan_queue;
 
- private:
-  os::atomic<waiter*> first_{nullptr};
-  waiter* last_ = nullptr;
-};
+inline void push(ChanQueue& q, waiter* w) noexcept {
+  w->next = nullptr;
+  w->prev = q.last;
+  if (q.last != nullptr) {
+    q.last->next = w;
+  } else {
+    q.first.store(w, os::memory_order_release);
+  }
+  q.last = w;
+}
+inline void remove(ChanQueue& q, waiter* w) noexcept {
+  if (w->prev != nullptr) {
+    w->prev->next = w->next;
+  } else {
+    q.first.store(w->next, os::memory_order_release);
+  }
+  (w->next != nullptr ? w->next->prev : q.last) = w->prev;
+}
+/// Null: nobody waits.
+inline waiter* pop(ChanQueue& q) noexcept {
+  waiter* w = q.first.load(os::memory_order_relaxed);
+  if (w != nullptr) remove(q, w);
+  return w;
+}
+inline bool empty(const ChanQueue& q) noexcept { return q.first.load(os::memory_order_relaxed) == nullptr; }
 
 struct alignas(64) Chan : detail::chan_head {
   constexpr Chan() noexcept = default;
 
   Mutex lock{LockRank::chan};
-  os::atomic<std::uint32_t> closed{0};      ///< 0, then 1 for ever
-  os::atomic<std::size_t> count{0};         ///< values in the ring
-  os::atomic<std::size_t> given_back{0};    ///< values in front
-  std::size_t cap = 0;                      ///< constant
-  std::size_t head = 0;                     ///< index of the oldest in the ring
-  std::byte* ring = nullptr;                ///< constant; the API's memory
-  std::uint32_t size = 0;                   ///< of an element; constant
-  void* front = nullptr;                    ///< boxes, linked by their first word; then size == sizeof(void*)
-  ChanQueue recvq;
-  ChanQueue sendq;
+  std::size_t head = 0;        ///< index of the oldest in the ring
+  std::byte* ring = nullptr;   ///< constant; the API's memory
+  void* front = nullptr;       ///< boxes that were given back, linked by their first word; then size == sizeof(void*)
+  std::uint64_t bubble = 0;    ///< serial of the bubble that it was made in (sync/bubble.h); constant
+  bool of_timer = false;       ///< shows no length: what is in it may be taken back
   void (*drop)(void* element) noexcept = nullptr;  ///< the API's; the core never calls it
 };
 
@@ -121,8 +111,10 @@ bool chan_close(Chan* c) noexcept;
 /// A received box goes back to the front, or to who waits by now.
 void chan_give_back(Chan* c, void* box) noexcept;
 
-/// The next element of a channel that nobody uses any more; null: none is left. To be dropped by the caller.
-void* chan_next_left(Chan* c, void** place) noexcept;
+/// Nobody uses the channel any more, but who served its last user may be about to let go of it: waits for that.
+void chan_quiet(Chan* c) noexcept;
+/// Then: the next element of it; null: none is left. To be dropped by the caller. `box` is room for a pointer.
+void* chan_next_left(Chan* c, void** box) noexcept;
 
 // ---- for select: under the lock --------------------------------------------------------------
 
@@ -137,9 +129,5 @@ struct ChanWake {
 /// done, closed, would_block.
 ChanEnd chan_send_locked(Chan* c, const void* from, ChanWake* wake) noexcept;
 ChanEnd chan_recv_locked(Chan* c, void* to, ChanWake* wake) noexcept;
-
-/// A look without the lock: whether it would not block. False: at one instant during the call it would have.
-bool chan_can_send(const Chan* c) noexcept;
-bool chan_can_recv(const Chan* c) noexcept;
 
 }  // namespace gort::inline v0::rt

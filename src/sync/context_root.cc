@@ -38,6 +38,7 @@ bool end_wait(G* g, const CancelSource* root) noexcept {
 }
 
 void sweep(const CancelSource* root) noexcept {
+  alone_ends();  // withdrawing takes the queues' locks
   for_each_g([root](G* g) {
     if (g->status.load(os::memory_order_acquire) != GStatus::waiting || left_over(g)) return;
     GStatus was;

@@ -4,7 +4,9 @@
 #include "base/check.h"
 #include "base/random.h"
 #include "base/sanitizer.h"
+#include "sched/alone.h"
 #include "sched/sched.h"
+#include "sync/bubble.h"
 
 namespace gort::inline v0::rt {
 
@@ -95,7 +97,12 @@ class Orders {
   }
 
   /// Each channel once. Sorted.
-  void lock() const noexcept {
+  void lock() noexcept {
+    if (alone_enter(self_m())) {
+      held_ = Held::alone;
+      return;
+    }
+    held_ = Held::lock;
     Chan* last = nullptr;
     for (std::uint32_t i = 0; i < size_; ++i) {
       Chan* c = chan_of(ordered(i));
@@ -110,6 +117,7 @@ class Orders {
     }
   }
   void unlock() const noexcept {
+    if (held_ == Held::alone) return alone_leave();
     for (std::uint32_t i = size_; i-- > 0;) {
       Chan* c = chan_of(ordered(i));
       if (i > 0 && c == chan_of(ordered(i - 1))) continue;
@@ -140,6 +148,7 @@ class Orders {
 
   SelectCase* cases_;
   std::uint32_t size_ = 0;
+  Held held_ = Held::lock;
 };
 
 ChanEnd try_locked(SelectCase& c, ChanWake* wake) noexcept {
@@ -158,12 +167,12 @@ ChanEnd end_for(const SelectCase& c, ChanEnd end) noexcept {
 bool try_each(const Orders& orders, SelectResult* result) noexcept {
   for (std::uint32_t i = 0; i < orders.size(); ++i) {
     SelectCase& one = orders.polled(i);
+    if (!detail::looks_ready(one)) continue;
     Chan* c = chan_of(one);
-    if (is_recv(one) ? !chan_can_recv(c) : !chan_can_send(c)) continue;
     ChanWake wake;
-    c->lock.lock();
+    const Held held = lock_or_alone(c->lock);
     const ChanEnd end = try_locked(one, &wake);
-    c->lock.unlock();
+    unlock(c->lock, held);
     if (end == ChanEnd::would_block) continue;
     wake.wake();
     *result = {end_for(one, end), orders.index(i)};
@@ -191,11 +200,12 @@ void queue_all(const Orders& orders, WaitState* state) noexcept {
     SelectCase& one = orders.polled(i);
     one.node = take_node(p);
     waiter* w = &one.node->w;
+    bubble_waits_for(chan_of(one)->bubble);
     w->state = state;
     w->key = one.slot;
     w->ticket = kChanQueued;
     san::release(w);
-    (is_recv(one) ? chan_of(one)->recvq : chan_of(one)->sendq).push(w);
+    push(is_recv(one) ? chan_of(one)->recvq : chan_of(one)->sendq, w);
   }
 }
 
@@ -207,10 +217,10 @@ bool dequeue_all(const Orders& orders, SelectResult* result) noexcept {
     SelectCase& one = orders.polled(i);
     Chan* c = chan_of(one);
     waiter* w = &one.node->w;
-    c->lock.lock();
+    const Held held = lock_or_alone(c->lock);
     const std::uint32_t ticket = w->ticket;
-    if (ticket == kChanQueued) (is_recv(one) ? c->recvq : c->sendq).remove(w);
-    c->lock.unlock();
+    if (ticket == kChanQueued) remove(is_recv(one) ? c->recvq : c->sendq, w);
+    unlock(c->lock, held);
     put_node(p, one.node);
     if (ticket != kChanDelivered && ticket != kChanClosed) continue;
     GORT_CHECK(!fired, "two cases of one select have fired");
@@ -253,6 +263,7 @@ SelectResult select(SelectCase* cases, std::size_t n, bool block, const ChanWait
   queue_all(orders, wait.state());
   orders.unlock();
   const WaitEnd end = wait.park();
+  bubble_waits_no_more();
   const bool fired = dequeue_all(orders, &result);
   GORT_CHECK(fired == (end == WaitEnd::done), "a select that was ended by a channel has a case that fired");
   if (end == WaitEnd::timeout) result.end = ChanEnd::timeout;

@@ -49,13 +49,18 @@ bool take_top(TimerHeap* h, std::int64_t now, TimerShot* shot) noexcept {
     }
   }
   const std::int64_t armed_for = when;
+  const std::uint64_t seq_before = t->seq.load(os::memory_order_relaxed);
   if (!t->when.compare_exchange_strong(when, next, os::memory_order_acq_rel)) return false;
-  // From here on, and as long as we hold the lock, nobody writes seq: who arms it finds it out of the heap.
-  *shot = {t->fire, t, t->arg, t->seq.load(os::memory_order_relaxed), armed_for, now};
+  // Out of the heap, nobody writes seq as long as we hold the lock, so now it is the arming's that has gone off. A
+  // periodic one may have been stopped and armed anew already: then this is nobody's tick any more. (Its new time is
+  // later than `now`, so the exchange above has not mistaken it for the old one.)
+  const std::uint64_t seq = t->seq.load(os::memory_order_acquire);
+  *shot = {t->fire, t, t->arg, seq, armed_for, now};
   if (next == kTimerOut) {
     h->remove(t->slot);
   } else {
     move_back(h, t, next);
+    if (seq != seq_before) return false;
   }
   t->going_off.fetch_add(1, os::memory_order_relaxed);
   return true;
@@ -268,6 +273,11 @@ bool timer_arm(Timer* t, std::int64_t when, std::uint64_t seq, bool parks) noexc
     if (earlier) tell_earlier(h, when, parks);
     return old <= kTimerLast;
   }
+}
+
+Bubble* bubble_of(const Timer* t) noexcept {
+  const TimerHeap* home = t->home.load(os::memory_order_acquire);
+  return home != moving() ? home->bubble : nullptr;
 }
 
 std::int64_t clock_now() noexcept {

@@ -60,8 +60,8 @@ struct Timer {
   void* arg = nullptr;                       ///< likewise
 };
 
-/// Arms it for `when` (clamped to kTimerLast), whatever it was. True: it was armed. `seq` goes to `fire`; calls of
-/// timer_arm with different ones must not overlap. `parks`: the caller's goroutine parks right after it.
+/// Arms it for `when` (clamped to kTimerLast), whatever it was. True: it was armed. `seq` goes to `fire`; who gives
+/// different ones stops the timer first, and does so one at a time. `parks`: the caller's goroutine parks right after it.
 /// In the runtime, under no lock, any thread.
 bool timer_arm(Timer* t, std::int64_t when, std::uint64_t seq, bool parks = false) noexcept;
 

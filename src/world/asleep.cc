@@ -29,6 +29,7 @@ bool without_p(void* arg) {
     ++sched.ninside;
   }
   m->curg->status.store(GStatus::captive, os::memory_order_release);
+  m->off_p_since = os::nanotime();  // it sleeps at its own cost, and comes before those who lose their P later
   hand_off_p(release_p(), true);
   return true;
 }
@@ -44,17 +45,20 @@ void serve_asleep(M* m, const void* ucontext) noexcept {
   const os::InCall call = os::signal_in_call(ucontext);
   if (call == os::InCall::none) {
     m->asleep_streak = 0;
-    return;
+    return serve_interrupt(m, ucontext);
   }
+  m->pending.fetch_and(~static_cast<std::uint32_t>(kPendingYield), os::memory_order_relaxed);  // it does, right here
   t.in_runtime = 1;
   sched.found_asleep.fetch_add(1, os::memory_order_relaxed);
   m->inside = true;
   m->interrupted.store(ucontext, os::memory_order_release);
+  m->lock_word = call == os::InCall::restarts ? os::signal_waits_for_lock(ucontext) : nullptr;
   if (call != os::InCall::restarts || !os::signal_reissue(const_cast<void*>(ucontext), without_p, with_p_again, m)) {
     const std::uint32_t streak = m->asleep_streak;
     if (m->asleep_streak < 7) ++m->asleep_streak;
     give_up_p(m, true, back_off(streak));
   }
+  m->lock_word = nullptr;
   m->interrupted.store(nullptr, os::memory_order_relaxed);
   m->inside = false;
   t.in_runtime = 0;

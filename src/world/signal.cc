@@ -1,17 +1,36 @@
 #include "world/signal.h"
 
 #include "base/check.h"
+#include "sched/stop_point.h"
 
 namespace gort::inline v0::rt {
 
 namespace {
 
 constinit SignalServer servers[kAskedKinds] = {};
-constinit os::SignalAction host_urg = {};
+/// Who had SIGURG before us, and who has taken it since and was put behind us (signals_check); the newest last.
+constexpr std::uint32_t kMostHosts = 8;
+constinit os::SignalAction hosts[kMostHosts] = {};
+constinit os::atomic<std::uint32_t> host_count{0};
+constinit os::atomic<std::uint32_t> checking{0};
 constinit os::SignalMask also_unblock = 0;
 constinit os::SignalMask host_mask = 0;
 /// Kernel id of the thread that has to end the process when its timer rings; 0: none.
 constinit os::atomic<int> ends_process{0};
+
+/// Tls::in_handler: one bit, and how deep in the hosts' handlers.
+constexpr std::uint8_t kInHandler = 1, kHostDeep = 2;
+
+/// To the newest host, and, where that calls what it found when it was installed, which is ours, to the one before.
+void to_host(int signo, void* info, void* context) noexcept {
+  os::Tls& t = os::tls();
+  const std::uint32_t deep = t.in_handler / kHostDeep;
+  const std::uint32_t n = host_count.load(os::memory_order_acquire);
+  if (deep >= n) return;
+  t.in_handler = static_cast<std::uint8_t>(t.in_handler + kHostDeep);
+  os::signal_chain(signo, info, context, hosts[n - 1 - deep]);
+  t.in_handler = static_cast<std::uint8_t>(t.in_handler - kHostDeep);
+}
 
 void on_urg(int signo, void* info, void* context) {
   os::Tls& t = os::tls();
@@ -21,19 +40,23 @@ void on_urg(int signo, void* info, void* context) {
     os::exit_process(2);
   }
   M* m = static_cast<M*>(t.m);
+  if (m != nullptr && os::signal_from_timer(info, &m->timer)) {
+    came_back(m);
+    m->asked.fetch_or(kAskedPreempt, os::memory_order_relaxed);
+  }
   // In the child of a raw vfork this thread's block is the parent's, the thread is not.
   if (m != nullptr && m->asked.load(os::memory_order_relaxed) != 0 &&
       m->tid.load(os::memory_order_relaxed) == os::thread_id()) {
     const std::uint32_t asked = m->asked.exchange(0, os::memory_order_acquire);
     const std::uint8_t outer = t.in_handler;
-    t.in_handler = 1;
+    t.in_handler = outer | kInHandler;
     for (int i = 0; i < kAskedKinds; ++i) {
       if ((asked >> i & 1) != 0 && servers[i] != nullptr) servers[i](m, context);
     }
     t.in_handler = outer;
     if (asked != 0) return;
   }
-  os::signal_chain(signo, info, context, host_urg);
+  to_host(signo, info, context);
 }
 
 /// The alternate stack that the thread had when it became an M: at the end of the scratch page.
@@ -49,7 +72,19 @@ void signals_start() noexcept {
   // A chain that ends in ourselves would never end.
   os::SignalAction now;
   if (os::signal_read(os::kSigUrg, &now) && os::signal_is_handler(now, on_urg)) return;
-  os::signal_install(os::kSigUrg, on_urg, &host_urg);
+  if (os::signal_install(os::kSigUrg, on_urg, &hosts[0])) host_count.store(1, os::memory_order_release);
+}
+
+void signals_check() noexcept {
+  os::SignalAction now;
+  if (!os::signal_read(os::kSigUrg, &now) || os::signal_is_handler(now, on_urg)) return;
+  if (checking.exchange(1, os::memory_order_acquire) != 0) return;
+  const std::uint32_t n = host_count.load(os::memory_order_relaxed);
+  // Another runtime that does as we do would not give in either: then there is an end.
+  if (n < kMostHosts && os::signal_install(os::kSigUrg, on_urg, &hosts[n]) && !os::signal_is_handler(hosts[n], on_urg)) {
+    host_count.store(n + 1, os::memory_order_release);
+  }
+  checking.store(0, os::memory_order_release);
 }
 
 void signals_also_unblock(os::SignalMask set) noexcept { also_unblock |= set; }

@@ -42,6 +42,10 @@ void signal_serve(Asked bit, SignalServer server) noexcept;
 /// Installs the handler of SIGURG. Before the runtime starts.
 void signals_start() noexcept;
 
+/// For sched_hooks.not_answered: if the host has installed a handler of its own since, puts ours in front of it again, and
+/// hands it the signals that are not gort's. At most seven times in a process. Any thread, a handler too.
+void signals_check() noexcept;
+
 /// For sched_hooks.m_start and m_end.
 void signals_m_start(M* m) noexcept;
 void signals_m_end(M* m) noexcept;

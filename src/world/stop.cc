@@ -14,7 +14,8 @@ namespace {
 
 constexpr std::int64_t kFirstRepeat = 100'000;  // ns until those who have not stopped are asked again
 constexpr std::int64_t kMostRepeat = 1'000'000;
-constexpr std::int64_t kSpin = 40'000;          // ns that the initiator looks before it sleeps
+constexpr std::int64_t kSpin = 60'000;          // ns that the initiator looks before it sleeps
+constexpr std::uint32_t kSpinAgain = 16;        // one stop of so many spins although the last one did so in vain
 
 constinit os::atomic<bool> stopped{false};
 
@@ -59,15 +60,6 @@ void ask(P* p) noexcept {
   if (debug_settings.asyncpreempt && sched_hooks.preempt != nullptr) sched_hooks.preempt(m, false);
 }
 
-/// Asks all Ps from `first` on that have not stopped.
-void ask_all(const Stop& s, std::int32_t first) noexcept {
-  const std::int64_t now = first == 0 ? s.begin : os::nanotime();
-  for (std::int32_t i = first; i < sched.nprocs.load(os::memory_order_relaxed); ++i) {
-    try_claim(p_at(i), s, now);
-    ask(p_at(i));
-  }
-}
-
 bool has_stopped(P* p) noexcept { return p->status.load(os::memory_order_seq_cst) == PStatus::stopped; }
 
 void report_if_slow(Stop& s, std::int64_t now) noexcept {
@@ -77,52 +69,75 @@ void report_if_slow(Stop& s, std::int64_t now) noexcept {
   s.reported = os::nanotime();
 }
 
-/// What has become of a P since it was asked: one that was claimed once had to take it first (L3), and is asked again
-/// as soon as it has run a little, not when everybody is.
-struct Watched {
-  PStatus seen = PStatus::running;
-  std::int64_t ask_at = 0;  // nanotime; 0: no need
-};
-
-void ask_when_it_has_run(P* p, Watched& w, std::int64_t now) noexcept {
-  const PStatus s = p->status.load(os::memory_order_acquire);
-  if (s != w.seen && s == PStatus::running) w.ask_at = now + kLeastRun + kLeastRun / 2;
-  w.seen = s;
-  if (w.ask_at == 0 || now < w.ask_at) return;
-  w.ask_at = 0;
-  ask(p);
+/// Claims all Ps from `first` on that have not stopped, or asks their Ms. Returns how many are left.
+int ask_all(const Stop& s, std::int32_t first, std::int64_t now) noexcept {
+  int left = 0;
+  for (std::int32_t i = first; i < sched.nprocs.load(os::memory_order_relaxed); ++i) {
+    try_claim(p_at(i), s, now);
+    ask(p_at(i));
+    if (!has_stopped(p_at(i))) ++left;
+  }
+  return left;
 }
 
-/// Waits until p has stopped. False: the deadline is over.
-bool await(P* p, std::int32_t place, Stop& s) noexcept {
-  if (has_stopped(p)) return true;
+/// Sleeps until everybody has stopped, as far as those who stop can see, or the time is over. p has not.
+void sleep_until_stopped(P* p, std::int64_t ns) noexcept {
+  // Partner: tell_stopped reads `awaited` after the P's status has changed.
+  sched.awaited.store(p, os::memory_order_seq_cst);
+  if (!has_stopped(p)) sched.stop_note.sleep_for(ns);
+  sched.awaited.store(nullptr, os::memory_order_seq_cst);
+  sched.stop_note.clear();
+}
+
+/// How long the initiator spins. Waking it costs tens of microseconds where its processor has nothing else to do. But if
+/// that has something (the awaited thread, another program), the spinning is what everybody waits for: then it must
+/// not, and what shows that is that it was in vain.
+class Spin {
+ public:
+  std::int64_t ns(int awaited) noexcept {
+    if (awaited >= sched.cpus) return 0;
+    return in_vain_ && ++since_ % kSpinAgain != 0 ? 0 : kSpin;
+  }
+  void ended(bool in_vain) noexcept { in_vain_ = in_vain; }
+
+ private:
+  bool in_vain_ = false;
+  std::uint32_t since_ = 0;
+};
+constinit Spin spin;  // guarded by worldsema
+
+/// Asks everybody to stop, and waits until they have. False: the deadline is over.
+bool await_all(Stop& s) noexcept {
+  const std::int32_t n = sched.nprocs.load(os::memory_order_relaxed);
+  const int left = ask_all(s, 0, s.begin);
+  test_point(TestPoint::world_requested);
+  const std::int64_t spin_ns = spin.ns(left);
+  const std::int64_t spin_until = s.begin + spin_ns;
+  bool slept = false;
   std::int64_t repeat = kFirstRepeat;
-  std::int64_t now = os::nanotime();
-  std::int64_t asked = now;
-  const std::int64_t spin_until = asked + kSpin;
-  // The first repeat comes soon: it may have gone on from the stop before so lately that it was left running (L3).
-  Watched watched{p->status.load(os::memory_order_relaxed), asked + kLeastRun + kLeastRun / 2};
-  while (!has_stopped(p)) {
-    try_claim(p, s, now);
-    if (sched.cpus > 1 && (now < spin_until || watched.ask_at != 0)) {
+  std::int64_t asked = s.begin;
+  for (std::int32_t first = 0;;) {
+    while (first < n && has_stopped(p_at(first))) ++first;
+    if (first == n) break;
+    const std::int64_t now = os::nanotime();
+    if (s.deadline >= 0 && now >= s.deadline) return false;
+    if (now - asked >= repeat) {
+      asked = now;
+      repeat = repeat * 2 < kMostRepeat ? repeat * 2 : kMostRepeat;
+      if (!fault(Fault::resend)) ask_all(s, first, now);
+      if (repeat == kMostRepeat && sched_hooks.not_answered != nullptr) sched_hooks.not_answered();
+      report_if_slow(s, now);
+      continue;
+    }
+    try_claim(p_at(first), s, now);
+    if (now < spin_until) {
       os::cpu_relax(16);
     } else {
-      // Partner: tell_stopped reads `awaited` after the P's status has changed.
-      sched.awaited.store(p, os::memory_order_seq_cst);
-      if (!has_stopped(p)) sched.stop_note.sleep_for(repeat);
-      sched.awaited.store(nullptr, os::memory_order_seq_cst);
-      sched.stop_note.clear();
+      slept = true;
+      sleep_until_stopped(p_at(first), repeat - (now - asked));
     }
-    if (has_stopped(p)) return true;
-    now = os::nanotime();
-    if (s.deadline >= 0 && now >= s.deadline) return false;
-    ask_when_it_has_run(p, watched, now);
-    if (now - asked < repeat) continue;
-    asked = now;
-    repeat = repeat * 2 < kMostRepeat ? repeat * 2 : kMostRepeat;
-    if (!fault(Fault::resend)) ask_all(s, place);
-    report_if_slow(s, now);
   }
+  if (spin_ns != 0) spin.ended(slept);
   return true;
 }
 
@@ -140,13 +155,6 @@ bool begin(Stopping how) noexcept {
   return true;
 }
 
-bool await_all(Stop& s) noexcept {
-  for (std::int32_t i = 0; i < sched.nprocs.load(os::memory_order_relaxed); ++i) {
-    if (!await(p_at(i), i, s)) return false;
-  }
-  return true;
-}
-
 void check_all_stopped() noexcept {
   for (std::int32_t i = 0; i < sched.nprocs.load(os::memory_order_relaxed); ++i) {
     GORT_CHECK(has_stopped(p_at(i)), "stop_the_world: a P has not stopped");
@@ -161,8 +169,6 @@ void stop_on_system_stack(void* arg) {
     s.begun = begin(s.how);
   }
   if (!s.begun) return;
-  ask_all(s, 0);
-  test_point(TestPoint::world_requested);
   s.in_time = await_all(s);
   if (s.in_time) check_all_stopped();
   stopped.store(s.in_time, os::memory_order_relaxed);

@@ -14,10 +14,10 @@
 
 namespace gort::inline v0::rt {
 
-namespace {
-
 constinit SemWord worldsema{1};
 constinit SemWord gcsema{1};
+
+namespace {
 
 /// Of the stop in progress; guarded by worldsema.
 struct Pause {
@@ -107,6 +107,7 @@ bool world_stopped() noexcept { return everybody_stopped(); }
 
 std::int32_t gomaxprocs(std::int32_t n) noexcept {
   if (n > kMaxProcs) n = kMaxProcs;
+  if (n > 0) sched.default_procs.store(false, os::memory_order_seq_cst);
   const std::int32_t before = sched.nprocs.load(os::memory_order_relaxed);
   if (n <= 0 || n == before) return before;
   WorldGcHold hold = stop_the_world_gc(StopReason::gomaxprocs);
@@ -114,6 +115,14 @@ std::int32_t gomaxprocs(std::int32_t n) noexcept {
   pause.new_procs = n;
   start_the_world_gc(std::move(hold));
   return old;
+}
+
+void gomaxprocs_default(std::int32_t n) noexcept {
+  RuntimeEntry entry;
+  WorldGcHold hold = stop_the_world_gc(StopReason::gomaxprocs);
+  // Who says a number now waits for worldsema, and comes after this.
+  if (sched.default_procs.load(os::memory_order_seq_cst)) pause.new_procs = n;
+  start_the_world_gc(std::move(hold));
 }
 
 // ---- stops with a deadline ----------------------------------------------------------------------

@@ -32,6 +32,7 @@
 
 #include "base/check.h"
 #include "sched/p.h"
+#include "sema/sema.h"
 
 namespace gort::inline v0::rt {
 
@@ -91,6 +92,10 @@ class [[nodiscard]] GcHold {
   friend void gc_release(GcHold) noexcept;
 };
 
+/// The two rights, as semaphores of one unit: for reports; taken and released by the functions below.
+extern SemWord worldsema;
+extern SemWord gcsema;
+
 /// Takes worldsema; parks until it is free. Inside the runtime, on a goroutine's stack or a foreign thread; with
 /// no lock and no WorldHold held. May change the thread.
 WorldHold world_acquire(StopReason reason) noexcept;
@@ -138,5 +143,7 @@ void for_each_p(WorldHold& hold, void (*fn)(P* p, void* arg) noexcept, void* arg
 /// Go's GOMAXPROCS: sets the number of Ps, returns the one before. 0, negative and equal values change nothing and
 /// never stop the world; above kMaxProcs means kMaxProcs. Waits for the end of a mark phase. May park.
 std::int32_t gomaxprocs(std::int32_t n) noexcept;
+/// For sched_hooks.set_default_procs: the same, if nobody has ever called the other. In user context.
+void gomaxprocs_default(std::int32_t n) noexcept;
 
 }  // namespace gort::inline v0::rt

@@ -389,7 +389,9 @@ TEST(ChanScenario66, CapAndLen) {
   EXPECT_EQ(chan<int>().cap(), 0u);
   EXPECT_EQ(chan<int>().len(), 0u);
   EXPECT_THROW(chan<std::int64_t>(PTRDIFF_MAX), std::bad_alloc);
+#if !defined(GORT_TEST_TSAN) && !defined(GORT_TEST_ASAN)  // whose operator new ends the program
   EXPECT_THROW(chan<std::int64_t>(PTRDIFF_MAX / 16), std::bad_alloc);
+#endif
   chan<nothing> many(PTRDIFF_MAX);  // zero-size elements need no room
   for (int i = 0; i < 1000; ++i) many.send({});
   EXPECT_EQ(many.len(), 1000u);

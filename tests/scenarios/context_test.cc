@@ -920,7 +920,7 @@ TEST_F(ContextDeath, TwoWaitForOneTask) {
                 gort::this_goroutine::yield();
                 t.wait();
               }),
-              ::testing::ExitedWithCode(2), "fatal error: gort::task: two goroutines or threads wait for one task");
+              ::testing::ExitedWithCode(2), "fatal error: gort::task: two wait for one task");
 }
 
 TEST_F(ContextDeath, AnExceptionThatLeavesACallbackEndsTheProgram) {

@@ -14,6 +14,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/fault.h"
 #include "gort/world.h"
 #include "sched/entry.h"
 #include "sched/sched.h"
@@ -199,6 +200,90 @@ TEST_P(Hogs, ManyOfThem) {
   gort::run([&] {
     // Every (N/P + 1) slices of 10 ms, and what it takes to find a slice over.
     for (const Hog& hog : kHogs) beside(hog, n, (n / GetParam() + 1) * 10.0 + 15);
+  });
+}
+
+// A goroutine's slice is over for the first time, and there was no captive before: the others get the P for as long as
+// it had it, not the new captive once more. (As if they had had it all the time until then: always two slices.)
+TEST_P(Hogs, ANewHogHasOneSlice) {
+  GORT_TEST_START(GetParam());
+  if (GetParam() != 1) GTEST_SKIP() << "at 1";
+  gort::run([&] {
+    double least = 1e9;
+    for (int i = 0; i < 10; ++i) {
+      turns(milliseconds(30));
+      rt::p_at(0)->serves_captives = false;  // as if nobody had been a captive yet; our P, and nobody else runs
+      gort::task<void> a = gort::spawn([] {}), b = gort::spawn([] {});
+      a.join();  // one of them begins a new slice, which the hog inherits
+      b.join();
+      gort::task<void> hog = gort::spawn(in_a_loop);
+      const auto begin = clock::now();
+      while (ms_since(begin) < 2) gort::this_goroutine::yield();
+      least = std::min(least, ms_since(begin));
+      done = true;
+      hog.join();
+      done = false;
+    }
+    std::printf("a new hog ran %.1f ms and more before somebody else did\n", least);
+    EXPECT_LT(least, 18);
+  });
+}
+
+/// How often the lock changed its owner, and how often somebody was found asleep for it.
+struct Fight {
+  long changes = 0;
+  std::uint64_t asleep = 0;
+};
+
+Fight fight_for_a_lock() {
+  Fight f;
+  std::mutex lock;
+  int last = -1;
+  std::atomic<long> changes{0};
+  const std::uint64_t before = rt::sched.found_asleep.load();
+  const auto found = [&] { return rt::sched.found_asleep.load() - before; };
+  const auto begin = clock::now();
+  std::vector<gort::task<void>> tasks;
+  for (int i = 0; i < 4; ++i) {
+    tasks.push_back(gort::spawn([&, i] {
+      while (goes_on()) {
+        {
+          std::lock_guard<std::mutex> guard(lock);
+          if (last != i) {
+            last = i;
+            changes.fetch_add(1, std::memory_order_relaxed);
+          }
+          for (int k = 0; k < 1000; ++k) asm volatile("");
+        }
+        for (int k = 0; k < 100; ++k) asm volatile("");
+      }
+    }));
+  }
+  while (static_cast<std::uint64_t>(changes.load()) + found() < 150 && ms_since(begin) < 60'000) {
+    gort::blocking([] { ::usleep(1000); });
+  }
+  f = {changes.load(), found()};
+  done = true;
+  for (auto& t : tasks) t.join();
+  done = false;
+  std::printf("%ld changes of the owner, %ld times somebody was found asleep\n", f.changes, static_cast<long>(f.asleep));
+  return f;
+}
+
+// A lock that is held nine tenths of the time, and is not fair: who loses the P in the middle of that keeps the others from
+// it for another turn.
+TEST_P(Hogs, SlicesEndWhereTheLockIsFree) {
+  GORT_TEST_START(GetParam());
+  if (GetParam() != 1) GTEST_SKIP() << "at 1";
+  gort::run([&] {
+    const Fight f = fight_for_a_lock();
+    EXPECT_GT(f.changes * 3, static_cast<long>(f.asleep));
+#if defined(GORT_TESTING)
+    rt::set_fault(rt::Fault::lock_slices, true);
+    const Fight old = fight_for_a_lock();
+    rt::set_fault(rt::Fault::lock_slices, false);
+    EXPECT_LT(old.changes * 3, static_cast<long>(old.asleep));
+#endif
   });
 }
 

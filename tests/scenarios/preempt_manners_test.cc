@@ -336,6 +336,58 @@ TEST_F(MannersOfSignals, TheHostsOwnUrgArrives) {
   EXPECT_GE(hosts_urgs, sent);
 }
 
+struct sigaction found_urg;
+std::atomic<bool> passes_on{false};
+
+void late_host(int signo, siginfo_t* info, void* context) {
+  ++hosts_urgs;
+  if (passes_on) found_urg.sa_sigaction(signo, info, context);
+}
+
+// A handler that the host installs when the runtime runs takes ours away. Stops notice that; the host's goes on getting
+// what is its own, and may pass on to what it found, which is ours.
+void late_handler(bool pass_on) {
+  passes_on = pass_on;
+  hosts_urgs = 0;
+  gort::run([] {
+    std::atomic<bool> over{false}, runs{false};
+    gort::task<void> hog = gort::spawn([&] {
+      runs = true;
+      while (!over.load(std::memory_order_relaxed)) {}
+    });
+    while (!runs) gort::this_goroutine::yield();
+    struct sigaction action = {};
+    action.sa_sigaction = late_host;
+    action.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
+    ASSERT_EQ(::sigaction(SIGURG, &action, &found_urg), 0);
+    for (int i = 0; i < 3; ++i) {
+      rt::RuntimeEntry entry;
+      rt::start_the_world(rt::stop_the_world(rt::StopReason::test));  // would never end
+    }
+    const long before = hosts_urgs;
+    ASSERT_EQ(::kill(::getpid(), SIGURG), 0);
+    while (hosts_urgs == before) gort::this_goroutine::yield();
+    over = true;
+    hog.join();
+  });
+}
+
+TEST_F(MannersOfSignals, AHandlerThatIsInstalledLaterIsPutBehindOurs) {
+#if defined(GORT_TEST_TSAN)
+  GTEST_SKIP() << "TSan delivers a signal when it pleases";
+#endif
+  GORT_TEST_START(2);
+  late_handler(false);
+}
+
+TEST_F(MannersOfSignals, AHandlerThatIsInstalledLaterMayPassOn) {
+#if defined(GORT_TEST_TSAN)
+  GTEST_SKIP() << "TSan delivers a signal when it pleases";
+#endif
+  GORT_TEST_START(2);
+  late_handler(true);
+}
+
 // A goroutine that blocks every signal only delays a stop until it lets them through again.
 TEST_P(Manners, BlockedSignalsOnlyDelayAStop) {
   GORT_TEST_START(GetParam());

@@ -8,6 +8,7 @@
 #include "sched/entry.h"
 #include "sched/invariants.h"
 #include "sched/sched.h"
+#include "sched/start.h"
 #include "tests/support/runtime_fixture.h"
 #include "world/world.h"
 
@@ -224,6 +225,43 @@ TEST_P(World, ResizingBetweenRunsLosesNoWakeUp) {
   }
   gort::max_procs(GetParam());
 }
+
+#if defined(GORT_TESTING)
+// ---- the cgroup's limit ---------------------------------------------------------------------------
+
+bool procs_become(int n) {
+  return yield_until([n] { return rt::sched.nprocs.load() == n; }, 60'000);
+}
+
+void ask_for_recheck() {
+  rt::RuntimeEntry entry;
+  rt::sched.recheck_procs = true;
+  rt::want_threads();
+}
+
+class WorldDeath : public RuntimeTest {};
+
+// A child, since it starts without options.
+TEST_F(WorldDeath, TheNumberOfPsFollowsTheCgroupUntilSomebodySaysOne) {
+  EXPECT_EXIT({
+    ::unsetenv("GORT_MAXPROCS");
+    gort::run([] {
+      rt::sched.cpus = 8;
+      rt::set_cgroup_limit_for_test(3000);
+      if (!procs_become(3)) std::_Exit(11);  // sysmon's own time
+      rt::set_cgroup_limit_for_test(4500);
+      ask_for_recheck();
+      if (!procs_become(5)) std::_Exit(12);
+      gort::max_procs(2);
+      rt::set_cgroup_limit_for_test(7000);
+      ask_for_recheck();
+      while (rt::sched.recheck_procs.load()) gort::this_goroutine::yield();
+      if (yield_until([] { return rt::sched.nprocs.load() != 2; }, 200)) std::_Exit(13);
+      std::_Exit(0);
+    });
+  }, ::testing::ExitedWithCode(0), "");
+}
+#endif
 
 GORT_TEST_AT_PROCS(World);
 

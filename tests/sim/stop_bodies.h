@@ -24,12 +24,20 @@ struct Cast {
   int greedy = 0;     ///< goroutines that stop the world again and again
   int modest = 0;     ///< goroutine (one) that stops it once in a while; counts who was served before it
   int scanners = 0;   ///< goroutines that wait, in the runtime, until who stops the world can be looked at
+  int lockers = 0;    ///< lock themselves to their threads, make goroutines, let their threads go
+  int enders = 0;     ///< make goroutines that end locked to their threads, which end with them
+  int collectors = 0;  ///< goroutines that hold gcsema over two stops
+  int holders = 0;    ///< goroutines that hold others still and look at them
   int rounds = 3;     ///< of each of those from `stoppers` on, but for the greedy
   bool must_run = false;    ///< between any three stops every hog executes something; needs a P for each
   bool no_claims = false;   ///< fail if a stop is over before a thread that it handed a P to has woken
   bool few_threads = false;  ///< no more than two Ms can be had
+  bool lingering = false;    ///< who holds a P in start_m, and the first to lock its thread, are slow
   Fault broken = Fault::kCount;
 };
+
+/// As start({}), with signals that end slices and stop.
+void start_with_signals();
 
 /// A run with this cast (a Cast*); for sim_explore.
 void play(void* cast);

@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "gort/waiter.h"
+
 namespace gort::inline v0 {
 
 namespace rt {
@@ -13,9 +15,40 @@ struct SelectNode;
 
 namespace detail {
 
-/// The public face of a channel's record (rt::Chan begins with it): how many handles there are.
+/// Who waits, oldest first; any node leaves in O(1). Under the channel's lock, but for a look at `first`.
+struct chan_queue {
+  std::atomic<waiter*> first{nullptr};
+  waiter* last = nullptr;
+};
+
+/// What of a channel's record (rt::Chan begins with it) is looked at without its lock.
 struct chan_head {
+  std::atomic<std::uint32_t> closed{0};      ///< 0, then 1 for ever
+  std::uint32_t size = 0;                    ///< of an element; constant
+  std::size_t cap = 0;                       ///< constant
+  std::atomic<std::size_t> count{0};         ///< values in the ring
+  std::atomic<std::size_t> given_back{0};    ///< values before those
+  chan_queue recvq;
+  chan_queue sendq;
   std::atomic<std::size_t> handles{1};
+
+  // Whether an operation would not wait. False: at one instant during the call it would have. Both are one instant's
+  // view although they look at several words: closed never goes back to 0, and before it is set there is one word to
+  // look at, the ring's count or, without a ring, the other side's queue. (Who takes values given back takes them
+  // before the ring's: between those seen empty and the ring seen empty there is a moment with both.)
+  bool can_send() const noexcept {
+    if (closed.load(std::memory_order_acquire) != 0) return true;
+    return cap == 0 ? recvq.first.load(std::memory_order_acquire) != nullptr
+                    : count.load(std::memory_order_acquire) < cap;
+  }
+  bool can_recv() const noexcept {
+    if (has_value() || sendq.first.load(std::memory_order_acquire) != nullptr) return true;
+    // Empty, and open after that: it was so together. Closed: what was sent before must be seen.
+    return closed.load(std::memory_order_acquire) != 0;
+  }
+  bool has_value() const noexcept {
+    return given_back.load(std::memory_order_acquire) != 0 || count.load(std::memory_order_acquire) != 0;
+  }
 };
 
 /// How an operation on a channel ended.
@@ -57,6 +90,12 @@ struct case_data {
     return *this;
   }
 };
+
+/// Whether a case could fire now; false as for can_send.
+inline bool looks_ready(const case_data& c) noexcept {
+  if (c.chan == nullptr) return false;
+  return c.kind == case_kind::recv ? c.chan->can_recv() : c.chan->can_send();
+}
 
 /// What a T has to have done; each may be null.
 struct case_ops {

@@ -35,11 +35,12 @@
 #pragma once
 
 #include <concepts>
-#include <functional>
+#include <exception>
+#include <memory>
 #include <type_traits>
-#include <utility>
 
 #include "gort/config.h"
+#include "gort/detail/goroutine.h"
 
 namespace gort::inline v0 {
 
@@ -55,7 +56,25 @@ namespace testing::bubble {
 /// The time goes on for goroutines that f leaves behind. Blocks.
 template <class F>
   requires std::invocable<F&>
-[[gnu::noinline]] void run(F&& f);
+[[gnu::noinline]] void run(F&& f) {
+  struct frame {
+    detail::task_state<void> state;
+    std::remove_reference_t<F>* f;
+  } frame{{}, std::addressof(f)};
+  detail::bubble_run(
+      [](void* p) {
+        auto* fr = static_cast<struct frame*>(p);
+        try {
+          fr->state.run(*fr->f);
+        } catch (const detail::goexit_signal&) {
+        } catch (...) {
+          fr->state.error = std::current_exception();
+        }
+        detail::goroutine_ends();
+      },
+      &frame, __builtin_return_address(0));
+  frame.state.take();
+}
 
 /// Waits until all other goroutines of the bubble are durably blocked. Time does not go on meanwhile. Fatal outside of a
 /// bubble, and while another goroutine of the bubble is in wait().

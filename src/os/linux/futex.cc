@@ -28,6 +28,11 @@ Wait futex_wait(atomic<std::uint32_t>* addr, std::uint32_t expected,
   return Wait::woken;  // woken, or EINTR: the caller looks at its own condition either way
 }
 
+bool futex_is(atomic<std::uint32_t>* addr, std::uint32_t value) noexcept {
+  // Compares, wakes nobody, requeues nobody.
+  return kernel::call(SYS_futex, addr, FUTEX_CMP_REQUEUE_PRIVATE, 0, nullptr, addr, value) >= 0;
+}
+
 void futex_wake(atomic<std::uint32_t>* addr, int n) noexcept {
   if (n <= 0) return;  // the kernel would wake one
   // The word may be freed memory by now. EFAULT is then an answer like any other.

@@ -186,9 +186,10 @@ struct Call {
 };
 #endif
 
+constexpr long kFutexCommand = 0x7f;
+
 /// Calls that sleep until something outside happens, and mean the same whoever's turn it is on this thread.
 bool may_reissue(const Call& c) noexcept {
-  constexpr long kFutexCommand = 0x7f;
   switch (c.number()) {
     case SYS_futex: {
       const long command = c.arg(1) & kFutexCommand;
@@ -211,6 +212,12 @@ InCall signal_in_call(const void* context) noexcept {
   if (is_call_instruction(c.pc())) return InCall::restarts;
   if (c.result() == -EINTR && is_call_instruction(c.pc() - kCallBytes)) return InCall::interrupted;
   return InCall::none;
+}
+
+atomic<std::uint32_t>* signal_waits_for_lock(const void* context) noexcept {
+  const Call c(const_cast<void*>(context));
+  if (c.number() != SYS_futex || (c.arg(1) & kFutexCommand) != 0 || c.arg(2) != 2 || c.arg(3) != 0) return nullptr;
+  return reinterpret_cast<atomic<std::uint32_t>*>(c.arg(0));
 }
 
 bool signal_reissue(void* context, bool (*before)(void*), void (*after)(void*), void* arg) noexcept {
@@ -255,19 +262,57 @@ SignalMask signal_unblock(SignalMask set) noexcept {
 
 void signal_mask_set(SignalMask mask) noexcept { change_mask(SIG_SETMASK, &mask, nullptr); }
 
-bool signal_self_after(int signo, std::int64_t ns) noexcept {
+// ---- timers of one thread -----------------------------------------------------------------------
+
+namespace {
+
+/// One that sends the calling thread `signo`, with `sender` in its siginfo. Negative: none.
+int make_timer(int signo, const void* sender) noexcept {
   struct sigevent event;
   std::memset(&event, 0, sizeof event);
   event.sigev_notify = SIGEV_THREAD_ID;
   event.sigev_signo = signo;
+  event.sigev_value.sival_ptr = const_cast<void*>(sender);
   event._sigev_un._tid = thread_id();
-  int timer = 0;
-  if (kernel::call(SYS_timer_create, CLOCK_MONOTONIC, &event, &timer) != 0) return false;
+  int id = 0;
+  return kernel::call(SYS_timer_create, CLOCK_MONOTONIC, &event, &id) == 0 ? id : -1;
+}
+
+/// ns: 0 disarms.
+bool set_timer(int id, std::int64_t ns) noexcept {
   struct itimerspec when;
   std::memset(&when, 0, sizeof when);
   when.it_value.tv_sec = ns / 1'000'000'000;
   when.it_value.tv_nsec = ns % 1'000'000'000;
-  return kernel::call(SYS_timer_settime, timer, 0, &when, nullptr) == 0;
+  return kernel::call(SYS_timer_settime, id, 0, &when, nullptr) == 0;
+}
+
+}  // namespace
+
+bool timer_arm(ThreadTimer* t, int signo, std::int64_t ns) noexcept {
+  if (t->id < 0) t->id = make_timer(signo, t);
+  t->armed = t->id >= 0 && set_timer(t->id, ns > 0 ? ns : 1);
+  return t->armed;
+}
+
+void timer_disarm(ThreadTimer* t) noexcept {
+  if (t->armed) set_timer(t->id, 0);
+  t->armed = false;
+}
+
+void timer_delete(ThreadTimer* t) noexcept {
+  if (t->id >= 0) kernel::call(SYS_timer_delete, t->id);
+  *t = {};
+}
+
+bool signal_from_timer(const void* info, const ThreadTimer* t) noexcept {
+  const auto* i = static_cast<const siginfo_t*>(info);
+  return i->si_code == SI_TIMER && i->si_value.sival_ptr == t;
+}
+
+bool signal_self_after(int signo, std::int64_t ns) noexcept {
+  const int id = make_timer(signo, nullptr);
+  return id >= 0 && set_timer(id, ns);
 }
 
 }  // namespace gort::inline v0::os

@@ -109,8 +109,12 @@ SimResult sim_run(const SimOptions& options, void (*body)(void*), void* arg) noe
   } else {
     machine.run(options, body, arg);
   }
-  return History::instance().result;
+  SimResult& r = History::instance().result;
+  r.decisions = History::instance().decisions();
+  return r;
 }
+
+std::span<const SimFence> sim_fences_met() noexcept { return History::instance().fences(); }
 
 SimResult sim_explore(const SimOptions& options, std::uint64_t runs, void (*body)(void*),
                       void* arg) noexcept {

@@ -26,12 +26,12 @@ constexpr const char* kOpNames[] = {
     "sub",        "or",      "and",           "fence",    "futex_wait", "futex_return",
     "futex_wake", "create",  "create_failed", "exit",     "reap",       "join",
     "yield",      "relax",   "sleep",         "wake",     "clock",      "memory",
-    "signal",     "handler", "note",          "output"};
-static_assert(sizeof kOpNames / sizeof kOpNames[0] == static_cast<std::size_t>(SimOp::output) + 1);
-
-const char* op_name(SimOp op) noexcept { return kOpNames[static_cast<std::size_t>(op)]; }
+    "signal",     "handler", "note",          "output",   "drain"};
+static_assert(sizeof kOpNames / sizeof kOpNames[0] == static_cast<std::size_t>(SimOp::drain) + 1);
 
 }  // namespace
+
+const char* op_name(SimOp op) noexcept { return kOpNames[static_cast<std::size_t>(op)]; }
 
 Text& Text::operator<<(char c) noexcept {
   if (used_ < cap_) {
@@ -100,6 +100,7 @@ void History::begin(const SimOptions& options) noexcept {
   open_ = false;
   label_count_ = 0;
   output_used_ = 0;
+  decision_count_ = 0;
 }
 
 std::uint64_t History::translate(std::uint64_t word) noexcept {
@@ -133,7 +134,7 @@ void History::add(std::uint64_t step, std::int64_t time, int thread, SimOp op,
   const auto word = reinterpret_cast<std::uintptr_t>(where);
   records_[count_++ % keep_] = {step, time, op == SimOp::note ? word : translate(word),
                                 0,    0,    static_cast<std::uint16_t>(thread),
-                                op,   false};
+                                op,   false, false, nullptr};
   open_ = true;
 }
 
@@ -149,9 +150,71 @@ void History::close() noexcept {
   open_ = false;
 }
 
-void History::label(const void* addr, std::size_t bytes, const char* name) noexcept {
+void History::label(const void* addr, std::size_t bytes, const char* name,
+                    std::span<const char* const> values) noexcept {
   if (label_count_ == kMaxLabels) return;
-  labels_[label_count_++] = {translate(reinterpret_cast<std::uintptr_t>(addr)), bytes, name};
+  Label& l = labels_[label_count_++];
+  l.place = translate(reinterpret_cast<std::uintptr_t>(addr));
+  l.bytes = bytes;
+  l.values = values;
+  std::size_t n = 0;
+  for (; n + 1 < sizeof l.name && name[n] != '\0'; ++n) l.name[n] = name[n];
+  l.name[n] = '\0';
+}
+
+/// The bare name of a function and, in it, the line.
+void History::print_site(char (&out)[sizeof(SimFence::site)], const SimSite& at) noexcept {
+  Text text(out, sizeof out - 1);
+  text << short_name(at.function_name()) << ':' << static_cast<std::uint64_t>(at.line());
+  out[text.size()] = '\0';
+}
+
+void History::fence_met(SimOp op, const SimSite& at) noexcept {
+  // The text of a place is made once: its address is the key.
+  const auto* key = at.function_name() + at.line();
+  for (std::size_t i = 0; i < fence_count_; ++i) {
+    if (fence_keys_[i] == key) return;
+  }
+  if (fence_count_ == kMaxFences) return;
+  fence_keys_[fence_count_] = key;
+  fences_[fence_count_].op = op;
+  print_site(fences_[fence_count_++].site, at);
+}
+
+/// From "void gort::v0::rt::f(T) [with T = int]" to "f", and with the class for its members.
+std::string_view short_name(const char* function) noexcept {
+  std::string_view s(function);
+  if (const auto with = s.find(" [with "); with != s.npos) s = s.substr(0, with);
+  int depth = 0;
+  std::size_t begin = 0;
+  std::size_t end = s.size();
+  for (std::size_t i = 0; i < s.size(); ++i) {
+    const char c = s[i];
+    if (c == '(' && depth == 0) {
+      if (s.substr(i).starts_with("(anonymous")) continue;
+      end = i;
+      break;
+    }
+    if (c == '<' || c == '{') ++depth;
+    if (c == '>' || c == '}') --depth;
+    if (depth != 0) continue;
+    if (c == ' ' || c == '*' || c == '&') begin = i + 1;
+  }
+  s = s.substr(begin, end - begin);
+  // The namespaces are ours, and say nothing.
+  for (const std::string_view own : {"gort::", "v0::", "rt::", "os::", "{anonymous}::", "(anonymous namespace)::"}) {
+    while (s.starts_with(own)) s.remove_prefix(own.size());
+  }
+  return s;
+}
+
+const Label* History::label_of(std::uint64_t place) const noexcept {
+  // Later labels win: memory may have been reused.
+  for (std::size_t i = label_count_; i-- > 0;) {
+    const Label& l = labels_[i];
+    if (l.place != kHost && place >= l.place && place - l.place < l.bytes) return &l;
+  }
+  return nullptr;
 }
 
 std::string_view History::capture(const char* data, std::size_t n) noexcept {
@@ -163,12 +226,9 @@ std::string_view History::capture(const char* data, std::size_t n) noexcept {
 }
 
 void History::print_place(Text& out, std::uint64_t place) const noexcept {
-  // Later labels win: memory may have been reused.
-  for (std::size_t i = label_count_; i-- > 0;) {
-    const Label& l = labels_[i];
-    if (l.place == kHost || place < l.place || place - l.place >= l.bytes) continue;
-    out << l.name;
-    if (place != l.place) out << '+' << static_cast<std::uint64_t>(place - l.place);
+  if (const Label* l = label_of(place); l != nullptr) {
+    out << l->name;
+    if (place != l->place) out << '+' << static_cast<std::uint64_t>(place - l->place);
     return;
   }
   const std::uint64_t offset = place & ~kKindMask;
@@ -231,6 +291,7 @@ void History::print_record(Text& out, const Record& r) const noexcept {
       }
       print_place(out, r.after);
       if (r.op == SimOp::cas && r.before == r.after) out << " (failed)";
+      if (r.delayed) out << " (in its buffer)";
     }
   }
   out << '\n';

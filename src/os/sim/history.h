@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 #include "os/sim/sim.h"
@@ -28,13 +29,16 @@ struct Record {
   std::uint64_t after;
   std::uint16_t thread;
   SimOp op;
-  bool values;  // before and after are set
+  bool values;       // before and after are set
+  bool delayed;      // a store that went into the thread's buffer
+  const char* site;  // the function, as the compiler writes it; or null
 };
 
 struct Label {
   std::uint64_t place;
   std::size_t bytes;
-  const char* name;
+  char name[24];
+  std::span<const char* const> values;
 };
 
 /// Text into a fixed buffer; cut off silently at its end.
@@ -58,10 +62,16 @@ class Text {
   std::size_t line_ = 0;  // where the current line begins
 };
 
+const char* op_name(SimOp op) noexcept;
+/// The name of a function without its result, namespaces and parameters.
+std::string_view short_name(const char* function) noexcept;
+
 class History {
  public:
   static constexpr std::size_t kMaxRecords = 65'536;
-  static constexpr std::size_t kMaxLabels = 256;
+  static constexpr std::size_t kMaxLabels = 512;
+  static constexpr std::size_t kMaxDecisions = 1u << 20;
+  static constexpr std::size_t kMaxFences = 256;
   static constexpr std::size_t kOutput = 16'384;
   static constexpr std::size_t kText = 16u << 20;
 
@@ -72,7 +82,19 @@ class History {
   void add(std::uint64_t step, std::int64_t time, int thread, SimOp op, const void* where) noexcept;
   /// Completes the last record.
   void values(std::uint64_t before, std::uint64_t after) noexcept;
-  void label(const void* addr, std::size_t bytes, const char* name) noexcept;
+  /// Adds to the last record: where in the program it is; that the store went into the buffer.
+  void site(const char* function) noexcept { records_[(count_ - 1) % keep_].site = function; }
+  void delayed() noexcept { records_[(count_ - 1) % keep_].delayed = true; }
+  void label(const void* addr, std::size_t bytes, const char* name,
+             std::span<const char* const> values) noexcept;
+  void decision(const SimDecision& d) noexcept {
+    if (decision_count_ < kMaxDecisions) decisions_[decision_count_++] = d;
+  }
+  std::span<const SimDecision> decisions() const noexcept { return {decisions_, decision_count_}; }
+  /// For SimFence: kept over runs.
+  void fence_met(SimOp op, const SimSite& at) noexcept;
+  std::span<const SimFence> fences() const noexcept { return {fences_, fence_count_}; }
+  static void print_site(char (&out)[sizeof(SimFence::site)], const SimSite& at) noexcept;
   /// Takes output; returns where it is.
   std::string_view capture(const char* data, std::size_t n) noexcept;
   std::string_view output() const noexcept { return {output_, output_used_}; }
@@ -80,6 +102,8 @@ class History {
   /// Ends the records: computes the last of the digest.
   void close() noexcept;
   void print_records(Text& out) const noexcept;
+  /// What matters of them: one column per thread (table.cc).
+  void print_table(Text& out, const char* (*thread_name)(int)) noexcept;
   void print_place(Text& out, std::uint64_t place) const noexcept;
   static std::uint64_t translate(std::uint64_t word) noexcept;
 
@@ -90,6 +114,10 @@ class History {
  private:
   void fold(const Record& r) noexcept;
   void print_record(Text& out, const Record& r) const noexcept;
+  const Label* label_of(std::uint64_t place) const noexcept;
+  bool matters(const Record& r) noexcept;
+  void print_cell(Text& out, const Record& r) const noexcept;
+  void print_value(Text& out, const Label* l, std::uint64_t value) const noexcept;
 
   std::size_t keep_;
   std::uint64_t count_;  // records ever added
@@ -99,6 +127,21 @@ class History {
   Label labels_[kMaxLabels];
   char output_[kOutput];
   Record records_[kMaxRecords];
+  SimFence fences_[kMaxFences];
+  const void* fence_keys_[kMaxFences];
+  std::size_t fence_count_;
+  std::size_t decision_count_;
+  SimDecision decisions_[kMaxDecisions];
+  // print_table: who has changed a word, and what a thread knows of it.
+  struct Seen {
+    std::uint64_t place;
+    std::uint32_t thread;
+    std::uint32_t version;
+  };
+  static constexpr std::size_t kSeen = 1u << 15;
+  Seen& seen_of(std::uint64_t place, std::uint32_t thread) noexcept;
+  Seen seen_[kSeen];
+  bool marked_[kMaxRecords];
 };
 
 }  // namespace gort::inline v0::os::sim

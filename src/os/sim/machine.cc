@@ -15,7 +15,13 @@ constinit Machine machine;
 
 namespace {
 constexpr std::uint64_t kChanceStream = 2;
+constexpr std::uint64_t kStoreStream = 3;
 constexpr std::uint32_t kSpuriousWithin = 200;  // steps
+
+const char* strategy_name(SimStrategy s) noexcept {
+  static constexpr const char* kNames[] = {"uniform", "pct", "script", "exhaustive"};
+  return kNames[static_cast<std::size_t>(s)];
+}
 
 std::uintptr_t round_up(std::uintptr_t v, std::uintptr_t to) noexcept {
   return (v + to - 1) / to * to;
@@ -37,7 +43,13 @@ void Machine::run(const SimOptions& options, void (*body)(void*), void* arg) noe
   arena_ = kArenaLo;
   thread_count_ = live_ = runnable_count_ = 0;
   signal_handler = nullptr;
+  name_things = nullptr;
+  muted_ = false;
   max_threads = options.max_threads;
+  stores_ = Random(options.seed, kStoreStream);
+  static constexpr unsigned kDelays[] = {20, 100, 300, 700};
+  delay_permille_ = kDelays[stores_.below(4)];
+  next_due_ = UINT64_MAX;
 
   create(body, arg, 0, false);
   current_ = &threads_[0];
@@ -87,16 +99,26 @@ void Machine::conclude(SimVerdict verdict, const char* message) noexcept {
   }
   r.message = {h.message, text.size()};
   if (verdict == SimVerdict::ok && !options_->keep_history) return;
+  if (name_things != nullptr && current_ != nullptr) {
+    muted_ = true;
+    name_things();
+  }
   Text history(h.text, sizeof h.text);
   history << "seed " << r.seed << ", strategy "
-          << (options_->strategy == SimStrategy::pct ? "pct" : "uniform") << ", " << r.steps
+          << strategy_name(options_->strategy) << ", " << r.steps
           << " steps\n";
   h.print_records(history);
+  const std::size_t end_of_records = history.size();
   print_threads(history);
   history << "verdict: " << sim_verdict_name(verdict);
   if (!r.message.empty()) history << ": " << r.message;
   history << '\n';
   r.history = {h.text, history.size()};
+  if (verdict == SimVerdict::ok) return;
+  const std::size_t begin = history.size();
+  h.print_table(history, [](int i) { return static_cast<const char*>(machine.threads_[i].name); });
+  history << std::string_view(h.text + end_of_records, begin - end_of_records);
+  r.table = {h.text + begin, history.size() - begin};
 }
 
 void Machine::finish(SimVerdict verdict, const char* message) noexcept {
@@ -144,10 +166,19 @@ void Machine::record(SimOp op, const void* where) noexcept {
 }
 
 void Machine::point(SimOp op, const void* where) noexcept {
+  // The kernel is entered: that is a full fence.
+  step(op, where, op >= SimOp::futex_wait && op != SimOp::relax && op != SimOp::clock);
+}
+
+void Machine::step(SimOp op, const void* where, bool full) noexcept {
   tick();
   const int me = index(*current_);
+  current_->next_op = op;
+  current_->next_where = where;
+  current_->next_full = full;
   switch_to(threads_[choose(me, op)]);
   deliver();
+  if (full) drain(*current_);
   record(op, where);
 }
 
@@ -158,13 +189,84 @@ void Machine::tick() noexcept {
   }
   ++current_->steps;
   now_ += options_->step_ns;
+  if (steps_ >= next_due_) drain_due();
   if (next_event_ == kNever) return;
-  if (chance_.permille(options_->late_permille)) jump_to_deadline();
+  if (decide(SimChoice::late, 0, [&] { return chance_.permille(options_->late_permille) ? 1 : 0; }) != 0)
+    jump_to_deadline();
   if (next_event_ <= now_) expire();
 }
 
+/// Who goes on if nobody is preempted: the current thread, or, if it cannot or only waits, who has not run for longest.
+int Machine::default_choice(int current, bool yields) noexcept {
+  if (current >= 0 && !yields) return current;
+  int best = -1;
+  for (int i = 0; i < runnable_count_; ++i) {
+    const int t = runnable_[i];
+    if (t == current) continue;
+    if (best < 0 || threads_[t].ran_at < threads_[best].ran_at ||
+        (threads_[t].ran_at == threads_[best].ran_at && t < best)) {
+      best = t;
+    }
+  }
+  return best >= 0 ? best : current;
+}
+
 int Machine::choose(int current, SimOp op) noexcept {
-  return schedule_->pick({runnable_, runnable_count_, current, op, steps_});
+  current_->ran_at = steps_;
+  Choice choice{runnable_, runnable_count_, current, op, steps_, -1};
+  const SimStrategy strategy = options_->strategy;
+  ++current_->decided;
+  if (strategy != SimStrategy::script && strategy != SimStrategy::exhaustive && !options_->record)
+    return schedule_->pick(choice);
+  choice.by_default = default_choice(current, choice.yields());
+  const SimChoice what = current >= 0 ? SimChoice::step : SimChoice::block;
+  const auto by_default = static_cast<std::uint64_t>(choice.by_default);
+  int next = choice.by_default;
+  if (strategy == SimStrategy::script) {
+    next = static_cast<int>(scripted(what, by_default));
+    if (next < 0 || next >= thread_count_ || threads_[next].state != State::runnable) next = choice.by_default;
+  } else {
+    next = schedule_->pick(choice);
+  }
+  if (options_->record && next != choice.by_default) {
+    history_->decision({current_->decided, static_cast<std::uint16_t>(index(*current_)), what,
+                        static_cast<std::uint64_t>(next)});
+  }
+  return next;
+}
+
+std::uint64_t Machine::scripted(SimChoice what, std::uint64_t by_default) noexcept {
+  const auto script = options_->script;
+  const Thread& me = *current_;
+  auto& next = current_->script_next;
+  const int who = index(me);
+  while (next < script.size() &&
+         (script[next].thread < who || (script[next].thread == who && script[next].at < me.decided))) {
+    ++next;
+  }
+  if (next == script.size() || script[next].thread != who || script[next].at != me.decided) return by_default;
+  return script[next].what == what ? script[next].value : by_default;
+}
+
+template <class F>
+std::uint64_t Machine::decide(SimChoice what, std::uint64_t by_default, F dice) noexcept {
+  ++current_->decided;
+  std::uint64_t value = 0;
+  switch (options_->strategy) {
+    case SimStrategy::script:
+      value = scripted(what, by_default);
+      break;
+    case SimStrategy::exhaustive:
+      value = schedule_->decide(what, by_default);
+      break;
+    default:
+      value = dice();
+      break;
+  }
+  if (options_->record && value != by_default) {
+    history_->decision({current_->decided, static_cast<std::uint16_t>(index(*current_)), what, value});
+  }
+  return value;
 }
 
 void Machine::switch_to(Thread& next, bool last) noexcept {
@@ -186,6 +288,8 @@ void Machine::go_on(bool last) noexcept {
 void Machine::make_runnable(Thread& t, Wait result) noexcept {
   t.state = State::runnable;
   t.result = result;
+  t.next_op = SimOp::point;  // up to its next step
+  t.next_full = false;
   t.runnable_at = static_cast<std::uint16_t>(runnable_count_);
   runnable_[runnable_count_++] = static_cast<std::uint16_t>(index(t));
 }
@@ -263,9 +367,11 @@ Wait Machine::futex_wait(const std::uint32_t* word, std::uint32_t expected,
   std::int64_t deadline = kNever;
   if (timeout_ns >= 0) deadline = timeout_ns > kNever - 1 - now_ ? kNever - 1 : now_ + timeout_ns;
   std::int64_t spurious_at = kNever;
-  if (chance_.permille(options_->spurious_permille)) {
-    spurious_at = now_ + options_->step_ns * (1 + chance_.below(kSpuriousWithin));
-  }
+  const std::uint64_t spurious = decide(SimChoice::spurious, 0, [&]() -> std::uint64_t {
+    if (!chance_.permille(options_->spurious_permille)) return 0;
+    return static_cast<std::uint64_t>(options_->step_ns) * (1 + chance_.below(kSpuriousWithin));
+  });
+  if (spurious != 0) spurious_at = now_ + static_cast<std::int64_t>(spurious);
   block(SimOp::futex_wait, word, deadline, spurious_at);
   const Wait result = current_->result;
   record(SimOp::futex_return, word);
@@ -279,13 +385,29 @@ void Machine::futex_wake(const void* word, int n) noexcept {
   std::uint64_t woken = 0;
   for (; n > 0; --n) {
     // Any of the sleepers: the contract promises no order. Reservoir sampling of one.
+    Thread* first = nullptr;
     Thread* chosen = nullptr;
     std::uint32_t sleepers = 0;
+    std::uint64_t all = 0;
+    const bool dice = options_->strategy == SimStrategy::uniform || options_->strategy == SimStrategy::pct;
     for (int i = 0; i < thread_count_; ++i) {
       Thread& t = threads_[i];
       if (t.state != State::blocked || t.waits_in != SimOp::futex_wait || t.waits_on != word)
         continue;
-      if (++sleepers == 1 || chance_.below(sleepers) == 0) chosen = &t;
+      if (first == nullptr) first = &t;
+      if (i < 64) all |= std::uint64_t{1} << i;
+      if (++sleepers == 1 || (dice && chance_.below(sleepers) == 0)) chosen = &t;
+    }
+    if (sleepers > 1) {
+      schedule_->offer(all);
+      const auto by_default = static_cast<std::uint64_t>(index(*first));
+      const auto who = decide(SimChoice::wake, by_default,
+                              [&] { return static_cast<std::uint64_t>(index(*chosen)); });
+      chosen = first;
+      if (Thread* t = thread(static_cast<int>(who)); t != nullptr && t->state == State::blocked &&
+                                                     t->waits_in == SimOp::futex_wait && t->waits_on == word) {
+        chosen = t;
+      }
     }
     if (chosen == nullptr) break;
     make_runnable(*chosen, Wait::woken);
@@ -299,7 +421,9 @@ void Machine::futex_wake(const void* word, int n) noexcept {
 int Machine::create(void (*entry)(void*), void* arg, std::size_t stack_bytes,
                     bool may_fail) noexcept {
   if (current_ != nullptr) point(SimOp::create, reinterpret_cast<const void*>(entry));
-  if (may_fail && (live_ >= max_threads || chance_.permille(options_->thread_fail_permille))) {
+  if (may_fail && (live_ >= max_threads || decide(SimChoice::refuse, 0, [&] {
+                     return chance_.permille(options_->thread_fail_permille) ? 1 : 0;
+                   }) != 0)) {
     record(SimOp::create_failed, nullptr);
     return -EAGAIN;
   }
@@ -320,6 +444,7 @@ int Machine::create(void (*entry)(void*), void* arg, std::size_t stack_bytes,
   t.arg = arg;
   t.stack_lo = reinterpret_cast<std::uintptr_t>(base) + page;
   t.stack_hi = t.stack_lo + bytes;
+  t.ran_at = steps_;
   t.context.prepare(t.stack_lo, t.stack_hi, thread_start);
   ++live_;
   schedule_->created(index(t));
@@ -353,6 +478,74 @@ void Machine::join(int i) noexcept {
   }
 }
 
+// ---- store buffers --------------------------------------------------------------------------
+
+void Machine::access(SimOp op, const void* where, bool full, const SimSite& at) noexcept {
+  if (op == SimOp::store || op == SimOp::fence) {
+    if (full) history_->fence_met(op, at);
+    full = full && (options_->weaken == nullptr || !weakened(at));
+  }
+  step(op, where, full);
+  history_->site(at.function_name());
+  full_ = full;
+}
+
+/// Whether SimOptions::weaken is `function` or `function:line` of this place.
+bool Machine::weakened(const SimSite& at) noexcept {
+  char site[sizeof(SimFence::site)];
+  History::print_site(site, at);
+  const std::string_view place(site);
+  const std::string_view wanted(options_->weaken);
+  return place == wanted || (place.starts_with(wanted) && place[wanted.size()] == ':');
+}
+
+bool Machine::delay(void* addr, const void* value, std::size_t bytes) noexcept {
+  if (!options_->store_buffers || full_ || bytes > sizeof(StoreBuffer::Entry::bits)) return false;
+  StoreBuffer& stores = current_->stores;
+  const std::uint64_t steps = decide(SimChoice::delay, 0, [&]() -> std::uint64_t {
+    if (!stores_.permille(delay_permille_)) return 0;
+    const std::uint32_t magnitude = 1u << stores_.below(11);
+    return 1 + magnitude + stores_.below(magnitude);
+  });
+  if (steps == 0 && stores.empty()) return false;
+  if (stores.full()) {
+    stores.drain_one();
+    if (stores.empty()) return false;
+  }
+  const std::uint64_t due = steps >= UINT64_MAX - steps_ ? UINT64_MAX : steps_ + steps;
+  stores.put(addr, value, bytes, due);
+  history_->delayed();
+  if (due < next_due_) next_due_ = due;
+  return true;
+}
+
+void Machine::drain_one(int i) noexcept {
+  StoreBuffer& stores = threads_[i].stores;
+  history_->add(steps_, now_, i, SimOp::drain, stores.oldest().addr);
+  seen(stores.oldest().bits, stores.oldest().bits);
+  stores.drain_one();
+}
+
+void Machine::drain(Thread& t) noexcept {
+  while (!t.stores.empty()) drain_one(index(t));
+}
+
+void Machine::drain_due() noexcept {
+  next_due_ = UINT64_MAX;
+  for (int i = 0; i < thread_count_; ++i) {
+    const StoreBuffer& stores = threads_[i].stores;
+    while (!stores.empty() && stores.oldest().due <= steps_) drain_one(i);
+    if (!stores.empty() && stores.oldest().due < next_due_) next_due_ = stores.oldest().due;
+  }
+}
+
+void Machine::at_once(void (*look)(void*), void* arg) noexcept {
+  const bool before = muted_;
+  muted_ = true;
+  look(arg);
+  muted_ = before;
+}
+
 // ---- signals --------------------------------------------------------------------------------
 
 int Machine::signal(int i, int signo) noexcept {
@@ -373,6 +566,7 @@ int Machine::signal(int i, int signo) noexcept {
 void Machine::deliver() noexcept {
   Thread& t = *current_;
   if (t.pending == 0 || t.in_handler || signal_handler == nullptr) return;
+  drain(t);  // an interrupt is a full fence
   t.in_handler = true;
   while (t.pending != 0) {
     const int signo = __builtin_ctzll(t.pending);

@@ -16,6 +16,7 @@
 #include "os/sim/random.h"
 #include "os/sim/schedule.h"
 #include "os/sim/sim.h"
+#include "os/sim/store_buffer.h"
 #include "os/sim/switch.h"
 
 namespace gort::inline v0::os::sim {
@@ -36,12 +37,19 @@ struct Thread {
   std::int64_t deadline = kNever;     // while blocked: a promised timeout
   std::int64_t spurious_at = kNever;  // while blocked: an end that nobody may rely on
   std::uint64_t steps = 0;
+  std::uint64_t ran_at = 0;       // the step at which it was last current
+  std::uint32_t decided = 0;      // decisions that were its own (SimDecision::at)
+  std::uint32_t script_next = 0;  // in SimOptions::script
+  SimOp next_op = SimOp::point;   // what it is about to do, while it is not current
+  const void* next_where = nullptr;
+  bool next_full = false;
   std::uint64_t pending = 0;  // signals, one bit each
   void (*entry)(void*) = nullptr;
   void* arg = nullptr;
   std::uintptr_t stack_lo = 0;  // above the guard page
   std::uintptr_t stack_hi = 0;
   char name[16] = {};
+  StoreBuffer stores;
 };
 
 class Machine {
@@ -49,6 +57,8 @@ class Machine {
   static constexpr std::size_t kStack = 256 * 1024;
 
   bool running() const noexcept { return current_ != nullptr; }
+  /// Scheduling points count.
+  bool live_points() const noexcept { return current_ != nullptr && !muted_; }
 
   /// Runs body as thread 0 until finish(); leaves the outcome in the history. On the driver's
   /// stack.
@@ -57,6 +67,11 @@ class Machine {
   // The rest is called on simulated threads.
 
   void point(SimOp op, const void* where) noexcept;
+  void access(SimOp op, const void* where, bool full, const SimSite& at) noexcept;
+  bool delay(void* addr, const void* value, std::size_t bytes) noexcept;
+  void drain(Thread& t) noexcept;
+  void drain_one(int thread) noexcept;
+  void at_once(void (*look)(void*), void* arg) noexcept;
   void seen(std::uint64_t before, std::uint64_t after) noexcept { history_->values(before, after); }
   void record(SimOp op, const void* where) noexcept;
 
@@ -76,6 +91,7 @@ class Machine {
   void conclude(SimVerdict verdict, const char* message) noexcept;
 
   Thread& current() noexcept { return *current_; }
+  bool delays_stores() const noexcept { return options_->store_buffers; }
   int index(const Thread& t) const noexcept { return static_cast<int>(&t - threads_); }
   Thread* thread(int i) noexcept { return i >= 0 && i < thread_count_ ? &threads_[i] : nullptr; }
   int live() const noexcept { return live_; }
@@ -86,10 +102,12 @@ class Machine {
   Random& chance() noexcept { return chance_; }
 
   void (*signal_handler)(int) = nullptr;
+  void (*name_things)() = nullptr;
   int max_threads = 0;
 
  private:
   static void thread_start() noexcept;
+  void step(SimOp op, const void* where, bool full) noexcept;
   void tick() noexcept;
   void expire() noexcept;
   bool jump_to_deadline() noexcept;
@@ -97,6 +115,12 @@ class Machine {
   void make_runnable(Thread& t, Wait result) noexcept;
   void leave_runnable(Thread& t) noexcept;
   int choose(int current, SimOp op) noexcept;
+  int default_choice(int current, bool yields) noexcept;
+  template <class F>
+  std::uint64_t decide(SimChoice what, std::uint64_t by_default, F dice) noexcept;
+  std::uint64_t scripted(SimChoice what, std::uint64_t by_default) noexcept;
+  bool weakened(const SimSite& at) noexcept;
+  void drain_due() noexcept;
   void switch_to(Thread& next, bool last = false) noexcept;
   void go_on(bool last = false) noexcept;
   void deliver() noexcept;
@@ -109,6 +133,11 @@ class Machine {
   Thread* current_ = nullptr;
   Context driver_;
   Random chance_;  // the environment's dice; the strategy has its own
+  Random stores_;  // the store buffers'
+  unsigned delay_permille_ = 0;
+  std::uint64_t next_due_ = UINT64_MAX;  // the earliest step at which a store leaves its buffer, or earlier
+  bool full_ = false;                    // the operation that goes on is a full fence
+  bool muted_ = false;
   std::uint64_t steps_ = 0;
   std::int64_t now_ = 0;
   std::int64_t next_event_ = kNever;  // the earliest deadline or spurious_at, or earlier

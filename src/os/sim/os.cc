@@ -49,15 +49,27 @@ Tls& tls() noexcept { return machine.running() ? machine.current().tls : host_tl
 // ---- scheduling points ----------------------------------------------------------------------
 
 void sim_point() noexcept {
-  if (machine.running()) machine.point(SimOp::point, nullptr);
+  if (machine.live_points()) machine.point(SimOp::point, nullptr);
 }
 
-void sim_access(SimOp op, const void* addr) noexcept {
-  if (machine.running()) machine.point(op, addr);
+void sim_access(SimOp op, const void* addr, bool full, const SimSite& at) noexcept {
+  if (machine.live_points()) machine.access(op, addr, full, at);
+}
+
+bool sim_delay(void* addr, const void* value, std::size_t bytes) noexcept {
+  return machine.live_points() && machine.delay(addr, value, bytes);
+}
+
+void sim_forward(const void* addr, void* value, std::size_t bytes) noexcept {
+  if (machine.running() && machine.delays_stores()) machine.current().stores.forward(addr, value, bytes);
+}
+
+void sim_made(const void* addr) noexcept {
+  if (machine.running() && machine.delays_stores()) machine.current().stores.forget(addr);
 }
 
 void sim_seen(std::uint64_t before, std::uint64_t after) noexcept {
-  if (machine.running()) machine.seen(before, after);
+  if (machine.live_points()) machine.seen(before, after);
 }
 
 // ---- threads --------------------------------------------------------------------------------
@@ -101,12 +113,23 @@ int process_thread_count() noexcept {
   return machine.live();
 }
 
+bool futex_is(atomic<std::uint32_t>* addr, std::uint32_t value) noexcept { return addr->load() == value; }
+
+// Who asks repeats its signals, so nobody relies on timers.
+bool timer_arm(ThreadTimer*, int, std::int64_t) noexcept { return false; }
+void timer_disarm(ThreadTimer*) noexcept {}
+void timer_delete(ThreadTimer*) noexcept {}
+
 void thread_yield() noexcept {
   if (machine.running()) machine.point(SimOp::yield, nullptr);
 }
 
+// Simulated memory is sequentially consistent.
+bool process_barrier_init() noexcept { return true; }
+void process_barrier() noexcept { sim_point(); }
+
 void cpu_relax(int) noexcept {
-  if (machine.running()) machine.point(SimOp::relax, nullptr);
+  if (machine.live_points()) machine.point(SimOp::relax, nullptr);
 }
 
 void sleep_ns(std::int64_t ns) noexcept {
@@ -146,6 +169,7 @@ int signal_thread(int tid, int signo) noexcept {
 
 std::int64_t nanotime() noexcept {
   if (!machine.running()) return real_clock(CLOCK_MONOTONIC);
+  if (!machine.live_points()) return machine.now();
   machine.point(SimOp::clock, nullptr);
   const std::int64_t now = machine.now();
   machine.seen(static_cast<std::uint64_t>(now), static_cast<std::uint64_t>(now));
@@ -163,8 +187,10 @@ std::int64_t thread_cputime_of(int tid) noexcept {
 }
 
 std::uint64_t cputicks() noexcept {
-  return machine.running() ? machine.chance().next()
-                           : static_cast<std::uint64_t>(real_clock(CLOCK_MONOTONIC));
+  if (!machine.running()) return static_cast<std::uint64_t>(real_clock(CLOCK_MONOTONIC));
+  // Of the thread alone: the same under any schedule.
+  const std::uint64_t stream = static_cast<std::uint64_t>(sim_self()) << 32 | machine.current().steps;
+  return sim::Random(machine.options().seed, stream).next();
 }
 
 // ---- memory ---------------------------------------------------------------------------------
@@ -289,8 +315,16 @@ void sim_fail(const char* text) noexcept {
   machine.finish(SimVerdict::assert, text);
 }
 
-void sim_label(const void* addr, std::size_t bytes, const char* name) noexcept {
-  if (machine.running()) machine.history().label(addr, bytes, name);
+void sim_label(const void* addr, std::size_t bytes, const char* name,
+               std::span<const char* const> values) noexcept {
+  if (machine.running()) machine.history().label(addr, bytes, name, values);
+}
+
+void sim_on_end(void (*name_things)()) noexcept { machine.name_things = name_things; }
+
+void sim_at_once(void (*look)(void*), void* arg) noexcept {
+  if (!machine.running()) return look(arg);
+  machine.at_once(look, arg);
 }
 
 int sim_spawn(void (*entry)(void*), void* arg) noexcept {

@@ -84,7 +84,8 @@ constinit Pct pct;
 
 Schedule& schedule_of(SimStrategy s) noexcept {
   if (s == SimStrategy::pct) return pct;
-  return uniform;
+  if (s == SimStrategy::exhaustive) return exhaustive_schedule();
+  return uniform;  // a script asks nobody
 }
 
 }  // namespace gort::inline v0::os::sim

@@ -20,6 +20,7 @@ struct Choice {
   int current;                    ///< the thread that made the last step; -1 if it cannot go on
   SimOp op;                       ///< what `current` would do next
   std::uint64_t step;             ///< number of this step, from 1
+  int by_default;                 ///< who goes on if nothing else is wanted (SimStrategy::script)
 
   /// The current thread says that it only waits for others.
   bool yields() const noexcept {
@@ -34,11 +35,20 @@ class Schedule {
   virtual void created(int thread) noexcept = 0;
   /// One of choice.runnable.
   virtual int pick(const Choice& choice) noexcept = 0;
+  /// Any other decision, of a strategy without dice.
+  virtual std::uint64_t decide(SimChoice what, std::uint64_t by_default) noexcept {
+    (void)what;
+    return by_default;
+  }
+  /// The threads that the next decision, a `wake`, can choose from: a bit each.
+  virtual void offer(std::uint64_t threads) noexcept { (void)threads; }
 
  protected:
   ~Schedule() = default;
 };
 
+/// SimStrategy::exhaustive (explore.cc).
+Schedule& exhaustive_schedule() noexcept;
 /// The strategy's only object.
 Schedule& schedule_of(SimStrategy s) noexcept;
 

@@ -18,9 +18,10 @@
 //   crash     exit_process(not 0), abort_process, a failed CHECK, a fault, a broken rule of os.h
 //   assert    sim_assert or sim_fail
 //
-// What is not promised: the machine is sequentially consistent, so a missing fence or a wrong
-// memory order is never seen; plain (not atomic) accesses are not steps, so a data race shows only
-// if an os::atomic or sim_point() lies inside the racing section.
+// What is not promised: the machine is sequentially consistent, or, with store_buffers, of total store
+// order, as x86-64 is: a store that is not seq_cst may become visible later than its thread's next
+// loads. Nothing weaker is ever seen. Plain (not atomic) accesses are not steps, so a data race shows
+// only if an os::atomic or sim_point() lies inside the racing section.
 //
 // Isolation. Each run is a forked child by default, so that the core's static state is fresh, a
 // fault in the code under test becomes a verdict, and nothing has to be reset by hand. The price is
@@ -53,6 +54,29 @@ enum class SimStrategy : std::uint8_t {
   /// highest runs, and at pct_depth - 1 random steps the running one falls to the bottom. Finds
   /// orderings that need one thread to stand still for long; uniform rarely does.
   pct,
+  /// SimOptions::script, and where that says nothing: the current thread goes on; one that only
+  /// waits gives way to the one that has waited longest. No dice.
+  script,
+  /// For sim_enumerate alone.
+  exhaustive,
+};
+
+/// What a run decides, apart from the program itself. Each decision belongs to a thread and is counted by it, so
+/// that it means the same when other threads' decisions are left out of a script.
+enum class SimChoice : std::uint8_t {
+  step,      ///< another thread than the current one goes on; value: which
+  block,     ///< who goes on when the current thread cannot; value: which
+  late,      ///< time jumps to the next timeout
+  spurious,  ///< a futex sleep ends by itself; value: after so many ns
+  wake,      ///< which sleeper is woken; value: which
+  refuse,    ///< a thread cannot be created
+  delay,     ///< a store waits in its buffer; value: for so many steps
+};
+struct SimDecision {
+  std::uint32_t at = 0;      ///< the thread's how-manieth decision
+  std::uint16_t thread = 0;  ///< whose
+  SimChoice what = SimChoice::step;
+  std::uint64_t value = 0;
 };
 
 /// A name and a value: an environment variable, or a file's path and contents.
@@ -81,6 +105,14 @@ struct SimOptions {
   unsigned thread_fail_permille = 0;  ///< thread_create calls that fail with EAGAIN
   int max_threads = 4096;             ///< thread_create fails beyond so many live ones
 
+  /// Stores may wait in their threads' buffers (total store order); each run draws how many and how long.
+  bool store_buffers = false;
+  /// `function` or `function:line`: its seq_cst stores and fences are not full ones. Null: none.
+  const char* weaken = nullptr;
+
+  std::span<const SimDecision> script{};  ///< SimStrategy::script; each thread's in the order of `at`
+  bool record = false;                    ///< fill SimResult::decisions
+
   int real_seconds = 30;               ///< isolated runs: real time without an end
   bool isolate = true;                 ///< see above
   bool keep_history = false;           ///< history text of good runs too
@@ -103,6 +135,8 @@ struct SimResult {
   int exit_code = 0;            ///< if exit_process ended the run
   std::string_view message;  ///< what went wrong; of a crash also what was written to descriptor 2
   std::string_view history;  ///< one line per step, then each thread's last state
+  std::string_view table;    ///< of a failed run: what matters of it, one column per thread
+  std::span<const SimDecision> decisions;  ///< where the run left the path of an empty script
 };
 
 /// One schedule. `body(arg)` is simulated thread 0; the run ends when it returns.
@@ -114,6 +148,39 @@ SimResult sim_run(const SimOptions& options, void (*body)(void*), void* arg) noe
 SimResult sim_explore(const SimOptions& options, std::uint64_t runs, void (*body)(void*),
                       void* arg) noexcept;
 
+/// What sim_enumerate has done.
+struct SimEnumeration {
+  SimResult result;             ///< the first run that is not ok, else the last
+  std::uint64_t schedules = 0;  ///< runs
+  std::uint64_t pruned = 0;     ///< of which ended early: another schedule has the same effect
+  bool complete = false;        ///< all of them
+};
+inline constexpr int kSimAll = -1;
+
+/// Every schedule with at most `preemptions` preemptions (a switch away from a thread that could go on, another thread
+/// than the longest waiting one when the current one yields, or a store that is delayed), or, with kSimAll, one of
+/// each class of schedules that differ in the order of independent operations only (sleep sets, Godefroid 1996).
+/// No dice: nothing is late, spurious or refused. `preemptions` grows step by step (Musuvathi and Qadeer 2007), so what
+/// is found first has few. At most 31 threads. Ends early after max_schedules, or when `go_on` says so.
+/// kSimAll takes plain data to be accessed between two sim_points only, and reads of clocks to commute.
+SimEnumeration sim_enumerate(const SimOptions& options, int preemptions, std::uint64_t max_schedules,
+                             void (*body)(void*), void* arg,
+                             bool (*go_on)(std::uint64_t schedules, void*) = nullptr,
+                             void* go_on_arg = nullptr) noexcept;
+
+/// Leaves out of a failed run's script what it fails without, by halves (delta debugging, Zeller and Hildebrandt 2002).
+/// `failed` was made with options.record. The result is a failure with the same verdict and message and has `table` and
+/// `decisions`, the shortest that max_runs tries have found.
+SimResult sim_shorten(const SimOptions& options, const SimResult& failed, std::uint64_t max_runs,
+                      void (*body)(void*), void* arg) noexcept;
+
+/// Functions whose seq_cst stores and fences the runs of this process have met, as SimOptions::weaken has them.
+struct SimFence {
+  char site[96];
+  SimOp op;
+};
+std::span<const SimFence> sim_fences_met() noexcept;
+
 // ---- for bodies, on a simulated thread ------------------------------------------------------
 
 /// Puts a line into the history. `text` must live as long as the process (a literal). Not a step.
@@ -123,8 +190,17 @@ void sim_note(const char* text, std::uint64_t value = 0) noexcept;
 void sim_assert(bool condition, const char* text) noexcept;
 [[noreturn]] void sim_fail(const char* text) noexcept;
 
-/// Names [addr, addr + bytes) in the history. At most 256 names in a run.
-void sim_label(const void* addr, std::size_t bytes, const char* name) noexcept;
+/// Names [addr, addr + bytes) in the history; of several names the last counts. `name` is copied, 23 characters of
+/// it. `values`: names of the word's values, from 0 on, which live as long as the process. At most 512 names in a run.
+void sim_label(const void* addr, std::size_t bytes, const char* name,
+               std::span<const char* const> values = {}) noexcept;
+
+/// Called when the run has failed, or is to be printed: for names that only the end knows. Nothing that it reads is
+/// a step.
+void sim_on_end(void (*name_things)()) noexcept;
+
+/// Runs look(arg) as one instant: nothing in it is a step, stores that wait in buffers are seen by their threads only.
+void sim_at_once(void (*look)(void*), void* arg) noexcept;
 
 /// A simulated thread outside of the runtime's knowledge (a user's std::thread); cannot fail.
 int sim_spawn(void (*entry)(void*), void* arg) noexcept;

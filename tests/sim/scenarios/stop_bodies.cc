@@ -8,6 +8,7 @@
 #include "sched/syscall.h"
 #include "world/preempt.h"
 #include "world/stop_at_calls.h"
+#include "world/suspend.h"
 #include "world/world.h"
 
 namespace gort::inline v0::rt {
@@ -17,10 +18,13 @@ namespace {
 /// What they share.
 struct Stage {
   explicit Stage(const Cast& c)
-      : cast(c), ends(c.stoppers + c.foreign + c.resizers + c.askers + c.modest + c.users), all(all_of(c)) {}
+      : cast(c),
+        ends(c.stoppers + c.foreign + c.resizers + c.askers + c.modest + c.users + c.collectors + c.holders),
+        all(all_of(c)) {}
   static int all_of(const Cast& c) {
     return c.hogs + c.yielders + c.blockers + c.spawners + 2 * c.pairs + c.locked + c.takers + c.stoppers +
-           c.foreign + c.resizers + c.askers + c.greedy + c.modest + c.scanners + c.users;
+           c.foreign + c.resizers + c.askers + c.greedy + c.modest + c.scanners + c.users + c.lockers + c.enders +
+           c.collectors + c.holders;
   }
   const Cast& cast;
   os::atomic<int> ends;            // who still has rounds to do; the others go on until there is none
@@ -36,6 +40,8 @@ struct Stage {
   int hogs_begun = 0;
   std::uint64_t hog_steps[4] = {};
   std::uint64_t seen_steps[4][3] = {};  // at the last three stops
+  int known = 0;                        // of known_gs
+  G* known_gs[8] = {};                  // who can be held still
   os::atomic<G*> stops_world{nullptr};  // who is at it
   os::atomic<G*> asks_modestly{nullptr};
   int requests = 0;                     // how often it has asked
@@ -72,8 +78,14 @@ void compute() {
   sim_assert(!stage->asked[m->p->id], "user code runs while somebody has its P for a safe-point function");
 }
 
+/// The calling goroutine may be held still by holders.
+void be_known() {
+  if (stage->known < 8) stage->known_gs[stage->known++] = current_g();
+}
+
 void hog(void*) {
   const int me = stage->hogs_begun++;
+  be_known();
   while (!stage->over()) {
     compute();
     ++stage->hog_steps[me % 4];
@@ -82,6 +94,7 @@ void hog(void*) {
 }
 
 void yielder(void*) {
+  be_known();
   while (!stage->over()) {
     compute();
     yield_now();
@@ -102,6 +115,7 @@ void locked_yielder(void*) {
 }
 
 void blocker(void*) {
+  be_known();
   for (int i = 0; !stage->over(); ++i) {
     enter_blocking();
     if (i % 2 != 0) os::sleep_ns(30'000);
@@ -124,6 +138,48 @@ void spawner(void*) {
       yield_now();
     }
     compute();
+  }
+  while (stage->children.load() != 0) yield_now();
+  stage->all.one();
+}
+
+/// The first of these in a run makes the template thread's hour.
+void locker(void*) {
+  static constexpr auto child = [](void*) {
+    compute();
+    stage->children.fetch_sub(1);
+  };
+  while (!stage->over()) {
+    lock_os_thread();
+    const int me = os::sim_self();
+    if (stage->children.load() < 4) {
+      stage->children.fetch_add(1);
+      go(child, nullptr);
+    }
+    compute();
+    yield_now();
+    sim_assert(os::sim_self() == me, "always on its thread");
+    unlock_os_thread();
+    compute();
+  }
+  while (stage->children.load() != 0) yield_now();
+  stage->all.one();
+}
+
+/// Goroutines that end locked take their threads along, at any moment of a stop.
+void ender(void*) {
+  static constexpr auto child = [](void*) {
+    lock_os_thread();
+    compute();
+    stage->children.fetch_sub(1);
+  };
+  while (!stage->over()) {
+    if (stage->children.load() < 2) {
+      stage->children.fetch_add(1);
+      go(child, nullptr);
+    }
+    compute();
+    yield_now();
   }
   while (stage->children.load() != 0) yield_now();
   stage->all.one();
@@ -283,6 +339,46 @@ void user(void*) {
   stage->all.one();
 }
 
+/// A mark phase, as far as the two rights go: gcsema over all of it, stops at its begin and end.
+void collector(void*) {
+  for (int i = 0; i < stage->cast.rounds; ++i) {
+    {
+      RuntimeEntry entry;
+      GcHold gc = gc_acquire();
+      for (int k = 0; k < 2; ++k) {
+        start_the_world(stop_the_world(StopReason::test));
+        yield();
+      }
+      gc_release(std::move(gc));
+    }
+    compute();
+  }
+  stage->ends.fetch_sub(1);
+  stage->all.one();
+}
+
+/// Who is held still stays so.
+void holder(void*) {
+  for (int i = 0; i < 2 * stage->cast.rounds; ++i) {
+    if (stage->known > 0) {
+      G* const g = stage->known_gs[i % stage->known];
+      RuntimeEntry entry;
+      if (g != current_g()) {
+        const SuspendedG held = suspend_g(g);
+        if (held) {
+          const std::uint64_t hog = stage->hog_steps[0];
+          for (int k = 0; k < 10; ++k) os::sim_point();
+          sim_assert(stage->cast.hogs != 1 || g != stage->known_gs[0] || stage->hog_steps[0] == hog,
+                     "a goroutine that is held still goes on");
+        }
+      }
+    }
+    compute();
+  }
+  stage->ends.fetch_sub(1);
+  stage->all.one();
+}
+
 void foreign_stopper(void*) {
   for (int i = 0; i < stage->cast.rounds; ++i) stop_once();
   stage->ends.fetch_sub(1);
@@ -342,50 +438,41 @@ void expect_nothing_left() {
   sim_assert(num_goroutine() == 0, "births and deaths balance");
 }
 
-/// Names for the histories of runs that failed.
-void label_all() {
-  const auto label = [](const auto& field, const char* name) { os::sim_label(&field, sizeof field, name); };
-  label(sched.lock, "sched.lock");
-  label(sched.stopping, "sched.stopping");
-  label(sched.awaited, "sched.awaited");
-  label(sched.stop_note, "sched.stop_note");
-  label(sched.npidle, "sched.npidle");
-  label(sched.nprocs, "sched.nprocs");
-  label(sched.nmspinning, "sched.nmspinning");
-  label(sched.need_spinning, "sched.need_spinning");
-  label(sched.global_size, "sched.global_size");
-  label(sched.ncaptive, "sched.ncaptive");
-  label(stage->ends, "stage.ends");
-  static constexpr const char* kP[] = {"P0", "P1", "P2", "P3"};
-  static constexpr const char* kStatus[] = {"P0.status", "P1.status", "P2.status", "P3.status"};
-  static constexpr const char* kM[] = {"P0.m", "P1.m", "P2.m", "P3.m"};
-  static constexpr const char* kPoint[] = {"P0.safe_point", "P1.safe_point", "P2.safe_point", "P3.safe_point"};
-  for (std::int32_t i = 0; i < sched.nprocs && i < 4; ++i) {
-    label(*p_at(i), kP[i]);  // of several labels, the last counts
-    label(p_at(i)->status, kStatus[i]);
-    label(p_at(i)->m, kM[i]);
-    label(p_at(i)->safe_point, kPoint[i]);
-  }
-}
-
 void enter(int n, void (*who)(void*), void* arg = nullptr) {
   for (int i = 0; i < n; ++i) go(who, arg);
 }
 
 }  // namespace
 
-void play(void* arg) {
-  const Cast& cast = *static_cast<const Cast*>(arg);
+void start_with_signals() {
   sched_hooks.preempt = preempt_by_signal;
+  // Time leaps to the next timeout only if nobody can run, or now and then: never so far.
+  sched_hooks.stop_slow = [](std::int64_t) noexcept { os::sim_fail("a stop does not end: a P does not stop, or is lost"); };
   os::sim_on_signal(on_signal);
   start({});
+  debug_settings.slow_stop_ns = 60'000'000'000;
+}
+
+void play(void* arg) {
+  const Cast& cast = *static_cast<const Cast*>(arg);
+  start_with_signals();
 #if defined(GORT_TESTING)
   if (cast.broken != Fault::kCount) set_fault(cast.broken, true);
+#endif
+#if defined(GORT_TESTING)
+  if (cast.lingering) {
+    // Whoever comes to these places loses its processor for a while.
+    static constexpr TestHook linger = [](void*) noexcept {
+      for (int i = 0; i < 40; ++i) os::cpu_relax(1);
+    };
+    set_test_hook(TestPoint::start_m_has_p, linger, nullptr);
+    set_test_hook(TestPoint::template_flag_set, linger, nullptr);
+  }
 #endif
   if (cast.few_threads) os::sim_limit_threads(1 + kSystemThreads + 2);
   Stage here(cast);
   stage = &here;
-  label_all();
+  os::sim_label(&here.ends, sizeof here.ends, "stage.ends");
   enter(cast.hogs, hog);
   enter(cast.yielders, yielder);
   enter(cast.blockers, blocker);
@@ -404,6 +491,10 @@ void play(void* arg) {
   enter(cast.scanners, scanner);
   enter(cast.resizers, resizer);
   enter(cast.askers, asker);
+  enter(cast.lockers, locker);
+  enter(cast.enders, ender);
+  enter(cast.collectors, collector);
+  enter(cast.holders, holder);
   here.all.wait();
   expect_nothing_left();
 }

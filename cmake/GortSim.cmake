@@ -1,0 +1,26 @@
+# The simulator's scenarios (tests/sim) as a library, and the program that runs them, gort-sim. docs/simulator.md.
+file(GLOB gort_sim_scenario_sources CONFIGURE_DEPENDS
+  ${PROJECT_SOURCE_DIR}/tests/sim/*.cc ${PROJECT_SOURCE_DIR}/tests/sim/scenarios/*.cc)
+list(FILTER gort_sim_scenario_sources EXCLUDE REGEX "_test\\.cc$")
+add_library(gort_sim_scenarios STATIC EXCLUDE_FROM_ALL ${gort_sim_scenario_sources})
+gort_common_flags(gort_sim_scenarios)
+gort_internal_includes(gort_sim_scenarios)
+target_link_libraries(gort_sim_scenarios PUBLIC gort_sim)
+
+file(GLOB gort_sim_program_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tools/sim/*.cc)
+set(gort_sim_libraries)
+foreach(source IN LISTS gort_sim_program_sources)
+  gort_libraries_by_includes(${source} libraries missing)
+  list(APPEND gort_sim_libraries ${libraries})
+  if(missing)
+    message(STATUS "gort-sim: not built, needs ${missing}")
+    return()
+  endif()
+endforeach()
+add_executable(gort-sim ${gort_sim_program_sources})
+gort_common_flags(gort-sim)
+gort_internal_includes(gort-sim)
+target_link_libraries(gort-sim PRIVATE gort_sim_scenarios ${gort_sim_libraries})
+# Fixed addresses: a seed's history is the same in every process (src/os/sim/sim.h).
+target_link_options(gort-sim PRIVATE -no-pie)
+set_target_properties(gort-sim PROPERTIES POSITION_INDEPENDENT_CODE OFF RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})

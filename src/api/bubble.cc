@@ -1,0 +1,49 @@
+#include "api/start.h"
+#include "base/check.h"
+#include "gort/testing/bubble.h"
+#include "sched/entry.h"
+#include "sched/spawn.h"
+#include "sync/bubble.h"
+
+#include <new>
+
+namespace gort::inline v0 {
+
+void detail::bubble_run(void (*fn)(void*), void* arg, const void* created_by) {
+  if (rt::current_bubble() != nullptr) rt::fatal("gort::testing::bubble::run: inside of a bubble");
+  ensure_started();
+  bool made = false;
+  {
+    rt::RuntimeEntry entry;
+    rt::G* g = rt::g_alloc(std::size_t{8} << 20);  // as a main goroutine's: it stands for a test's main function
+    made = g != nullptr;
+    if (made) {
+      rt::TimedBubble* b = rt::bubble_new();
+      rt::StartArgs args;
+      args.fn = fn;
+      args.arg = arg;
+      args.created_by_pc = reinterpret_cast<std::uintptr_t>(created_by);
+      args.name = "bubble";
+      args.name_bytes = 6;
+      args.bubble = b;
+      rt::g_start(g, args);
+      rt::sem_acquire(&b->ended);
+      rt::bubble_free(b);
+    }
+  }
+  if (!made) throw std::bad_alloc();
+}
+
+namespace testing::bubble {
+
+void wait() {
+  rt::TimedBubble* b = rt::current_bubble();
+  if (b == nullptr) rt::fatal("gort::testing::bubble::wait: outside of a bubble");
+  rt::RuntimeEntry entry;
+  rt::bubble_wait(b);
+}
+
+bool inside() noexcept { return rt::current_bubble() != nullptr; }
+
+}  // namespace testing::bubble
+}  // namespace gort::inline v0

@@ -1,0 +1,233 @@
+#include "os/sim/explore.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "os/sim/machine.h"
+
+namespace gort::inline v0::os {
+
+namespace sim {
+
+Path& path() noexcept {
+  static constinit Path* p = nullptr;
+  if (p == nullptr) {
+    void* m = ::mmap(nullptr, sizeof(Path), PROT_READ | PROT_WRITE,
+                     MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (m == MAP_FAILED) ::_exit(99);
+    p = static_cast<Path*>(m);
+  }
+  return *p;
+}
+
+namespace {
+
+// Candidates of a step: threads, and the buffers of threads, whose oldest store becomes visible.
+constexpr int kThreads = 31;
+constexpr int kBuffers = 32;  // first bit
+
+std::uint64_t bit(int i) noexcept { return std::uint64_t{1} << i; }
+
+/// What a step does to others: nothing, read or write a word, or anything.
+struct Effect {
+  enum Kind : std::uint8_t { none, read, write, any } kind;
+  const void* word;
+};
+
+bool independent(const Effect& a, const Effect& b) noexcept {
+  if (a.kind == Effect::none || b.kind == Effect::none) return true;
+  if (a.kind == Effect::any || b.kind == Effect::any) return false;
+  return a.word != b.word || (a.kind == Effect::read && b.kind == Effect::read);
+}
+
+Effect effect_of(SimOp op, const void* where) noexcept {
+  switch (op) {
+    case SimOp::point:
+    case SimOp::yield:
+    case SimOp::relax:
+    case SimOp::clock:
+    case SimOp::fence:
+      return {Effect::none, nullptr};
+    case SimOp::load:
+      return {Effect::read, where};
+    case SimOp::store:
+    case SimOp::exchange:
+    case SimOp::cas:
+    case SimOp::add:
+    case SimOp::sub:
+    case SimOp::bit_or:
+    case SimOp::bit_and:
+    case SimOp::futex_wait:
+    case SimOp::futex_wake:
+      return {Effect::write, where};
+    case SimOp::create:
+    case SimOp::exit:
+    case SimOp::reap:
+    case SimOp::join:
+      return {Effect::write, &machine};  // who exists
+    default:
+      return {Effect::any, nullptr};
+  }
+}
+
+class Exhaustive final : public Schedule {
+ public:
+  void begin(const SimOptions&) noexcept override {
+    at_ = 0;
+    spent_ = 0;
+    asleep_ = 0;
+    path().length = 0;
+    path().pruned = false;
+  }
+  void created(int thread) noexcept override {
+    if (thread >= kThreads) machine.finish(SimVerdict::crash, "sim_enumerate: more than 31 threads");
+  }
+  int pick(const Choice& c) noexcept override {
+    for (;;) {
+      const int chosen = path().all ? pick_any(c) : pick_bounded(c);
+      if (chosen < kBuffers) return chosen;
+      machine.drain_one(chosen - kBuffers);
+    }
+  }
+  void offer(std::uint64_t threads) noexcept override { offered_ = threads; }
+  std::uint64_t decide(SimChoice what, std::uint64_t by_default) noexcept override {
+    if (what == SimChoice::wake) return static_cast<std::uint64_t>(branch(static_cast<int>(by_default), offered_, 0));
+    if (what != SimChoice::delay) return by_default;
+    // A store with buffers: one that waits does so until it must go, or until it is drained by choice.
+    if (path().all || branch(0, 3, 2) == 1) return UINT64_MAX;
+    return 0;
+  }
+
+ private:
+  /// One decision: `candidates` without the default; those in `costly` spend one of the bound.
+  int branch(int by_default, std::uint64_t candidates, std::uint64_t costly) noexcept {
+    Path& p = path();
+    candidates &= ~bit(by_default);
+    costly &= candidates;
+    if (!p.all && spent_ >= p.bound && costly != 0) {
+      p.refused = true;
+      candidates &= ~costly;
+    }
+    tried_ = 0;
+    if (candidates == 0) return by_default;
+    if (at_ == Path::kMost) machine.finish(SimVerdict::livelock, "sim_enumerate: too many decisions in one run");
+    Path::Node& n = p.nodes[at_++];
+    if (at_ > p.follow) n = {candidates, 0, static_cast<std::uint8_t>(by_default)};
+    p.length = at_;
+    tried_ = n.tried;
+    if ((costly & bit(n.taken)) != 0) ++spent_;
+    return n.taken;
+  }
+
+  static std::uint64_t enabled(const Choice& c) noexcept {
+    std::uint64_t set = 0;
+    for (int i = 0; i < c.count; ++i) set |= bit(c.runnable[i]);
+    return set;
+  }
+  static std::uint64_t buffers() noexcept {
+    std::uint64_t set = 0;
+    for (int i = 0; i < kThreads; ++i) {
+      const Thread* t = machine.thread(i);
+      if (t == nullptr) break;
+      if (!t->stores.empty()) set |= bit(kBuffers + i);
+    }
+    return set;
+  }
+
+  int pick_bounded(const Choice& c) noexcept {
+    const std::uint64_t threads = enabled(c);
+    const std::uint64_t drains = buffers();
+    // Before a step that nobody else notices a switch is the same as after it.
+    const bool stays = c.current >= 0 && !c.yields();
+    if (stays && drains == 0 && c.op != SimOp::point && effect_of(c.op, nullptr).kind == Effect::none)
+      return c.current;
+    std::uint64_t candidates = threads;
+    // Who only waits goes on only if nobody else can.
+    if (c.yields() && c.by_default != c.current) candidates &= ~bit(c.current);
+    return branch(c.by_default, candidates | drains, c.current >= 0 ? candidates : 0);
+  }
+
+  Effect effect(int candidate) const noexcept {
+    if (candidate >= kBuffers)
+      return {Effect::write, machine.thread(candidate - kBuffers)->stores.oldest().addr};
+    const Thread& t = *machine.thread(candidate);
+    // A store that waits is nobody else's business yet; what a full fence lets go may be any word.
+    if (t.next_op == SimOp::store && !t.next_full && machine.delays_stores()) return {Effect::none, nullptr};
+    if (t.next_full && !t.stores.empty()) return {Effect::any, nullptr};
+    return effect_of(t.next_op, t.next_where);
+  }
+
+  int pick_any(const Choice& c) noexcept {
+    const std::uint64_t candidates = (enabled(c) | buffers()) & ~asleep_;
+    if (candidates == 0) {
+      path().pruned = true;
+      machine.finish(SimVerdict::ok, "");
+    }
+    const int by_default =
+        (candidates & bit(c.by_default)) != 0 ? c.by_default : __builtin_ctzll(candidates);
+    const int chosen = branch(by_default, candidates, 0);
+    const Effect e = effect(chosen);
+    std::uint64_t still = 0;
+    for (std::uint64_t s = (asleep_ | tried_) & ~bit(chosen); s != 0; s &= s - 1) {
+      const int other = __builtin_ctzll(s);
+      if (independent(effect(other), e)) still |= bit(other);
+    }
+    asleep_ = still;
+    return chosen;
+  }
+
+  std::size_t at_ = 0;
+  int spent_ = 0;
+  std::uint64_t asleep_ = 0;
+  std::uint64_t tried_ = 0;
+  std::uint64_t offered_ = 0;
+};
+
+constinit Exhaustive exhaustive;
+
+/// Turns the last decision that has something left. False: there is none.
+bool next_path(Path& p) noexcept {
+  std::size_t k = p.length;
+  while (k > 0 && p.nodes[k - 1].todo == 0) --k;
+  p.follow = k;
+  if (k == 0) return false;
+  Path::Node& n = p.nodes[k - 1];
+  const int next = __builtin_ctzll(n.todo);
+  n.tried |= bit(n.taken);
+  n.todo &= n.todo - 1;
+  n.taken = static_cast<std::uint8_t>(next);
+  return true;
+}
+
+}  // namespace
+
+Schedule& exhaustive_schedule() noexcept { return exhaustive; }
+
+}  // namespace sim
+
+SimEnumeration sim_enumerate(const SimOptions& options, int preemptions, std::uint64_t max_schedules,
+                             void (*body)(void*), void* arg,
+                             bool (*go_on)(std::uint64_t schedules, void*), void* go_on_arg) noexcept {
+  sim::Path& p = sim::path();
+  SimOptions o = options;
+  o.strategy = SimStrategy::exhaustive;
+  SimEnumeration e;
+  for (p.bound = 0;; ++p.bound) {
+    p.all = preemptions == kSimAll;
+    p.refused = false;
+    p.follow = 0;
+    do {
+      e.result = sim_run(o, body, arg);
+      ++e.schedules;
+      if (p.pruned) ++e.pruned;
+      e.result.runs = e.schedules;
+      if (e.result.verdict != SimVerdict::ok) return e;
+      if (e.schedules >= max_schedules || (go_on != nullptr && !go_on(e.schedules, go_on_arg))) return e;
+    } while (sim::next_path(p));
+    if (p.all || p.bound == preemptions || !p.refused) break;
+  }
+  e.complete = true;
+  return e;
+}
+
+}  // namespace gort::inline v0::os

@@ -1,0 +1,227 @@
+// gort::testing::bubble: virtual time, waiting until all are blocked.
+// test: labels=smoke
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <stdexcept>
+#include <vector>
+
+#include "gort/testing/bubble.h"
+#include "gort/timer.h"
+#include "tests/support/runtime_fixture.h"
+
+using namespace std::chrono_literals;
+using gort::clock;
+namespace bubble = gort::testing::bubble;
+using gort::test::now_ns;
+
+namespace {
+
+class Bubble : public gort::test::RuntimeTestAtProcs {};
+GORT_TEST_AT_PROCS(Bubble);
+class BubbleDeath : public gort::test::RuntimeTest {};
+
+TEST_P(Bubble, HoursPassInNoTime) {
+  GORT_TEST_START(GetParam());
+  const auto real = now_ns();
+  for (int i = 0; i < 100; ++i) {
+    bubble::run([] {
+      EXPECT_TRUE(bubble::inside());
+      const auto began = clock::now();
+      EXPECT_EQ(began.time_since_epoch(), 24h);
+      auto other = gort::spawn([=] {
+        gort::this_goroutine::sleep_for(1h);
+        EXPECT_EQ(clock::now() - began, 1h);
+      });
+      gort::this_goroutine::sleep_for(2h);
+      EXPECT_EQ(clock::now() - began, 2h);
+      other.join();
+      EXPECT_EQ(clock::now() - began, 2h);
+    });
+    EXPECT_FALSE(bubble::inside());
+  }
+  EXPECT_LT(now_ns() - real, 20'000'000'000);
+}
+
+TEST_P(Bubble, InsideOfARunToo) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    std::vector<gort::task<void>> all;
+    for (int i = 0; i < 8; ++i) {
+      all.push_back(gort::spawn([i] {
+        bubble::run([i] {
+          const auto began = clock::now();
+          for (int k = 0; k < 50; ++k) gort::this_goroutine::sleep_for(std::chrono::minutes(i + 1));
+          EXPECT_EQ(clock::now() - began, 50 * std::chrono::minutes(i + 1));
+        });
+      }));
+    }
+    const auto began = clock::now();
+    gort::this_goroutine::sleep_for(1ms);
+    EXPECT_GE(clock::now() - began, 1ms) << "outside, time is what it was";
+  });
+}
+
+TEST_P(Bubble, WaitReturnsWhenAllOthersAreBlocked) {
+  GORT_TEST_START(GetParam());
+  bubble::run([] {
+    int done = 0;  // plain: wait orders
+    gort::chan<int> c(0);
+    gort::go([&] {
+      for (int i = 0; i < 100; ++i) gort::this_goroutine::yield();
+      done = 1;
+      c.recv();
+      done = 2;
+      gort::this_goroutine::sleep_for(1s);
+      done = 3;
+    });
+    bubble::wait();
+    EXPECT_EQ(done, 1);
+    c.send(0);
+    bubble::wait();
+    EXPECT_EQ(done, 2);
+    gort::this_goroutine::sleep_for(1s - 1ns);
+    bubble::wait();
+    EXPECT_EQ(done, 2);
+    gort::this_goroutine::sleep_for(1ns);
+    bubble::wait();
+    EXPECT_EQ(done, 3);
+  });
+}
+
+TEST_P(Bubble, TimersTickersFunctionsAndDeadlines) {
+  GORT_TEST_START(GetParam());
+  bubble::run([] {
+    const auto began = clock::now();
+    gort::timer t(10min);
+    EXPECT_EQ(t.recv() - began, 10min);
+    gort::ticker every(1min);
+    for (int i = 1; i <= 5; ++i) EXPECT_EQ(every.recv() - began, 10min + i * 1min);
+    every.stop();
+    int ran = 0;
+    gort::after_func(7min, [&] { ran = clock::now() - began == 22min ? 1 : -1; });
+    gort::this_goroutine::sleep_for(7min);
+    bubble::wait();
+    EXPECT_EQ(ran, 1);
+    gort::chan<int> c(0);
+    EXPECT_EQ(c.recv_for(30s).error(), gort::chan_status::timeout);
+    EXPECT_EQ(clock::now() - began, 22min + 30s);
+    EXPECT_EQ(gort::select(c.on_recv(), gort::after(30s)), 1u);
+    EXPECT_EQ(clock::now() - began, 23min);
+  });
+}
+
+TEST_P(Bubble, TheTimeGoesOnForThoseWhoAreLeft) {
+  GORT_TEST_START(GetParam());
+  std::atomic<int> ran = 0;
+  bubble::run([&] {
+    gort::go([&] {
+      gort::this_goroutine::sleep_for(48h);
+      ++ran;
+    });
+  });
+  EXPECT_EQ(ran, 1);
+}
+
+// Somebody who computes, waits for a mutex, or for something outside, keeps the clock still.
+TEST_P(Bubble, TheClockStandsStillWhileSomebodyCanGoOn) {
+  GORT_TEST_START(GetParam());
+  gort::chan<int> outside(0);
+  std::atomic<bool> slept = false;
+  std::thread foreign([&] {
+    while (true) {
+      std::this_thread::sleep_for(5ms);
+      EXPECT_FALSE(slept);
+      break;
+    }
+    outside.send(1);
+  });
+  bubble::run([&] {
+    auto receiver = gort::spawn([&] {
+      const auto began = clock::now();
+      EXPECT_EQ(outside.recv(), 1);
+      EXPECT_EQ(clock::now(), began);
+    });
+    auto caller = gort::spawn([] {
+      const auto began = clock::now();
+      gort::blocking([] { std::this_thread::sleep_for(2ms); });
+      EXPECT_EQ(clock::now(), began);
+    });
+    gort::this_goroutine::sleep_for(1h);
+    slept = true;
+    receiver.join();
+    caller.join();
+  });
+  foreign.join();
+}
+
+TEST_P(Bubble, RethrowsAndGoesOn) {
+  GORT_TEST_START(GetParam());
+  EXPECT_THROW(bubble::run([] { throw std::out_of_range("x"); }), std::out_of_range);
+  bubble::run([] { gort::this_goroutine::sleep_for(1s); });
+}
+
+// What a bubble leaves armed is dropped; records that were in it are used outside again.
+TEST_P(Bubble, LeavesNothingBehind) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    for (int i = 0; i < 50; ++i) {
+      bubble::run([] {
+        gort::after_func(1000h, [] { ADD_FAILURE(); });
+        gort::chan<int> c(1);
+        c.send(1);
+        EXPECT_TRUE(c.recv_for(100h));  // stopped, still in the heap
+      });
+      const auto began = clock::now();
+      gort::spawn([] { gort::this_goroutine::sleep_for(100us); }).join();
+      EXPECT_GE(clock::now() - began, 100us);
+      EXPECT_LT(clock::now() - began, 10s);
+    }
+  });
+}
+
+// Many goroutines, one clock: a small simulation, the same each time.
+TEST_P(Bubble, IsTheSameEachTime) {
+  GORT_TEST_START(GetParam());
+  auto simulate = [] {
+    std::vector<int> order;
+    bubble::run([&] {
+      std::vector<gort::task<void>> all;
+      for (int i = 0; i < 50; ++i) {
+        all.push_back(gort::spawn([&, i] {
+          for (int k = 0; k < 4; ++k) {
+            gort::this_goroutine::sleep_for(std::chrono::seconds(1 + (i * 37 + k * 11) % 101) + std::chrono::milliseconds(i));
+            order.push_back(i);  // no two at the same time
+          }
+        }));
+      }
+    });
+    return order;
+  };
+  const auto first = simulate();
+  EXPECT_EQ(first.size(), 200u);
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(simulate(), first);
+}
+
+TEST_F(BubbleDeath, Misuse) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(bubble::wait(), ::testing::ExitedWithCode(2), "bubble::wait: outside of a bubble");
+  EXPECT_EXIT(bubble::run([] { bubble::run([] {}); }), ::testing::ExitedWithCode(2), "inside of a bubble");
+  EXPECT_EXIT(bubble::run([] { gort::chan<int>(0).recv(); }), ::testing::ExitedWithCode(2),
+              "deadlock: all goroutines of a gort::testing::bubble are blocked");
+  EXPECT_EXIT(bubble::run([] {
+                gort::ticker nobody_takes(1s);
+                gort::chan<int>(0).recv();
+              }),
+              ::testing::ExitedWithCode(2), "its timers wake nobody");
+  EXPECT_EXIT(bubble::run([] {
+                gort::go([] { bubble::wait(); });
+                gort::this_goroutine::yield();
+                gort::go([] { bubble::wait(); });
+                bubble::wait();
+              }),
+              ::testing::ExitedWithCode(2), "in wait\\(\\) already");
+}
+
+}  // namespace
