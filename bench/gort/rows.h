@@ -67,4 +67,7 @@ bench::Result file16(const bench::Options& o);
 // sync_rows.cc
 const std::vector<bench::Row>& sync_rows();
 
+// context_rows.cc
+const std::vector<bench::Row>& context_rows();
+
 }  // namespace gort_rows
