@@ -127,7 +127,7 @@ void thread_yield() noexcept {
 bool process_barrier_init() noexcept { return true; }
 void process_barrier() noexcept {
   sim_point();
-  if (machine.running()) machine.drain_all();
+  if (machine.live_points()) machine.drain_all();
 }
 
 void cpu_relax(int) noexcept {
