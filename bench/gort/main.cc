@@ -311,9 +311,8 @@ constexpr bench::Row kRows[] = {
 
 int main(int argc, char** argv) {
   std::vector<bench::Row> rows(std::begin(kRows), std::end(kRows));
-  const auto& more = gort_rows::sync_rows();
-  rows.insert(rows.end(), more.begin(), more.end());
-  const auto& timers = gort_rows::timer_rows();
-  rows.insert(rows.end(), timers.begin(), timers.end());
+  for (const auto* more : {&gort_rows::sync_rows(), &gort_rows::context_rows(), &gort_rows::timer_rows()}) {
+    rows.insert(rows.end(), more->begin(), more->end());
+  }
   return bench::contender_main(argc, argv, "gort", R"("compiler":"C++ )" __VERSION__ R"(")", rows);
 }

@@ -67,6 +67,9 @@ bench::Result file16(const bench::Options& o);
 // sync_rows.cc
 const std::vector<bench::Row>& sync_rows();
 
+// context_rows.cc
+const std::vector<bench::Row>& context_rows();
+
 // timer_rows.cc
 const std::vector<bench::Row>& timer_rows();
 

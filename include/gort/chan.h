@@ -47,6 +47,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "gort/cancelled.h"
 #include "gort/config.h"
 #include "gort/detail/chan_core.h"
 #include "gort/detail/chan_element.h"

@@ -34,6 +34,7 @@
 #include <span>
 #include <type_traits>
 
+#include "gort/cancelled.h"
 #include "gort/config.h"
 #include "gort/detail/chan_head.h"
 #include "gort/detail/deadline.h"

@@ -55,6 +55,7 @@ rt::CancelSource* cancellation() noexcept {
 void throw_cancelled() {
   const rt::CancelSource* s = current_cancel();
   if (s == nullptr || !rt::is_cancelled(s)) throw cancelled();
+  rt::san::acquire(s);
   throw cancelled(cause_of(rt::context_of(const_cast<rt::CancelSource*>(s))));
 }
 

@@ -239,7 +239,9 @@ bool context::cancelled() const noexcept {
   const rt::Context* c = detail::to_rt(node_);
   if (c == nullptr || c->src == nullptr) return false;
   detail::context_seen(detail::to_rt(node_));
-  return rt::context_cancelled(c);
+  if (!rt::context_cancelled(c)) return false;
+  rt::san::acquire(&c->src->source);
+  return true;
 }
 
 std::error_code context::cause() const noexcept {

@@ -105,6 +105,7 @@ context::callback::~callback() {
   if (may_run && reg_->runner.load(std::memory_order_relaxed) != this_goroutine::id()) {
     rt::RuntimeEntry entry;
     rt::event_wait(detail::event_access::word(reg_->ended), rt::kNoDeadline, nullptr, rt::WaitReason::event_wait);
+    rt::san::acquire(&reg_->ended);
   }
   detail::context_unref(reg_->context);
   detail::unref(reg_);

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/fault.h"
+#include "base/sanitizer.h"
 
 namespace gort::inline v0::rt {
 
@@ -26,6 +27,7 @@ void cancel_leave(WaitState* w) noexcept {
 }
 
 void cancel_fire(CancelSource* s) noexcept {
+  san::release(s);  // who finds it cancelled sees what happened before
   if (s->cancelled.exchange(1, os::memory_order_seq_cst) != 0) return;
   if (fault(Fault::cancel_walk)) return;
   WaitState* won = nullptr;

@@ -386,7 +386,7 @@ TEST_P(Context, ChannelsHeedIt) {
   GORT_TEST_START(GetParam());
   std::atomic<int> unwound{0};
   gort::run([&] {
-    gort::chan<int> ch;
+    gort::chan<int> ch(0);
     auto t = gort::spawn([&] { ch.recv(); });
     gort::this_goroutine::yield();
     t.cancel();
@@ -415,7 +415,7 @@ TEST_P(Context, ChannelsHeedIt) {
           ~counts() { ++*n; }
         } c{&unwound};
         if (i % 2 == 0) gort::select(ch.on_send(1), gort::after(1h));
-        gort::chan<int> own;
+        gort::chan<int> own(0);
         own.recv();
       });
     }

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// parallel: n operations, shared by procs * parallelism goroutines: body(howMany) in each.
-func parallel(o options, parallelism int, n uint64, body func(each uint64)) timed {
+// shared: n operations, shared by procs * parallelism goroutines: body(howMany) in each.
+func shared(o options, parallelism int, n uint64, body func(each uint64)) timed {
 	count := uint64(o.procs * parallelism)
 	each := (n + count - 1) / count
 	var all sync.WaitGroup
@@ -36,7 +36,7 @@ func workSink(uint64) {}
 
 func mutexUncontended(o options) result {
 	return measure(o, 1000, func(n uint64) timed {
-		return parallel(o, 1, n, func(each uint64) {
+		return shared(o, 1, n, func(each uint64) {
 			m := new(struct {
 				sync.Mutex
 				_ [120]byte
@@ -60,7 +60,7 @@ func mutexRow(slack, work bool) func(options) result {
 			if slack {
 				parallelism = 10
 			}
-			t := parallel(o, parallelism, n, func(each uint64) {
+			t := shared(o, parallelism, n, func(each uint64) {
 				for range each {
 					m.Lock()
 					inside++
@@ -86,7 +86,7 @@ func mutexNoSpin(o options) result {
 	return measure(o, 1000, func(n uint64) timed {
 		var m sync.Mutex
 		var a, b uint64
-		t := parallel(o, 4, n, func(each uint64) {
+		t := shared(o, 4, n, func(each uint64) {
 			c := make(chan bool)
 			var data [4 << 10]uint64
 			for i := range each {
@@ -111,7 +111,7 @@ func mutexSpin(o options) result {
 	return measure(o, 1000, func(n uint64) timed {
 		var m sync.Mutex
 		var a, b uint64
-		t := parallel(o, 1, n, func(each uint64) {
+		t := shared(o, 1, n, func(each uint64) {
 			var data [16 << 10]uint64
 			for range each {
 				m.Lock()
@@ -130,7 +130,7 @@ func rwmutexRow(ratio uint64, work int) func(options) result {
 	return func(o options) result {
 		return measure(o, 1000, func(n uint64) timed {
 			var m sync.RWMutex
-			return parallel(o, 1, n, func(each uint64) {
+			return shared(o, 1, n, func(each uint64) {
 				for i := uint64(1); i <= each; i++ {
 					if i%ratio == 0 {
 						m.Lock()
@@ -192,7 +192,7 @@ func semaphoreRow(block, work bool) func(options) result {
 				units, parallelism = 1, 10
 			}
 			s := make(chan struct{}, units)
-			return parallel(o, parallelism, n, func(each uint64) {
+			return shared(o, parallelism, n, func(each uint64) {
 				for range each {
 					s <- struct{}{}
 					if work {
@@ -207,7 +207,7 @@ func semaphoreRow(block, work bool) func(options) result {
 
 func waitGroupUncontended(o options) result {
 	return measure(o, 1000, func(n uint64) timed {
-		return parallel(o, 1, n, func(each uint64) {
+		return shared(o, 1, n, func(each uint64) {
 			g := new(struct {
 				sync.WaitGroup
 				_ [112]byte
@@ -224,7 +224,7 @@ func waitGroupUncontended(o options) result {
 func waitGroupAddDone(o options) result {
 	return measure(o, 1000, func(n uint64) timed {
 		var g sync.WaitGroup
-		t := parallel(o, 1, n, func(each uint64) {
+		t := shared(o, 1, n, func(each uint64) {
 			for range each {
 				g.Add(1)
 				g.Done()
@@ -237,7 +237,7 @@ func waitGroupAddDone(o options) result {
 
 func waitGroupWait(o options) result {
 	return measure(o, 1000, func(n uint64) timed {
-		return parallel(o, 1, n, func(each uint64) {
+		return shared(o, 1, n, func(each uint64) {
 			for range each {
 				var g sync.WaitGroup
 				g.Add(2)
@@ -254,7 +254,7 @@ func onceRow(o options) result {
 		var once sync.Once
 		var calls atomic.Int64
 		f := func() { calls.Add(1) }
-		t := parallel(o, 1, n, func(each uint64) {
+		t := shared(o, 1, n, func(each uint64) {
 			for range each {
 				once.Do(f)
 			}
@@ -267,7 +267,7 @@ func onceRow(o options) result {
 func poolRow(o options) result {
 	return measure(o, 1000, func(n uint64) timed {
 		var p sync.Pool
-		t := parallel(o, 1, n, func(each uint64) {
+		t := shared(o, 1, n, func(each uint64) {
 			p.Put(new(int))
 			for range each {
 				x := p.Get()

@@ -12,7 +12,7 @@ func perP(body func(n uint64)) func(options) result {
 		return measure(o, 1000, func(n uint64) timed {
 			count := uint64(o.procs)
 			each := (n + count*1000 - 1) / (count * 1000) * 1000
-			return parallel(o, 1, each*count, body)
+			return shared(o, 1, each*count, body)
 		})
 	}
 }

@@ -530,6 +530,10 @@ void Machine::drain(Thread& t) noexcept {
   while (!t.stores.empty()) drain_one(index(t));
 }
 
+void Machine::drain_all() noexcept {
+  for (int i = 0; i < thread_count_; ++i) drain(threads_[i]);
+}
+
 void Machine::drain_due() noexcept {
   next_due_ = UINT64_MAX;
   for (int i = 0; i < thread_count_; ++i) {

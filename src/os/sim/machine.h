@@ -71,6 +71,8 @@ class Machine {
   bool delay(void* addr, const void* value, std::size_t bytes) noexcept;
   void drain(Thread& t) noexcept;
   void drain_one(int thread) noexcept;
+  /// Every thread's (process_barrier).
+  void drain_all() noexcept;
   void at_once(void (*look)(void*), void* arg) noexcept;
   void seen(std::uint64_t before, std::uint64_t after) noexcept { history_->values(before, after); }
   void record(SimOp op, const void* where) noexcept;

@@ -124,9 +124,11 @@ void thread_yield() noexcept {
   if (machine.running()) machine.point(SimOp::yield, nullptr);
 }
 
-// Simulated memory is sequentially consistent.
 bool process_barrier_init() noexcept { return true; }
-void process_barrier() noexcept { sim_point(); }
+void process_barrier() noexcept {
+  sim_point();
+  if (machine.live_points()) machine.drain_all();
+}
 
 void cpu_relax(int) noexcept {
   if (machine.live_points()) machine.point(SimOp::relax, nullptr);

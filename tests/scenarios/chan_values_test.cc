@@ -1,0 +1,433 @@
+// What travels through channels: nothing is lost, nothing leaks, sending is strong, whatever T does.
+// test: labels=smoke timeout=120
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/fault.h"
+#include "gort/gort.h"
+#include "sched/alone.h"
+#include "sched/g.h"
+#include "sched/entry.h"
+#include "sync/cancel.h"
+#include "tests/support/runtime_fixture.h"
+
+namespace {
+
+using namespace gort;
+
+#if defined(GORT_TEST_TSAN) || defined(GORT_TEST_ASAN)
+constexpr int kSlowdown = 10;
+#else
+constexpr int kSlowdown = 1;
+#endif
+
+void yield_some(int n = 30) {
+  for (int i = 0; i < n; ++i) this_goroutine::yield();
+}
+
+struct oops {};
+
+/// Counts its objects; copies and moves throw when told to.
+struct counted {
+  static std::atomic<int> alive;
+  static std::atomic<int> fuse;  // that many copies or moves succeed; negative: all
+  static std::atomic<bool> once;  // after one that throws, all succeed
+
+  explicit counted(int v) : value(v) { ++alive; }
+  counted(const counted& o) : value(o.value) { burn(), ++alive; }
+  counted(counted&& o) : value(o.value) { burn(), o.value = -1, ++alive; }
+  counted& operator=(const counted& o) {
+    burn();
+    value = o.value;
+    return *this;
+  }
+  counted& operator=(counted&& o) {
+    burn();
+    value = o.value;
+    o.value = -1;
+    return *this;
+  }
+  ~counted() { --alive; }
+  static void burn() {
+    int left = fuse.load();
+    while (left >= 0) {
+      if (left == 0) {
+        if (once) fuse = -1;
+        throw oops();
+      }
+      if (fuse.compare_exchange_weak(left, left - 1)) return;
+    }
+  }
+  int value;
+};
+std::atomic<int> counted::alive{0};
+std::atomic<int> counted::fuse{-1};
+std::atomic<bool> counted::once{false};
+
+static_assert(!detail::travels_by_bytes<counted>);
+static_assert(!detail::travels_by_bytes<std::string>);
+static_assert(detail::travels_by_bytes<std::unique_ptr<int>>);
+static_assert(detail::travels_by_bytes<std::vector<int>>);
+
+class ChanValues : public testing::TestWithParam<int> {
+ protected:
+  template <class F>
+  void run_here(F&& f) {
+    counted::fuse = -1;
+    run({.max_procs = GetParam()}, f);
+    EXPECT_EQ(counted::alive, 0) << "leaked";
+  }
+};
+INSTANTIATE_TEST_SUITE_P(procs, ChanValues, testing::Values(1, 2), testing::PrintToStringParamName());
+
+TEST_P(ChanValues, ThrowingSendLosesNothing) {
+  run_here([] {
+    chan<counted> c(2);
+    counted v(7);
+    counted::fuse = 0;
+    EXPECT_THROW(c.send(v), oops);
+    EXPECT_THROW(c.send(std::move(v)), oops);
+    EXPECT_THROW(static_cast<void>(c.try_send(std::move(v))), oops);
+    EXPECT_THROW(select(c.on_send(std::move(v))), oops);
+    EXPECT_THROW(select(c.on_send(v), otherwise), oops);
+    counted::fuse = -1;
+    EXPECT_EQ(v.value, 7);
+    EXPECT_EQ(c.len(), 0u);
+    c.send(std::move(v));
+    EXPECT_EQ(c.recv()->value, 7);
+  });
+}
+
+TEST_P(ChanValues, ThrowingReceiveLeavesTheValueFirst) {
+  run_here([] {
+    for (std::ptrdiff_t cap : {0, 3}) {
+      chan<counted> c(cap);
+      auto t = spawn([=] {
+        for (int i = 1; i <= 3; ++i) c.send(counted(i));
+      });
+      yield_some();
+      counted::fuse = 0;
+      EXPECT_THROW(c.recv(), oops);
+      EXPECT_EQ(c.len(), cap == 0 ? 1u : 3u);
+      EXPECT_THROW(static_cast<void>(c.try_recv()), oops);
+      std::optional<counted> v;
+      EXPECT_THROW(select(c.on_recv(v)), oops);
+      EXPECT_THROW(select(c.on_recv(v), otherwise), oops);
+      EXPECT_FALSE(v);
+      counted::fuse = -1;
+      for (int i = 1; i <= 3; ++i) EXPECT_EQ(c.recv()->value, i);
+      t.join();
+      EXPECT_EQ(c.try_recv().error(), chan_status::empty);
+      // After close as well.
+      if (cap == 0) continue;
+      c.send(counted(9));
+      c.close();
+      counted::fuse = 0;
+      EXPECT_THROW(c.recv(), oops);
+      counted::fuse = -1;
+      EXPECT_EQ(c.recv()->value, 9);
+      EXPECT_FALSE(c.recv());
+    }
+  });
+}
+
+TEST_P(ChanValues, AValueGivenBackGoesToWhoWaits) {
+  run_here([] {
+    chan<counted> c(unbuffered);
+    std::atomic<int> threw{0}, got{0};
+    std::vector<task<void>> all;
+    for (int i = 0; i < 2; ++i) {
+      all.push_back(spawn([&] {
+        try {
+          got = c.recv()->value;
+        } catch (const oops&) {
+          ++threw;
+        }
+      }));
+    }
+    yield_some();
+    counted v(5);
+    counted::once = true;
+    counted::fuse = 1;  // into the box, but not out of it
+    c.send(v);
+    for (auto& t : all) t.join();
+    counted::once = false;
+    EXPECT_EQ(threw, 1);
+    EXPECT_EQ(got, 5);
+  });
+}
+
+TEST_P(ChanValues, RandomThrowsLoseNothing) {
+  run_here([] {
+    for (std::ptrdiff_t cap : {0, 1, 4}) {
+      const int n = 5000 / kSlowdown;
+      chan<counted> c(cap);
+      std::atomic<std::int64_t> sum{0};
+      std::atomic<bool> over{false};
+      auto saboteur = spawn([&] {
+        std::mt19937 random(1);
+        while (!over) {
+          counted::fuse = static_cast<int>(random() % 5);
+          yield_some(3);
+          counted::fuse = -1;
+          yield_some(1);
+        }
+        counted::fuse = -1;
+      });
+      std::vector<task<void>> receivers, senders;
+      std::atomic<int> received{0};
+      for (int r = 0; r < 3; ++r) {
+        receivers.push_back(spawn([&, r] {
+          for (;;) {
+            try {
+              if (r == 0) {
+                std::optional<counted> v;
+                select(c.on_recv(v));
+                if (!v) return;
+                sum += v->value, ++received;
+              } else {
+                auto v = c.recv();
+                if (!v) return;
+                sum += v->value, ++received;
+              }
+            } catch (const oops&) {
+              this_goroutine::yield();
+            }
+          }
+        }));
+      }
+      for (int s = 0; s < 2; ++s) {
+        senders.push_back(spawn([&] {
+          for (int i = 1; i <= n; ++i) {
+            for (;;) {
+              try {
+                c.send(counted(i));
+                break;
+              } catch (const oops&) {
+                this_goroutine::yield();
+              }
+            }
+          }
+        }));
+      }
+      for (auto& t : senders) t.join();
+      while (received != 2 * n) this_goroutine::yield();
+      over = true;
+      saboteur.join();
+      c.close();
+      for (auto& t : receivers) t.join();
+      EXPECT_EQ(sum, static_cast<std::int64_t>(n) * (n + 1));
+    }
+  });
+}
+
+TEST_P(ChanValues, WhatNobodyReceivedIsDestroyed) {
+  run_here([] {
+    auto one = std::make_shared<int>(1);
+    {
+      chan<counted> c(3);
+      chan<std::shared_ptr<int>> p(3);
+      chan<std::string> s(2);
+      for (int i = 0; i < 3; ++i) c.send(counted(i)), p.send(one);
+      s.send("a text that does not fit into the string itself");
+      c.recv();
+      counted::fuse = 0;
+      EXPECT_THROW(c.recv(), oops);
+      counted::fuse = -1;
+      EXPECT_EQ(one.use_count(), 4);
+      EXPECT_EQ(counted::alive, 2);
+    }
+    EXPECT_EQ(one.use_count(), 1);
+    EXPECT_EQ(counted::alive, 0);
+  });
+}
+
+TEST_P(ChanValues, StrongForClosedChannels) {
+  run_here([] {
+    chan<std::unique_ptr<int>> p(unbuffered);
+    chan<std::string> s(unbuffered);
+    auto mine = std::make_unique<int>(3);
+    std::string text(100, 'x');
+    EXPECT_FALSE(p.try_send(std::move(mine)));
+    EXPECT_FALSE(s.try_send(std::move(text)));
+    EXPECT_EQ(*mine, 3);
+    EXPECT_EQ(text, std::string(100, 'x'));
+    // While it waits.
+    auto closer = spawn([=] {
+      yield_some();
+      p.close(), s.close();
+    });
+    EXPECT_THROW(p.send(std::move(mine)), closed);
+    EXPECT_EQ(*mine, 3);
+    EXPECT_THROW(s.send(std::move(text)), closed);
+    EXPECT_EQ(text, std::string(100, 'x'));
+    closer.join();
+  });
+}
+
+/// User code that would deadlock or die if it ran under a lock of the runtime's.
+struct busy {
+  explicit busy(int v) : value(v) {}
+  busy(busy&& o) noexcept : value(o.value) {
+    this_goroutine::yield();
+    inner.send(1), inner.recv();
+    const std::string text(1000, 'x');
+    value += static_cast<int>(text.size()) - 1000;
+  }
+  busy& operator=(busy&&) = delete;
+  int value;
+  static chan<int> inner;
+};
+chan<int> busy::inner(100);
+
+TEST_P(ChanValues, MovesMayDoAnything) {
+  run_here([] {
+    chan<busy> c(1);
+    auto t = spawn([=] {
+      closing done(c);
+      for (int i = 0; i < 100; ++i) c.send(busy(i));
+    });
+    int expected = 0;
+    for (busy& b : c) EXPECT_EQ(b.value, expected++);
+    EXPECT_EQ(expected, 100);
+    t.join();
+    busy one(4);
+    EXPECT_EQ(c.try_recv().error(), chan_status::closed);
+    EXPECT_THROW(c.send(std::move(one)), closed);
+    EXPECT_EQ(one.value, 4);
+  });
+}
+
+// ---- cancellation, with the core's own means ---------------------------------------------------------
+
+struct in_context {
+  explicit in_context(rt::CancelSource& s) { rt::current_g()->cancel = &s; }
+  ~in_context() {
+    rt::RuntimeEntry entry;
+    rt::current_g()->cancel = nullptr;
+    rt::cancel_leave(&rt::current_g()->wait_state);
+  }
+};
+void fire(rt::CancelSource& s) {
+  rt::RuntimeEntry entry;
+  rt::cancel_fire(&s);
+}
+
+TEST_P(ChanValues, CancelledSendersKeepTheirValue) {
+  run_here([] {
+    for (int round = 0; round < 300 / kSlowdown; ++round) {
+      rt::CancelSource source;
+      chan<std::unique_ptr<int>> p(unbuffered);
+      chan<std::string> s(unbuffered);
+      auto a = spawn([&] {
+        in_context here(source);
+        auto mine = std::make_unique<int>(3);
+        EXPECT_THROW(p.send(std::move(mine)), cancelled);
+        EXPECT_EQ(*mine, 3);
+        EXPECT_THROW(p.send(std::move(mine)), cancelled) << "at once, from now on";
+        EXPECT_FALSE(p.try_send(std::move(mine))) << "which never looks";
+        EXPECT_EQ(*mine, 3);
+      });
+      auto b = spawn([&] {
+        in_context here(source);
+        std::string text(100, 'x');
+        EXPECT_THROW(s.send(std::move(text)), cancelled);
+        EXPECT_EQ(text, std::string(100, 'x'));
+      });
+      auto c = spawn([&] {
+        in_context here(source);
+        std::string text(100, 'x');
+        std::optional<std::unique_ptr<int>> v;
+        EXPECT_THROW(select(chan<int>(0).on_recv(), chan<std::string>(0).on_send(std::move(text))), cancelled);
+        EXPECT_EQ(text, std::string(100, 'x'));
+        EXPECT_EQ(select(chan<int>(0).on_recv(), otherwise), 1u);
+        EXPECT_THROW(chan<int>().recv(), cancelled);
+        EXPECT_THROW(select(), cancelled);
+      });
+      if (round % 2 == 0) yield_some();
+      fire(source);
+      a.join(), b.join(), c.join();
+      EXPECT_EQ(p.try_recv().error(), chan_status::empty) << "their nodes are gone";
+      EXPECT_EQ(s.try_recv().error(), chan_status::empty);
+    }
+  });
+}
+
+// Each value is either received or still its sender's, however a cancellation meets a receiver.
+TEST_P(ChanValues, CancellationAgainstDelivery) {
+  run_here([] {
+    std::mt19937 random(3);
+    for (int round = 0; round < 3000 / kSlowdown; ++round) {
+      rt::CancelSource source;
+      chan<std::unique_ptr<int>> c(unbuffered), other(unbuffered);
+      std::atomic<int> kept{0}, taken{0};
+      std::vector<task<void>> all;
+      for (int i = 0; i < 3; ++i) {
+        all.push_back(spawn([&, i] {
+          in_context here(source);
+          auto mine = std::make_unique<int>(1);
+          try {
+            if (i == 0) {
+              select(other.on_recv(), c.on_send(std::move(mine)));
+            } else {
+              c.send(std::move(mine));
+            }
+            EXPECT_EQ(mine, nullptr);
+          } catch (const cancelled&) {
+            EXPECT_NE(mine, nullptr);
+            ++kept;
+          }
+        }));
+      }
+      all.push_back(spawn([&] {
+        for (int i = 0; i < 40; ++i) {
+          if (c.try_recv()) ++taken;
+          if (i % 4 == 0) this_goroutine::yield();
+        }
+      }));
+      for (unsigned i = random() % 8; i > 0; --i) this_goroutine::yield();
+      fire(source);
+      for (auto& t : all) t.join();
+      EXPECT_EQ(kept + taken, 3);
+    }
+  });
+}
+
+#if defined(GORT_TESTING)
+// ---- sched/alone.h: the first foreign thread, and who skips the lock at this moment --------------------
+
+/// Whether values get lost when foreign threads come while a goroutine is alone. One attempt: there is one first time.
+bool counts_match() {
+  chan<int> c(64);
+  std::atomic<bool> over{false};
+  std::atomic<std::int64_t> in{0}, out{0};
+  std::thread foreign;
+  run({.max_procs = 1}, [&] {
+    foreign = std::thread([&] {
+      while (!over) {
+        if (c.try_send(1)) ++in;
+        if (c.try_recv()) ++out;
+      }
+    });
+    for (int i = 0; i < 200000 / kSlowdown; ++i) {
+      if (c.try_send(1)) ++in;
+      if (c.try_recv()) ++out;
+    }
+    over = true;
+    gort::blocking([&] { foreign.join(); });
+  });
+  return in - out == static_cast<std::int64_t>(c.len());
+}
+
+TEST(ChanAlone, TheFirstForeignThreadIsWaitedFor) { EXPECT_TRUE(counts_match()); }
+#endif
+
+}  // namespace
