@@ -22,7 +22,7 @@ func shared(o options, parallelism int, n uint64, body func(each uint64)) timed 
 	return timed{each * count, time.Since(start)}
 }
 
-func localWork(rounds int) {
+func syncWork(rounds int) {
 	foo := uint64(0)
 	for range rounds {
 		foo *= 2
@@ -66,7 +66,7 @@ func mutexRow(slack, work bool) func(options) result {
 					inside++
 					m.Unlock()
 					if work {
-						localWork(100)
+						syncWork(100)
 					}
 				}
 			})
@@ -137,7 +137,7 @@ func rwmutexRow(ratio uint64, work int) func(options) result {
 						m.Unlock()
 					} else {
 						m.RLock()
-						localWork(work)
+						syncWork(work)
 						m.RUnlock()
 					}
 				}
@@ -196,7 +196,7 @@ func semaphoreRow(block, work bool) func(options) result {
 				for range each {
 					s <- struct{}{}
 					if work {
-						localWork(100)
+						syncWork(100)
 					}
 					<-s
 				}
