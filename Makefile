@@ -36,7 +36,7 @@ aarch64: setup-all ## the tests on the other architecture, by qemu-user
 sim: setup       ## the runtime's protocols under thousands of simulated schedules, in two minutes
 	@cmake --preset sim >/dev/null
 	@cmake --build build/sim --target gort-sim -j $(JOBS)
-	@build/sim/gort-sim --short
+	@build/sim/gort-sim --short --seconds 90
 
 founding: setup  ## the five founding bugs, FOUNDING_RUNS (500) times each: shown with the cure off, gone with it on
 	@tools/founding --build -j $(JOBS)

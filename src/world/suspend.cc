@@ -13,6 +13,7 @@ namespace {
 constexpr int kSpinRounds = 50;               // a few microseconds
 constexpr std::int64_t kAskAgain = 100'000;   // ns
 constexpr std::int64_t kForeignPause = 20'000;
+constexpr int kQueuedLooks = 200;             // in a row, at a goroutine that is runnable each time
 
 /// One request to one goroutine.
 struct Request {
@@ -20,6 +21,8 @@ struct Request {
   M* asked = nullptr;      // whose hold_wanted says g
   std::int64_t when = 0;   // nanotime
   int rounds = 0;
+  int queued = 0;          // looks in a row that have found it runnable
+  bool stopped = false;    // the world is stopped for it
 };
 
 /// Nobody is asked any more. False: too late, the goroutine is being held.
@@ -62,8 +65,19 @@ void let_others_run(Request& r) noexcept {
   os::thread_yield();
 }
 
-/// True: it is held, and was in `was`. False: it cannot be.
-bool hold(Request& r, GStatus* was) noexcept {
+/// It runs and yields whenever nobody looks: with one P for the two, always. With the world stopped it stays where it
+/// is. True: it is still runnable, and the world is stopped.
+bool stop_for(Request& r, WorldHold* world) noexcept {
+  if (world == nullptr || ++r.queued < kQueuedLooks || !withdraw(r)) return false;
+  r.queued = 0;
+  stop_with(*world);
+  if (r.g->status.load(os::memory_order_acquire) == GStatus::runnable) return r.stopped = true;
+  start_with(*world);
+  return false;
+}
+
+/// True: it is held, and was in `was`. False: it cannot be. `world` is for stop_for; null: never.
+bool hold(Request& r, GStatus* was, WorldHold* world) noexcept {
   for (;; let_others_run(r)) {
     switch (r.g->status.load(os::memory_order_acquire)) {
       case GStatus::waiting:
@@ -80,13 +94,16 @@ bool hold(Request& r, GStatus* was) noexcept {
         *was = GStatus::running;
         return true;
       case GStatus::runnable:
-        break;
+        if (!stop_for(r, world)) continue;
+        *was = GStatus::runnable;
+        return true;
       case GStatus::syscall:
       case GStatus::dead:
       case GStatus::idle:
         if (withdraw(r)) return false;
         break;
     }
+    r.queued = 0;
   }
 }
 
@@ -110,18 +127,20 @@ void unclaim_g(G* g, GStatus was) noexcept {
   if (was == GStatus::running) os::futex_wake(reinterpret_cast<os::atomic<std::uint32_t>*>(&g->status), 1);
 }
 
-SuspendedG suspend_g(G* g, WorldHold&) noexcept {
+SuspendedG suspend_g(G* g, WorldHold& world) noexcept {
   GORT_CHECK(g != current_g(), "suspend_g: a goroutine cannot hold itself still");
   Request r{g};
   GStatus was = GStatus::dead;
-  return hold(r, &was) ? SuspendedG(g, was) : SuspendedG(nullptr, was);
+  SuspendedG held = hold(r, &was, &world) ? SuspendedG(g, was) : SuspendedG(nullptr, was);
+  if (r.stopped) held.stopped_ = &world;
+  return held;
 }
 
 SuspendedG suspend_g(G* g) noexcept {
   if (fault(Fault::s1)) {  // nothing that the requester could be stopped at
     Request r{g};
     GStatus was = GStatus::dead;
-    return hold(r, &was) ? SuspendedG(g, was) : SuspendedG(nullptr, was);
+    return hold(r, &was, nullptr) ? SuspendedG(g, was) : SuspendedG(nullptr, was);
   }
   WorldHold world = world_acquire(StopReason::goroutine_profile);
   SuspendedG held = suspend_g(g, world);
@@ -130,11 +149,20 @@ SuspendedG suspend_g(G* g) noexcept {
 }
 
 void SuspendedG::resume() noexcept {
-  if (g_ != nullptr) unclaim_g(std::exchange(g_, nullptr), was_);
-  if (!hold_) return;
+  G* g = std::exchange(g_, nullptr);
+  WorldHold* const stopped = std::exchange(stopped_, nullptr);
+  if (g != nullptr && stopped == nullptr) unclaim_g(g, was_);
+  if (!hold_) {
+    if (stopped != nullptr) start_with(*stopped);
+    return;
+  }
   WorldHold world = std::move(*hold_);
   hold_.reset();
-  world_release(std::move(world));
+  if (stopped != nullptr) {
+    start_the_world(std::move(world));
+  } else {
+    world_release(std::move(world));
+  }
 }
 
 }  // namespace gort::inline v0::rt

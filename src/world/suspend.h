@@ -10,7 +10,9 @@
 //                                              whoever would make it run spins meanwhile (leave_status)
 //   is a captive                               likewise
 //   runs                                       asked to wait in place, as for a stop (hold_here); its P stays with it
-//   is runnable                                waited for: it runs soon
+//   is runnable                                waited for: it runs soon. If it is so each time that it is looked at (it
+//                                              runs while the requester does not, as on one P), the world is stopped
+//                                              for as long as it is held
 //   is in gort::blocking, or dead              not at all
 //
 // The requester waits for an answer of another goroutine, so it must not itself be what that one waits for. Two rules:
@@ -41,7 +43,10 @@ void unclaim_g(G* g, GStatus was) noexcept;
 class [[nodiscard]] SuspendedG {
  public:
   SuspendedG(SuspendedG&& other) noexcept
-      : g_(std::exchange(other.g_, nullptr)), was_(other.was_), hold_(std::move(other.hold_)) {
+      : g_(std::exchange(other.g_, nullptr)),
+        was_(other.was_),
+        hold_(std::move(other.hold_)),
+        stopped_(std::exchange(other.stopped_, nullptr)) {
     other.hold_.reset();
   }
   SuspendedG(const SuspendedG&) = delete;
@@ -49,8 +54,8 @@ class [[nodiscard]] SuspendedG {
   ~SuspendedG() { resume(); }
 
   explicit operator bool() const noexcept { return g_ != nullptr; }
-  /// What it was doing: waiting, captive, or running. Its context is saved if it waits; else its thread stands still
-  /// (M::interrupted if that is in a signal handler).
+  /// What it was doing: waiting, runnable, captive, or running. Its context is saved if it waits or is runnable (one
+  /// that has never run has none yet); else its thread stands still (M::interrupted if that is in a signal handler).
   GStatus was() const noexcept { return was_; }
   /// Lets it go on now. A second call does nothing.
   void resume() noexcept;
@@ -60,6 +65,7 @@ class [[nodiscard]] SuspendedG {
   G* g_;
   GStatus was_;
   std::optional<WorldHold> hold_;  // taken by suspend_g for this request
+  WorldHold* stopped_ = nullptr;   // the world is stopped for it; under hold_ if that is there
   friend SuspendedG suspend_g(G*, WorldHold&) noexcept;
   friend SuspendedG suspend_g(G*) noexcept;
 };

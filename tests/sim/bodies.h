@@ -26,7 +26,7 @@ inline std::string tell(const SimResult& r) {
   if (history.size() > kTail) history.remove_prefix(history.size() - kTail);
   return std::string(os::sim_verdict_name(r.verdict)) + " seed " + std::to_string(r.seed) +
          " after " + std::to_string(r.runs) + " runs: " + std::string(r.message) + "\n" +
-         std::string(history);
+         std::string(history) + "\n" + std::string(r.table);
 }
 
 inline void go(void (*fn)(void*), void* arg) {

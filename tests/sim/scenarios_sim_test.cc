@@ -43,6 +43,29 @@ TEST_P(SimScenario, Holds) {
   }
 }
 
+TEST_P(SimScenario, EverySchedule) {
+  const Scenario& s = *GetParam();
+  if (s.preemptions == kNotEnumerated) GTEST_SKIP() << "random schedules only";
+  SimOptions o = options_of(s, nullptr, SimStrategy::exhaustive, 1);
+  const os::SimEnumeration e = enumerate_scenario(s, nullptr, o, s.preemptions, UINT64_MAX);
+  EXPECT_EQ(e.result.verdict, SimVerdict::ok) << tell(e.result);
+  EXPECT_TRUE(e.complete);
+  RecordProperty("schedules", static_cast<int>(e.schedules));
+}
+
+// A missing fence shows with store buffers, and by nothing else.
+TEST_P(SimScenario, MissingFencesNeedStoreBuffers) {
+  for (const Flaw& flaw : GetParam()->flaws) {
+    if (flaw.weaken == nullptr) continue;
+    for (std::uint64_t seed = 1; seed <= 100; ++seed) {
+      SimOptions o = options_of(*GetParam(), &flaw, SimStrategy::pct, seed);
+      o.store_buffers = false;
+      const SimResult r = run_scenario(*GetParam(), &flaw, o);
+      ASSERT_EQ(r.verdict, SimVerdict::ok) << tell(r);
+    }
+  }
+}
+
 TEST_P(SimScenario, FlawsAreFound) {
   for (const Flaw& flaw : GetParam()->flaws) {
     SCOPED_TRACE(flaw.name);

@@ -216,7 +216,7 @@ void Program::run(const std::vector<const Scenario*>& scenarios) {
   for (const Scenario* s : scenarios) {
     if (wishes_.check_flaws) {
       all_explorers(*s, nullptr, wishes_.seeds != 0 ? wishes_.seeds : s->seeds, share);
-      for (const Flaw& f : s->flaws) all_explorers(*s, &f, f.seeds, 0);
+      for (const Flaw& f : s->flaws) all_explorers(*s, &f, f.seeds, 2 * share);
       continue;
     }
     const Flaw* flaw = wishes_.fault.empty() ? nullptr : find_flaw(*s, wishes_.fault);

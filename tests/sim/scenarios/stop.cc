@@ -64,6 +64,7 @@ constexpr Cast kEnders = {.stoppers = 1, .enders = 1};
 constexpr Cast kEndersResize = {.yielders = 1, .resizers = 1, .enders = 1};
 constexpr Cast kCollect = {.yielders = 1, .resizers = 1, .collectors = 1};
 constexpr Cast kHolders = {.hogs = 1, .yielders = 1, .blockers = 1, .stoppers = 1, .holders = 2};
+constexpr Cast kHeldAlone = {.yielders = 1, .holders = 1};
 constexpr Cast kResizeRace = {.resizers = 2};
 
 // ---- with a measure switched off -------------------------------------------------------------------
@@ -130,6 +131,7 @@ constexpr Flaw kS3[] = {{.name = "s3",
                          .fault = Fault::s3,
                          .body = play,
                          .arg = &kTemplateSlow,
+                         .uniform = false,
                          .tune = rather_short_runs}};
 constexpr Flaw kS4[] = {{.name = "s4",
                          .what = "worldsema is taken on the M's own stack: the M sleeps with its P",
@@ -162,6 +164,9 @@ constexpr Scenario kAll[] = {
      .options = kStop, .procs = {1, 2, 3, 4}},
     {.name = "stop_held", .what = "goroutines are held still beside stops", CAST(kHolders), .options = kSlices,
      .procs = {1, 2, 3, 4}, .seeds = 100},
+    // Found by stop_held, seed 2: who only yields to the requester was never held.
+    {.name = "held_alone", .what = "with one P, a goroutine that yields again and again is held still", CAST(kHeldAlone),
+     .options = kStopShort, .procs = {1}, .seeds = 100},
     {.name = "stop_locked", .what = "against goroutines that are locked to their threads", CAST(kLocked),
      .options = kStop, .procs = {1, 2, 3, 4}},
     {.name = "stop_foreign", .what = "two foreign threads stop the world", CAST(kForeign), .options = kStop,
