@@ -52,6 +52,10 @@ std::uintptr_t signal_fault_address(const void* info) noexcept;
 /// The stack pointer of the interrupted code.
 std::uintptr_t signal_context_sp(const void* context) noexcept;
 
+/// Whether it is surely not one that signal_thread or a ThreadTimer of this process has sent. (The sender's mark is lost
+/// where the kernel is short of memory: then it is not sure.)
+bool signal_is_foreign(const void* info) noexcept;
+
 /// Whether this timer has sent it.
 bool signal_from_timer(const void* info, const ThreadTimer* t) noexcept;
 

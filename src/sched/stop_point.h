@@ -41,7 +41,7 @@ enum Stopping : std::uint32_t {
   kStopAtCalls,   ///< at calls into gort only; captives run until they make one (gort::stop_world)
 };
 
-inline constexpr std::int64_t kLeastRun = 10'000;         ///< ns of own CPU between two stops
+inline constexpr std::int64_t kLeastRun = 20'000;         ///< ns of own CPU between two stops
 inline constexpr std::int64_t kClaimWait = 10'000'000;    ///< ns that a stop waits for one that was claimed asleep
 
 inline bool stop_requested() noexcept { return sched.stopping.load(os::memory_order_seq_cst) != kNotStopping; }

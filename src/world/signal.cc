@@ -54,7 +54,8 @@ void on_urg(int signo, void* info, void* context) {
       if ((asked >> i & 1) != 0 && servers[i] != nullptr) servers[i](m, context);
     }
     t.in_handler = outer;
-    if (asked != 0) return;
+    // Several of ours may have become one on the way: then it is not a late one of ours that goes to the host instead.
+    if (asked != 0 && !os::signal_is_foreign(info)) return;
   }
   to_host(signo, info, context);
 }

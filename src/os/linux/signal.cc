@@ -305,6 +305,11 @@ void timer_delete(ThreadTimer* t) noexcept {
   *t = {};
 }
 
+bool signal_is_foreign(const void* info) noexcept {
+  const auto* i = static_cast<const siginfo_t*>(info);
+  return i->si_code > 0 || i->si_code == SI_QUEUE || (i->si_code == SI_USER && i->si_pid != 0);
+}
+
 bool signal_from_timer(const void* info, const ThreadTimer* t) noexcept {
   const auto* i = static_cast<const siginfo_t*>(info);
   return i->si_code == SI_TIMER && i->si_value.sival_ptr == t;
