@@ -9,7 +9,7 @@ using namespace std::chrono_literals;
 int main() {
   return gort::run([] {
     gort::event starved;
-    gort::timer watchdog = gort::after_func(10s, [&] { starved.set(); });
+    gort::func_handle watchdog = gort::after_func(10s, [&] { starved.set(); });
 
     gort::ticker beat(2ms);
     const auto start = gort::clock::now();
