@@ -51,7 +51,8 @@ class select_case : private detail::case_data {
   }
   static select_case plain(detail::case_kind kind_of, std::int64_t ns) noexcept {
     select_case c;
-    c.kind = kind_of, c.wait_ns = ns;
+    c.kind = kind_of;
+    c.wait_ns = ns;
     return c;
   }
   /// The library's.

@@ -2,7 +2,7 @@
 
 #include <new>
 
-#include "api/cancellation.h"
+#include "api/chan_wait.h"
 #include "base/check.h"
 #include "base/sanitizer.h"
 #include "sched/entry.h"
@@ -19,18 +19,6 @@ const rt::Chan* of(const chan_head* c) noexcept { return static_cast<const rt::C
 
 constexpr std::size_t kRingAt = sizeof(rt::Chan);
 static_assert(kRingAt % chan_inline_align == 0);
-
-std::int64_t deadline_in(std::int64_t ns) noexcept {
-  if (ns == kForeverNs) return rt::kNoDeadline;
-  const std::int64_t now = rt::clock_now();
-  return ns < rt::kNoDeadline - now ? now + ns : rt::kNoDeadline;
-}
-
-/// The caller's context, unless it is cancelled: then the operation does not take place.
-[[gnu::always_inline]] inline bool context_allows(rt::ChanWait* how) noexcept {
-  how->cancel = cancellation();
-  return !rt::is_cancelled(how->cancel);
-}
 
 chan_end never(rt::WaitReason reason, const rt::ChanWait& how) {
   rt::RuntimeEntry entry;

@@ -3,7 +3,7 @@
 
 #include <exception>
 
-#include "api/cancellation.h"
+#include "api/chan_wait.h"
 #include "gort/chan.h"
 #include "sched/entry.h"
 
@@ -20,6 +20,7 @@ struct Others {
   std::size_t timeout = 0;  ///< which `after` is the first
   std::int64_t ns = kForeverNs;
   bool has_timeout = false;
+  bool prepared = false;              ///< a send has been: what is not delivered must go back
 };
 
 /// A sending case's slot: its own, or that of an earlier case which moves from the same object.
@@ -42,9 +43,7 @@ void settle_lost(case_data* cases, std::size_t end, std::size_t fired,
                  std::exception_ptr* error) noexcept {
   for (std::size_t i = 0; i < end; ++i) {
     case_data& c = cases[i];
-    if (c.kind != case_kind::send || !c.owns_slot ||
-        (fired != kNone && cases[fired].slot == c.slot))
-      continue;
+    if (c.kind != case_kind::send || c.ops->in_place || !c.owns_slot || (fired != kNone && cases[fired].slot == c.slot)) continue;
     try {
       c.ops->lost(c);
     } catch (...) {
@@ -62,6 +61,11 @@ Others prepare(case_data* cases, std::size_t n) {
         c.slot = c.storage;
         break;
       case case_kind::send:
+        if (c.ops->in_place) {
+          c.slot = c.target;
+          break;
+        }
+        o.prepared = true;
         try {
           prepare_send(cases, i);
         } catch (...) {
@@ -85,12 +89,11 @@ Others prepare(case_data* cases, std::size_t n) {
   return o;
 }
 
-/// `index`, from result and others; cancelled and closed throw.
-std::size_t finish(case_data* cases, std::size_t n, const rt::SelectResult& result,
-                   const Others& others) {
-  const bool fired = result.end == chan_end::done;
+/// The index of the case that fired; cancelled and closed throw.
+std::size_t finish(case_data* cases, std::size_t n, const rt::SelectResult& result, const Others& others) {
   std::exception_ptr error;
-  settle_lost(cases, n, fired ? result.index : kNone, &error);
+  const bool fired = result.end == chan_end::done;
+  if (others.prepared) settle_lost(cases, n, fired ? result.index : kNone, &error);
   if (fired) {
     case_data& c = cases[result.index];
     if (c.ops->fired != nullptr) c.ops->fired(c);
@@ -119,14 +122,10 @@ std::size_t select(case_data* cases, std::size_t n) {
   // An `after` without time is as good as an `otherwise`, which is asked for first.
   const bool block = !others.has_otherwise && (!others.has_timeout || others.ns > 0);
   rt::SelectResult result;
-  if (!others.has_otherwise) how.cancel = cancellation();
-  if (rt::is_cancelled(how.cancel)) {
+  if (!others.has_otherwise && !context_allows(&how)) {
     result.end = chan_end::cancelled;
   } else {
-    if (block && others.ns != kForeverNs) {
-      const std::int64_t now = rt::clock_now();
-      if (others.ns < rt::kNoDeadline - now) how.deadline = now + others.ns;
-    }
+    if (block && others.has_timeout) how.deadline = deadline_in(others.ns);
     rt::RuntimeEntry entry;
     result = rt::select(cases, n, block, how);
   }

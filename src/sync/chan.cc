@@ -15,10 +15,12 @@ namespace {
 void* slot_of(waiter* w) noexcept { return const_cast<void*>(w->key); }
 
 [[gnu::always_inline]] inline void copy(const Chan* c, void* to, const void* from) noexcept {
-  if (__builtin_expect(c->size == sizeof(std::uint64_t), 1)) {
-    std::memcpy(to, from, sizeof(std::uint64_t));
-  } else {
-    std::memcpy(to, from, c->size);
+  switch (c->size) {  // the usual ones without a call
+    case 0: return;
+    case 1: std::memcpy(to, from, 1); return;
+    case 4: std::memcpy(to, from, 4); return;
+    case 8: std::memcpy(to, from, 8); return;
+    default: std::memcpy(to, from, c->size);
   }
 }
 
@@ -67,7 +69,7 @@ void add(decltype(Chan::count)& n, std::ptrdiff_t more) noexcept {
   n.store(n.load(os::memory_order_relaxed) + static_cast<std::size_t>(more), os::memory_order_release);
 }
 
-void put(Chan* c, const void* from) noexcept {
+[[gnu::always_inline]] inline void put(Chan* c, const void* from) noexcept {
   const std::size_t at = wrapped(c, c->head + c->count.load(os::memory_order_relaxed));
   copy(c, place(c, at), from);
   san_place(c, at);
@@ -75,7 +77,7 @@ void put(Chan* c, const void* from) noexcept {
 }
 
 /// The oldest of the ring; a sender that waits puts its value behind the others.
-void take(Chan* c, void* to, ChanWake* wake) noexcept {
+[[gnu::always_inline]] inline void take(Chan* c, void* to, ChanWake* wake) noexcept {
   const std::size_t at = c->head;
   copy(c, to, place(c, at));
   san_place(c, at);
@@ -133,14 +135,12 @@ ChanEnd wait_in(Chan* c, Held held, ChanQueue& q, void* slot, BlockingWait& wait
   return end == WaitEnd::timeout ? ChanEnd::timeout : ChanEnd::cancelled;
 }
 
-}  // namespace
-
-ChanEnd chan_send_locked(Chan* c, const void* from, ChanWake* wake) noexcept {
+[[gnu::always_inline]] inline ChanEnd do_send(Chan* c, void* from, ChanWake* wake) noexcept {
   if (__builtin_expect(c->closed.load(os::memory_order_relaxed) != 0, 0)) {
     san::acquire(&c->closed);
     return ChanEnd::closed;
   }
-  if (!empty(c->recvq) && serve<true>(c, c->recvq, const_cast<void*>(from), wake) != nullptr) {
+  if (!empty(c->recvq) && serve<true>(c, c->recvq, from, wake) != nullptr) {
     return ChanEnd::done;
   }
   if (c->count.load(os::memory_order_relaxed) >= c->cap) return ChanEnd::would_block;
@@ -148,7 +148,7 @@ ChanEnd chan_send_locked(Chan* c, const void* from, ChanWake* wake) noexcept {
   return ChanEnd::done;
 }
 
-ChanEnd chan_recv_locked(Chan* c, void* to, ChanWake* wake) noexcept {
+[[gnu::always_inline]] inline ChanEnd do_recv(Chan* c, void* to, ChanWake* wake) noexcept {
   if (__builtin_expect(c->front != nullptr, 0)) {
     void* box = pop_front(c);
     std::memcpy(to, &box, sizeof box);
@@ -163,8 +163,6 @@ ChanEnd chan_recv_locked(Chan* c, void* to, ChanWake* wake) noexcept {
   san::acquire(&c->closed);
   return ChanEnd::closed;
 }
-
-namespace {
 
 /// send and recv differ in what they try and where they wait.
 template <ChanEnd (*kTry)(Chan*, void*, ChanWake*) noexcept>
@@ -185,6 +183,7 @@ template <ChanEnd (*kTry)(Chan*, void*, ChanWake*) noexcept>
   // Joining a context takes a lock that comes before the channel's.
   unlock(c->lock, held);
   BlockingWait wait(reason, how.deadline, how.cancel);
+  if (g != nullptr) wait.race();  // a plain one comes here where there are bubbles
   held = lock_or_alone(c->lock);
   end = kTry(c, slot, &wake);
   if (end == ChanEnd::would_block) {
@@ -198,22 +197,26 @@ template <ChanEnd (*kTry)(Chan*, void*, ChanWake*) noexcept>
   return end;
 }
 
-ChanEnd try_send(Chan* c, void* slot, ChanWake* wake) noexcept { return chan_send_locked(c, slot, wake); }
-
 }  // namespace
 
+ChanEnd chan_send_locked(Chan* c, const void* from, ChanWake* wake) noexcept {
+  return do_send(c, const_cast<void*>(from), wake);
+}
+
+ChanEnd chan_recv_locked(Chan* c, void* to, ChanWake* wake) noexcept { return do_recv(c, to, wake); }
+
 ChanEnd chan_send(Chan* c, const void* from, const ChanWait& how) noexcept {
-  return operate<try_send>(c, c->sendq, const_cast<void*>(from), WaitReason::chan_send, how);
+  return operate<do_send>(c, c->sendq, const_cast<void*>(from), WaitReason::chan_send, how);
 }
 
 ChanEnd chan_recv(Chan* c, void* to, const ChanWait& how) noexcept {
-  return operate<chan_recv_locked>(c, c->recvq, to, WaitReason::chan_receive, how);
+  return operate<do_recv>(c, c->recvq, to, WaitReason::chan_receive, how);
 }
 
 ChanEnd chan_try_send(Chan* c, const void* from) noexcept {
   ChanWake wake;
   const Held held = lock_or_alone(c->lock);
-  const ChanEnd end = chan_send_locked(c, from, &wake);
+  const ChanEnd end = do_send(c, const_cast<void*>(from), &wake);
   unlock(c->lock, held);
   wake.wake();
   return end;
@@ -222,7 +225,7 @@ ChanEnd chan_try_send(Chan* c, const void* from) noexcept {
 ChanEnd chan_try_recv(Chan* c, void* to) noexcept {
   ChanWake wake;
   const Held held = lock_or_alone(c->lock);
-  const ChanEnd end = chan_recv_locked(c, to, &wake);
+  const ChanEnd end = do_recv(c, to, &wake);
   unlock(c->lock, held);
   wake.wake();
   return end;

@@ -59,17 +59,38 @@ bool on_channel(const SelectCase& c) noexcept {
   return c.chan != nullptr && (is_recv(c) || c.kind == detail::case_kind::send);
 }
 
-/// The channels' cases, in two orders, both kept in the cases themselves.
+/// Random numbers for one select.
+class Dice {
+ public:
+  std::uint32_t below(std::uint32_t n) noexcept {
+    const M* m = self_m();
+    if (m != nullptr && m->p != nullptr) return m->p->random.below(n);
+    Random own(os::cputicks());
+    return own.below(n);
+  }
+};
+
+/// One of those that look ready, each as likely: the k-th replaces the choice so far once in k times (reservoir sampling,
+/// Knuth vol. 2, 3.4.2), so that no order has to be drawn. Null: none does.
+SelectCase* pick_ready(SelectCase* cases, std::size_t n) noexcept {
+  SelectCase* choice = nullptr;
+  std::uint32_t ready = 0;
+  for (SelectCase* c = cases; c != cases + n; ++c) {
+    if (!detail::looks_ready(*c)) continue;
+    if (++ready == 1 || Dice().below(ready) == 0) choice = c;
+  }
+  return choice;
+}
+
+/// The channels' cases, in the order in which they are locked and in a random one in which they queue: several may be at
+/// one end of one channel. Both are kept in the cases themselves.
 class Orders {
  public:
   Orders(SelectCase* cases, std::size_t n) noexcept : cases_(cases) {
-    const M* m = self_m();
-    Random own(m == nullptr ? os::cputicks() : 0);
-    Random& random = m != nullptr ? m->p->random : own;
     for (std::size_t i = 0; i < n; ++i) {
       if (!on_channel(cases[i])) continue;
       // Fisher and Yates, inside out: each order is equally likely.
-      const std::uint32_t j = size_ == 0 ? 0 : random.below(size_ + 1);
+      const std::uint32_t j = size_ == 0 ? 0 : Dice().below(size_ + 1);
       cases[size_].poll = cases[j].poll;
       cases[j].poll = static_cast<std::uint32_t>(i);
       cases[size_].order = static_cast<std::uint32_t>(i);
@@ -81,7 +102,7 @@ class Orders {
   SelectCase& polled(std::uint32_t i) const noexcept { return cases_[cases_[i].poll]; }
   std::size_t index(std::uint32_t i) const noexcept { return cases_[i].poll; }
 
-  /// By address. Insertion for few, heapsort for many: in place, whatever comes.
+  /// By address, for lock(). Insertion for few, heapsort for many: in place, whatever comes.
   void sort() noexcept {
     if (size_ <= 12) {
       for (std::uint32_t i = 1; i < size_; ++i) {
@@ -96,13 +117,14 @@ class Orders {
     }
   }
 
-  /// Each channel once. Sorted.
+  /// Each channel once.
   void lock() noexcept {
     if (alone_enter(self_m())) {
       held_ = Held::alone;
       return;
     }
     held_ = Held::lock;
+    sort();
     Chan* last = nullptr;
     for (std::uint32_t i = 0; i < size_; ++i) {
       Chan* c = chan_of(ordered(i));
@@ -163,31 +185,29 @@ ChanEnd end_for(const SelectCase& c, ChanEnd end) noexcept {
   return end == ChanEnd::closed && is_recv(c) ? ChanEnd::done : end;
 }
 
-/// Step 1: whether one could go on at once.
-bool try_each(const Orders& orders, SelectResult* result) noexcept {
-  for (std::uint32_t i = 0; i < orders.size(); ++i) {
-    SelectCase& one = orders.polled(i);
-    if (!detail::looks_ready(one)) continue;
-    Chan* c = chan_of(one);
-    ChanWake wake;
-    const Held held = lock_or_alone(c->lock);
-    const ChanEnd end = try_locked(one, &wake);
-    unlock(c->lock, held);
-    if (end == ChanEnd::would_block) continue;
-    wake.wake();
-    *result = {end_for(one, end), orders.index(i)};
-    return true;
-  }
-  return false;
+/// Step 1: whether one could go on at once. What looks ready may not be, or no more: then it is for step 2.
+bool try_one(SelectCase* cases, std::size_t n, SelectResult* result) noexcept {
+  SelectCase* one = pick_ready(cases, n);
+  if (one == nullptr) return false;
+  Chan* c = chan_of(*one);
+  ChanWake wake;
+  const Held held = lock_or_alone(c->lock);
+  const ChanEnd end = try_locked(*one, &wake);
+  unlock(c->lock, held);
+  if (end == ChanEnd::would_block) return false;
+  wake.wake();
+  result->end = end_for(*one, end);
+  result->index = static_cast<std::size_t>(one - cases);
+  return true;
 }
 
-/// Step 2, under all locks.
-bool try_all(const Orders& orders, SelectResult* result, ChanWake* wake) noexcept {
-  for (std::uint32_t i = 0; i < orders.size(); ++i) {
-    SelectCase& one = orders.polled(i);
-    const ChanEnd end = try_locked(one, wake);
+/// Step 2, under all locks. What looks ready and is not has waiters whose wait has ended: they are dropped, it is so once.
+bool try_all(SelectCase* cases, std::size_t n, SelectResult* result, ChanWake* wake) noexcept {
+  while (SelectCase* one = pick_ready(cases, n)) {
+    const ChanEnd end = try_locked(*one, wake);
     if (end == ChanEnd::would_block) continue;
-    *result = {end_for(one, end), orders.index(i)};
+    result->end = end_for(*one, end);
+    result->index = static_cast<std::size_t>(one - cases);
     return true;
   }
   return false;
@@ -234,20 +254,19 @@ bool dequeue_all(const Orders& orders, SelectResult* result) noexcept {
 
 }  // namespace
 
-SelectResult select(SelectCase* cases, std::size_t n, bool block, const ChanWait& how) noexcept {
+namespace {
+
+[[gnu::noinline]] SelectResult select_slow(SelectCase* cases, std::size_t n, bool block, const ChanWait& how) noexcept {
   Orders orders(cases, n);
   SelectResult result;
   if (orders.size() == 0) {
     if (block) result.end = chan_never(n == 0 ? WaitReason::select_no_cases : WaitReason::select, how);
     return result;
   }
-  if (try_each(orders, &result)) return result;
-  if (!block && orders.size() == 1) return result;  // one look at one channel is one instant
-  orders.sort();
   ChanWake wake;
   if (!block) {
     orders.lock();
-    try_all(orders, &result, &wake);
+    try_all(cases, n, &result, &wake);
     orders.unlock();
     wake.wake();
     return result;
@@ -255,7 +274,7 @@ SelectResult select(SelectCase* cases, std::size_t n, bool block, const ChanWait
   BlockingWait wait(WaitReason::select, how.deadline, how.cancel);
   wait.race();
   orders.lock();
-  if (try_all(orders, &result, &wake)) {
+  if (try_all(cases, n, &result, &wake)) {
     orders.unlock();
     wake.wake();
     return result;
@@ -269,6 +288,14 @@ SelectResult select(SelectCase* cases, std::size_t n, bool block, const ChanWait
   if (end == WaitEnd::timeout) result.end = ChanEnd::timeout;
   if (end == WaitEnd::cancelled) result.end = ChanEnd::cancelled;
   return result;
+}
+
+}  // namespace
+
+SelectResult select(SelectCase* cases, std::size_t n, bool block, const ChanWait& how) noexcept {
+  SelectResult result;
+  if (try_one(cases, n, &result)) return result;
+  return select_slow(cases, n, block, how);
 }
 
 std::size_t select_nodes_in_use() noexcept {

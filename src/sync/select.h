@@ -1,8 +1,8 @@
 // gort: select, without types: waiting in the queues of several channels at once.
 //
-//   1  looks at the channels without their locks, in random order; tries those that look ready, one at a time
-//   2  locks all channels, in the order of their addresses; looks again, in the random order. So far one instant: that
-//      is what `otherwise` needs, and what makes waiting safe
+//   1  looks at the channels without their locks; tries one of those that look ready, each being equally likely
+//   2  locks all channels, in the order of their addresses; looks again, and chooses again. That is one instant, which
+//      `otherwise` needs, and which makes waiting safe
 //   3  queues a node in each, unlocks, sleeps. All nodes have the owner's WaitState: one agent ends the wait
 //   4  takes its nodes off the queues again, one channel at a time; the one whose ticket says so has fired
 //

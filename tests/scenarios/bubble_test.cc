@@ -196,6 +196,7 @@ TEST_P(Bubble, IsTheSameEachTime) {
           }
         }));
       }
+      for (auto& t : all) t.join();
     });
     return order;
   };

@@ -38,6 +38,7 @@ struct oops {};
 /// Counts its objects; copies and moves throw when told to.
 struct counted {
   static std::atomic<int> alive;
+  static std::atomic<std::uint64_t> fuse_of;  // whose copies and moves burn it; 0: everybody's
   static std::atomic<int> fuse;  // that many copies or moves succeed; negative: all
   static std::atomic<bool> once;  // after one that throws, all succeed
 
@@ -57,6 +58,7 @@ struct counted {
   }
   ~counted() { --alive; }
   static void burn() {
+    if (fuse_of != 0 && fuse_of != this_goroutine::id()) return;
     int left = fuse.load();
     while (left >= 0) {
       if (left == 0) {
@@ -70,6 +72,7 @@ struct counted {
 };
 std::atomic<int> counted::alive{0};
 std::atomic<int> counted::fuse{-1};
+std::atomic<std::uint64_t> counted::fuse_of{0};
 std::atomic<bool> counted::once{false};
 
 static_assert(!detail::travels_by_bytes<counted>);
@@ -113,6 +116,8 @@ TEST_P(ChanValues, ThrowingReceiveLeavesTheValueFirst) {
       auto t = spawn([=] {
         for (int i = 1; i <= 3; ++i) c.send(counted(i));
       });
+      while (cap != 0 && c.len() != 3) this_goroutine::yield();
+      counted::fuse_of = this_goroutine::id();  // not the sender's, who goes on with the next one
       yield_some();
       counted::fuse = 0;
       EXPECT_THROW(c.recv(), oops);
@@ -136,6 +141,7 @@ TEST_P(ChanValues, ThrowingReceiveLeavesTheValueFirst) {
       EXPECT_EQ(c.recv()->value, 9);
       EXPECT_FALSE(c.recv());
     }
+    counted::fuse_of = 0;
   });
 }
 

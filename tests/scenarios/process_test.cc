@@ -337,7 +337,7 @@ TEST_F(Process, AnyOtherCallInAForkedChildIsFatal) {
     });
     expect_fatal_in_child("semaphore", [] {
       gort::semaphore s(0);
-      s.release();
+      s.acquire();
     });
   };
   all();

@@ -268,6 +268,8 @@ void step(std::mt19937_64& random, int depth) {
 }
 
 void mix(std::uint64_t seed, int depth) {
+  // Tasks that are destroyed and runs that end cancel what they have started; the steps count on being done whole.
+  const gort::shield whole;
   ++alive;
   std::mt19937_64 random(seed);
   for (auto n = 1 + random() % 6; n > 0 && !stopping; --n) step(random, depth);

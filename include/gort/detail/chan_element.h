@@ -194,7 +194,7 @@ inline constexpr case_ops recv_ops{
         element<T>::take(c.chan, c.slot, [out](auto&& v) { out->emplace(std::forward<decltype(v)>(v)); });
       }
     },
-    nullptr, false};
+    nullptr, false, false};
 
 /// A sending case that moves from its target, a T*.
 template <class T>
@@ -213,7 +213,8 @@ struct move_case {
   static void lost(case_data& c) {
     if constexpr (!travels_by_bytes<T>) e::unpack(*static_cast<T*>(c.target), e::at(c.slot));
   }
-  static constexpr case_ops ops{prepare, fired, lost, !travels_by_bytes<T>};
+  static constexpr case_ops ops{prepare, travels_by_bytes<T> && e::trivial ? nullptr : fired, lost, !travels_by_bytes<T>,
+                                travels_by_bytes<T>};
 };
 
 /// A sending case that copies its target, a const T*.
@@ -233,7 +234,7 @@ struct copy_case {
   static void lost(case_data& c) {
     if constexpr (!travels_by_bytes<T> || !e::trivial) e::drop(c.slot);
   }
-  static constexpr case_ops ops{prepare, nullptr, lost, false};
+  static constexpr case_ops ops{prepare, nullptr, lost, false, travels_by_bytes<T> && e::trivial};
 };
 
 }  // namespace detail

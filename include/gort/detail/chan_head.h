@@ -66,30 +66,32 @@ enum class case_kind : std::uint8_t { never, recv, send, timeout, otherwise };
 inline constexpr std::size_t chan_inline_max = 64;
 inline constexpr std::size_t chan_inline_align = 16;
 
-/// One case of a select. The core uses the first part and writes what it is said to; `target`, `ops` and the
-/// storage are the templates'.
+/// One case of a select. `target`, `ops` and the storage are the templates'; the core uses the rest.
 struct case_data {
-  chan_head* chan = nullptr;       ///< null: never ready
-  void* slot = nullptr;            ///< recv: where the value's bytes go; send: where they are
-  rt::SelectNode* node = nullptr;  ///< select's own, as are the next two
-  std::uint32_t poll = 0;
-  std::uint32_t order = 0;
-  case_kind kind = case_kind::never;
-  bool delivered = false;          ///< written by select where the case fired: false: the channel is closed
-  bool owns_slot = false;          ///< send: select made the slot for this case, no other one shares it
+  chan_head* chan = nullptr;  ///< null: never ready
+  union {
+    void* target = nullptr;   ///< the user's object
+    std::int64_t wait_ns;     ///< timeout: from the call of select on
+  };
   const struct case_ops* ops = nullptr;
-  void* target = nullptr;          ///< the user's object
-  std::int64_t wait_ns = 0;        ///< timeout: from the call of select on
+  case_kind kind = case_kind::never;
+  // What follows is select's own while it runs.
+  bool delivered;             ///< of the case that fired; false: the channel is closed
+  bool owns_slot;             ///< send: the slot was made for this case, no other one shares it
+  std::uint32_t poll;
+  std::uint32_t order;
+  void* slot;                 ///< recv: where the value's bytes go; send: where they are
+  rt::SelectNode* node;
   alignas(chan_inline_align) std::byte storage[chan_inline_max];
 
-  case_data() noexcept {}  // the storage is used inside of select only
-  case_data(const case_data& o) noexcept
-      : chan(o.chan), kind(o.kind), ops(o.ops), target(o.target), wait_ns(o.wait_ns) {}
+  case_data() noexcept {}
+  case_data(const case_data& o) noexcept : chan(o.chan), target(o.target), ops(o.ops), kind(o.kind) {}
   case_data& operator=(const case_data& o) noexcept {
-    chan = o.chan, kind = o.kind, ops = o.ops, target = o.target, wait_ns = o.wait_ns;
+    chan = o.chan, target = o.target, ops = o.ops, kind = o.kind;
     return *this;
   }
 };
+static_assert(sizeof(void*) == sizeof(std::int64_t), "a copy of target is a copy of wait_ns");
 
 /// Whether a case could fire now; false as for can_send.
 inline bool looks_ready(const case_data& c) noexcept {
@@ -103,6 +105,7 @@ struct case_ops {
   void (*fired)(case_data&);           ///< recv: after it fired; send: after its value was delivered; may throw
   void (*lost)(case_data&);            ///< send, prepared: it was not delivered; may throw
   bool shares = false;                 ///< send: cases with the same target use one slot, since preparing empties it
+  bool in_place = false;               ///< send: the slot is the target, nothing is to be prepared
 };
 
 }  // namespace detail
