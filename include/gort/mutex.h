@@ -91,10 +91,11 @@ class mutex {
   /// Gives it back. Never waits, never changes the thread.
   void unlock() noexcept {
     let_go();
-    std::uint32_t held = detail::kMutexLocked;
-    if (!word_.compare_exchange_strong(held, 0, std::memory_order_release, std::memory_order_relaxed)) [[unlikely]] {
-      detail::mutex_unlock_slow(word_);
-    }
+    std::uint32_t now = word_.load(std::memory_order_relaxed);
+    do {
+      if (!detail::mutex_unlock_wakes_nobody(now)) [[unlikely]] return detail::mutex_unlock_slow(word_);
+    } while (!word_.compare_exchange_weak(now, now & ~detail::kMutexLocked, std::memory_order_release,
+                                          std::memory_order_relaxed));
   }
 
  private:

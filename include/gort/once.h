@@ -51,16 +51,27 @@ class once_flag {
   detail::word32 word_{detail::kOnceNever};
 };
 
+namespace detail {
+
+/// Out of the way of those who come later.
 template <class F, class... Args>
-void call_once(once_flag& flag, F&& f, Args&&... args) {
-  if (flag.done() || !detail::once_begin(flag.word_)) return;
+[[gnu::noinline, gnu::cold]] void once_call(word32& word, F&& f, Args&&... args) {
+  if (!once_begin(word)) return;
   struct ending {
-    detail::word32& word;
+    word32& word;
     bool completed = false;
-    ~ending() { detail::once_end(word, completed); }
-  } end{flag.word_};
+    ~ending() { once_end(word, completed); }
+  } end{word};
   std::invoke(std::forward<F>(f), std::forward<Args>(args)...);
   end.completed = true;
+}
+
+}  // namespace detail
+
+template <class F, class... Args>
+void call_once(once_flag& flag, F&& f, Args&&... args) {
+  if (flag.done()) [[likely]] return;
+  detail::once_call(flag.word_, std::forward<F>(f), std::forward<Args>(args)...);
 }
 
 /// The result of a function that is called at most once successfully: at the first use, by whoever comes first.

@@ -41,6 +41,13 @@ void sync_destroyed(bool in_use, const char* what) noexcept {
 // ---- mutex, shared_mutex
 
 bool mutex_lock_slow(word32& word, std::int64_t deadline) noexcept {
+  // Free, but others wait: whoever comes first has it, and does not need the runtime for that.
+  std::uint32_t now = word.load(std::memory_order_relaxed);
+  if ((now & kMutexLocked) == 0 && word.compare_exchange_strong(now, now | kMutexLocked, std::memory_order_acquire,
+                                                                std::memory_order_relaxed)) {
+    rt::san::acquire(&word);
+    return true;
+  }
   rt::RuntimeEntry entry;
   return rt::mutex_lock_slow(&word, deadline);
 }

@@ -136,7 +136,7 @@ void mutex_unlock_slow(SyncWord* word) noexcept {
   std::uint32_t now = word->load(os::memory_order_relaxed);
   for (;;) {
     if ((now & kLocked) == 0) fatal("gort::mutex: unlock of an unlocked mutex");
-    if ((now & kParked) != 0 && ((now & kWoken) == 0 || (now & kStarving) != 0)) break;
+    if (!detail::mutex_unlock_wakes_nobody(now)) break;
     if (word->compare_exchange_weak(now, now & ~kLocked, os::memory_order_release, os::memory_order_relaxed)) return;
   }
   const WaitList list(word);

@@ -22,11 +22,6 @@ struct Lists {
   WaitList writers;
 };
 
-bool try_write(SyncWord* word) noexcept {
-  std::uint32_t free = 0;
-  return word->compare_exchange_strong(free, kWriter, os::memory_order_acquire, os::memory_order_relaxed);
-}
-
 bool try_read(SyncWord* word) noexcept {
   std::uint32_t now = word->load(os::memory_order_relaxed);
   while ((now & (kWriter | kWriterParked)) == 0) {
@@ -108,12 +103,6 @@ void reader_left(SyncWord* word, const Lists& lists, waiter* node) noexcept {
 }  // namespace
 
 bool shared_mutex_lock_slow(SyncWord* word, std::int64_t deadline) noexcept {
-  for (int round = 0; spin_pays(round); ++round) {
-    os::cpu_relax(kSpinPauses);
-    if (!try_write(word)) continue;
-    san::acquire(word);
-    return true;
-  }
   BlockingWait wait(WaitReason::shared_mutex_lock, deadline, nullptr);
   const Lists lists(word);
   lists.lock().lock();
@@ -136,12 +125,6 @@ bool shared_mutex_lock_slow(SyncWord* word, std::int64_t deadline) noexcept {
 }
 
 bool shared_mutex_lock_shared_slow(SyncWord* word, std::int64_t deadline) noexcept {
-  for (int round = 0; spin_pays(round); ++round) {
-    os::cpu_relax(kSpinPauses);
-    if (!try_read(word)) continue;
-    san::acquire(word);
-    return true;
-  }
   BlockingWait wait(WaitReason::shared_mutex_rlock, deadline, nullptr);
   const Lists lists(word);
   lists.lock().lock();

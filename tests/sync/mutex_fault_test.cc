@@ -80,7 +80,7 @@ void count_and_wait(bool blind, int rounds) {
   });
 }
 
-TEST(Waits, LookAgainUnderTheLock) { count_and_wait(false, 10'000 / kSlowdown); }
+TEST(Waits, LookAgainUnderTheLock) { count_and_wait(false, 2'000 / kSlowdown); }
 
 TEST(Waits, WithoutThatAWakeIsLost) {
 #if defined(GORT_TEST_TSAN)

@@ -392,13 +392,9 @@ Result mutex(const Options& o) {
         m.lock();
         ++inside;
         m.unlock();
-        std::uint64_t foo = 0;
-        for (int k = 0; k < kWork; ++k) {
-          foo *= 2;
-          asm volatile("" : "+r"(foo));
-          foo /= 2;
-          asm volatile("" : "+r"(foo));
-        }
+        std::uint64_t x = 1;
+        for (int k = 0; k < kWork; ++k) x = x * 2862933555777941757u + 3037000493u;
+        asm volatile("" : : "r"(x));
       }
     });
     check(inside == t.ops, "one at a time");
@@ -473,8 +469,8 @@ constexpr bench::Row kRows[] = {
     {"mutex_uncontended", [](const Options& o) { return best<mutex_uncontended>(o, kSync); }},
     {"mutex", [](const Options& o) { return best<mutex<1, 0>>(o, kSync); }},
     {"mutex_slack", [](const Options& o) { return best<mutex<10, 0>>(o, kSync); }},
-    {"mutex_work", [](const Options& o) { return best<mutex<1, 100>>(o, kSync); }},
-    {"mutex_work_slack", [](const Options& o) { return best<mutex<10, 100>>(o, kSync); }},
+    {"mutex_work", [](const Options& o) { return best<mutex<1, 25>>(o, kSync); }},
+    {"mutex_work_slack", [](const Options& o) { return best<mutex<10, 25>>(o, kSync); }},
     {"cond1", [](const Options& o) { return best<cond<1>>(o, kSync); }},
     {"cond4", [](const Options& o) { return best<cond<4>>(o, kSync); }},
     {"cond32", [](const Options& o) { return best<cond<32>>(o, kSync); }},

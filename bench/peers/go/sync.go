@@ -22,13 +22,13 @@ func shared(o options, parallelism int, n uint64, body func(each uint64)) timed 
 	return timed{each * count, time.Since(start)}
 }
 
+// syncWork: dependent multiplications, the same machine code in all contenders.
 func syncWork(rounds int) {
-	foo := uint64(0)
+	x := uint64(1)
 	for range rounds {
-		foo *= 2
-		foo /= 2
+		x = x*2862933555777941757 + 3037000493
 	}
-	workSink(foo)
+	workSink(x)
 }
 
 //go:noinline
@@ -66,7 +66,7 @@ func mutexRow(slack, work bool) func(options) result {
 					inside++
 					m.Unlock()
 					if work {
-						syncWork(100)
+						syncWork(25)
 					}
 				}
 			})
@@ -196,7 +196,7 @@ func semaphoreRow(block, work bool) func(options) result {
 				for range each {
 					s <- struct{}{}
 					if work {
-						syncWork(100)
+						syncWork(25)
 					}
 					<-s
 				}
@@ -296,8 +296,8 @@ var syncRows = []struct {
 	{"mutex_spin", mutexSpin},
 	{"rwmutex_write100", rwmutexRow(100, 0)},
 	{"rwmutex_write10", rwmutexRow(10, 0)},
-	{"rwmutex_work_write100", rwmutexRow(100, 100)},
-	{"rwmutex_work_write10", rwmutexRow(10, 100)},
+	{"rwmutex_work_write100", rwmutexRow(100, 25)},
+	{"rwmutex_work_write10", rwmutexRow(10, 25)},
 	{"cond1", condRow(1)},
 	{"cond2", condRow(2)},
 	{"cond4", condRow(4)},

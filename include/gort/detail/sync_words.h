@@ -18,6 +18,12 @@ inline constexpr std::uint32_t kMutexParked = 2;    ///< somebody waits in the t
 inline constexpr std::uint32_t kMutexWoken = 4;     ///< one who was woken, or who spins, is about to try: unlock wakes nobody
 inline constexpr std::uint32_t kMutexStarving = 8;  ///< unlock hands over to the oldest waiter
 
+/// Held, and nobody waits, or somebody who was woken is on its way and the mutex does not starve.
+constexpr bool mutex_unlock_wakes_nobody(std::uint32_t now) noexcept {
+  return (now & kMutexLocked) != 0 &&
+         ((now & kMutexParked) == 0 || (now & (kMutexWoken | kMutexStarving)) == kMutexWoken);
+}
+
 inline constexpr std::uint32_t kSharedWriter = 1;         ///< a writer holds it
 inline constexpr std::uint32_t kSharedWriterParked = 2;   ///< a writer waits: no new reader gets in
 inline constexpr std::uint32_t kSharedReaderParked = 4;   ///< a reader waits
