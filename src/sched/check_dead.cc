@@ -17,10 +17,11 @@ bool nobody_can_run() noexcept {
 struct Changes {
   std::int64_t ms_made = 0;
   std::uint64_t foreign_waits = 0;
+  std::uint64_t watches = 0;
   bool operator==(const Changes&) const = default;
 };
 
-Changes changes() noexcept { return {sched.next_m_id, sched.foreign_waits}; }
+Changes changes() noexcept { return {sched.next_m_id, sched.foreign_waits, sched.watches}; }
 
 }  // namespace
 
@@ -60,7 +61,8 @@ void confirm_dead() noexcept {
   if (foreign < 0 || foreign > sched.foreign_waiting.load(os::memory_order_relaxed)) return;
   // Once more: the kernel's count and ours are of different moments. A foreign thread that was not counted
   // because it did not exist yet was made by one that could act then, and that has come to wait since; an M
-  // that is counted here but was not there has been made since.
+  // that is counted here but was not there has been made since. A timer that went off between the look at the timers
+  // and this has been taken by the watcher, who has perhaps gone back to sleep since.
   {
     LockGuard guard(sched.lock);
     if (!nobody_can_run() || changes() != before) return;

@@ -114,6 +114,7 @@ struct Sched {
   // ---- timers (watch.h)
   os::atomic<std::int64_t> watch_until{INT64_MAX};  ///< kNobody, kAwake, or until when the watcher sleeps
   std::int32_t nwatching = 0;              ///< 1: the watcher sleeps, so it cannot run anybody by itself; under lock
+  std::uint64_t watches = 0;               ///< how often it has gone to sleep; under lock
   Note idle_note;                          ///< the watcher's
   os::atomic<std::int32_t> bubbles{0};     ///< that exist (bubble.h); mostly 0
 

@@ -26,6 +26,7 @@ std::int64_t sleep_until_due() noexcept {
       LockGuard guard(sched.lock);
       orders = sched.orders != 0;
       sched.nwatching = 1;
+      ++sched.watches;
       if (!orders) check_dead();
     }
     if (!orders) idle_wait(when);  // S3
