@@ -52,9 +52,12 @@ void come_back_to_stop(M* m, std::int64_t ns) noexcept {
 /// L3: whether the goroutine that was stopped in the middle of user code has had something of the P since.
 bool has_run(M* m) noexcept {
   if (m->resumed_cpu < 0 || fault(Fault::progress)) return true;
-  const std::int64_t left = kLeastRun - (os::thread_cputime() - m->resumed_cpu);
+  const std::int64_t now = os::thread_cputime();
+  const std::int64_t left = kLeastRun - (now - m->resumed_cpu);
   if (left > 0) {
-    come_back_to_stop(m, left);
+    come_back_to_stop(m, left > kLeastRun / 2 ? left : kLeastRun / 2);
+    // What is spent here is not progress: on a virtual machine to set the timer alone may take as long.
+    m->resumed_cpu += os::thread_cputime() - now;
     return false;
   }
   m->resumed_cpu = -1;
@@ -118,7 +121,7 @@ bool await_p(M* m, P* p) noexcept {
         m->p = p;
         // Taken in the middle of a stop, which claimed it before and waits now. Partner: the initiator sets `stopping`
         // and then looks at the status.
-        if (stop_requested()) come_back_to_stop(m, kLeastRun);
+        if (stop_requested()) come_back_to_stop(m, kLeastRun + kLeastRun / 4);
         return true;
       }
       case PStatus::stopped:
