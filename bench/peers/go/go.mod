@@ -1,3 +1,3 @@
 module gort.invalid/bench/go_peer
 
-go 1.22
+go 1.25
