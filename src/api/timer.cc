@@ -6,6 +6,7 @@
 
 #include "api/start.h"
 #include "base/check.h"
+#include "sched/alone.h"
 #include "sched/entry.h"
 #include "sched/runs.h"
 #include "sched/spawn.h"
@@ -48,12 +49,12 @@ void send_time(const rt::TimerShot& shot) noexcept {
   auto* t = static_cast<chan_timer*>(shot.arg);
   rt::Chan* c = t->c();
   rt::ChanWake wake;
-  c->lock.lock();
+  const rt::Held held = rt::lock_or_alone(c->lock);
   if (t->live && t->seq == shot.seq) {
     t->live = t->periodic;
     rt::chan_send_locked(c, &shot.now, &wake);
   }
-  c->lock.unlock();
+  rt::unlock(c->lock, held);
   wake.wake();
 }
 
@@ -96,7 +97,7 @@ void chan_timer_delete(chan_timer* t) noexcept {
 bool chan_timer_stop(chan_timer* t) noexcept {
   if (t == nullptr) return false;
   rt::RuntimeEntry entry;
-  rt::LockGuard guard(t->c()->lock);
+  const rt::HeldGuard guard(t->c()->lock);
   return revoke(t);
 }
 
@@ -109,7 +110,7 @@ bool chan_timer_reset(chan_timer* t, std::int64_t ns) noexcept {
   bool was = false;
   std::uint64_t seq = 0;
   {
-    rt::LockGuard guard(t->c()->lock);
+    const rt::HeldGuard guard(t->c()->lock);
     was = revoke(t);
     t->live = true;
     seq = ++t->seq;

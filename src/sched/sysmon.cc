@@ -1,5 +1,6 @@
 #include "sched/sysmon.h"
 
+#include "sched/alone.h"
 #include "sched/captives.h"
 #include "sched/check_dead.h"
 #include "sched/parked_stacks.h"
@@ -151,6 +152,7 @@ std::int64_t look_at_timers(std::int64_t now) noexcept {
   std::int64_t when = earliest_timer();
   if (when == kNoTimer || sched.npidle.load(os::memory_order_relaxed) != 0) return kMostDelay;
   if (when <= now - kLateTimer) {
+    alone_ends();  // what goes off touches what others do
     run_all_timers(now);
     when = earliest_timer();
   }

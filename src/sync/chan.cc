@@ -177,8 +177,11 @@ template <ChanEnd (*kTry)(Chan*, void*, ChanWake*) noexcept>
     return end;
   }
   G* g = current_g();
-  if (g != nullptr && plain_wait(how.deadline, how.cancel) && !bubbles_exist()) {
-    return park_plain(g, c, held, q, slot, reason, how.cancel);
+  if (g != nullptr && plain_wait(how.deadline, how.cancel)) {
+    bubble_waits_for(c->bubble);
+    end = park_plain(g, c, held, q, slot, reason, how.cancel);
+    bubble_waits_no_more();
+    return end;
   }
   // Joining a context takes a lock that comes before the channel's.
   unlock(c->lock, held);

@@ -60,6 +60,7 @@ TEST_P(Bubble, InsideOfARunToo) {
     const auto began = clock::now();
     gort::this_goroutine::sleep_for(1ms);
     EXPECT_GE(clock::now() - began, 1ms) << "outside, time is what it was";
+    for (auto& t : all) t.join();
   });
 }
 
