@@ -25,8 +25,9 @@ struct Flaw {
   const char* weaken = nullptr;         ///< SimOptions::weaken, with store buffers; or
   void (*body)(void*) = nullptr;        ///< what runs instead
   const void* arg = nullptr;            ///< for either body; null: the scenario's
-  std::uint64_t seeds = 2000;           ///< each explorer finds it within so many
-  bool uniform = true;                  ///< by uniformly random schedules, too; PCT always does
+  std::uint64_t seeds = 2000;           ///< explorers find it within so many, these excepted:
+  bool uniform = true;                  ///< not by uniformly random schedules, if false
+  bool pct = true;                      ///< not by PCT's, if false
   void (*tune)(os::SimOptions& o) = nullptr;
 };
 

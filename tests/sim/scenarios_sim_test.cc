@@ -70,7 +70,7 @@ TEST_P(SimScenario, FlawsAreFound) {
   for (const Flaw& flaw : GetParam()->flaws) {
     SCOPED_TRACE(flaw.name);
     for (const SimStrategy strategy : {SimStrategy::uniform, SimStrategy::pct}) {
-      if (strategy == SimStrategy::uniform && !flaw.uniform) continue;
+      if (strategy == SimStrategy::uniform ? !flaw.uniform : !flaw.pct) continue;
       const SimResult r = explore(*GetParam(), &flaw, strategy, flaw.seeds);
       EXPECT_EQ(r.verdict != SimVerdict::ok, flaw.verdict != SimVerdict::ok) << tell(r);
     }

@@ -70,6 +70,7 @@ int run(int argc, char** argv) {
   app.add_flag("--trace", w.trace, "every step of each run that failed, or that is replayed");
   app.add_flag("--store-buffers", w.buffers, "stores may be delayed in every run (default: in half of them)");
   app.add_flag("!--no-shorten", w.shorten, "print failures as they were found");
+  app.add_option("--weaken", w.weaken, "takes full stores and fences away: of FUNCTION, or FUNCTION:LINE");
   app.add_flag("--fences", fences, "takes the full fences away one by one: who finds that out?");
   app.add_flag("--short", w.check_flaws, "the short set, and each flaw is found");
   app.add_option("--seconds", w.seconds, "--short: about how long; fewer schedules of each");

@@ -76,9 +76,10 @@ class Program {
 SimOptions Program::options(const Series& s, std::uint64_t seed) const {
   SimOptions o = options_of(s.scenario, s.flaw, s.strategy, seed);
   if (wishes_.depth != 0) o.pct_depth = wishes_.depth;
-  if (wishes_.buffers) o.store_buffers = true;
+  if (wishes_.buffers || !wishes_.weaken.empty()) o.store_buffers = true;
+  if (!wishes_.weaken.empty()) o.weaken = wishes_.weaken.c_str();
   // An enumeration is one thing, not many.
-  if (s.strategy == SimStrategy::exhaustive && !wishes_.buffers && (s.flaw == nullptr || s.flaw->weaken == nullptr))
+  if (s.strategy == SimStrategy::exhaustive && !wishes_.buffers && wishes_.weaken.empty() && (s.flaw == nullptr || s.flaw->weaken == nullptr))
     o.store_buffers = s.scenario.options.store_buffers;
   return o;
 }
@@ -114,6 +115,7 @@ void Program::report(const Series& s, const SimResult& r) {
   std::printf("again: gort-sim --scenario %s --explorer %s%s%s%s", s.scenario.name, explorer_name(s.strategy),
               s.flaw != nullptr ? " --fault " : "", s.flaw != nullptr ? s.flaw->name : "",
               wishes_.buffers ? " --store-buffers" : "");
+  if (!wishes_.weaken.empty()) std::printf(" --weaken %s", wishes_.weaken.c_str());
   if (s.strategy != SimStrategy::exhaustive) std::printf(" --replay %llu", static_cast<unsigned long long>(seed));
   std::printf("\n");
 }
@@ -199,12 +201,14 @@ void Program::series(const Series& s) {
 }
 
 void Program::all_explorers(const Scenario& s, const Flaw* flaw, std::uint64_t seeds, double seconds) {
+  // By whom it is not found is asked only if nobody else is.
   const bool random = wishes_.random && (flaw == nullptr || flaw->uniform || !wishes_.pct);
+  const bool pct = wishes_.pct && (flaw == nullptr || flaw->pct || !wishes_.random);
   const bool enumerates =
       wishes_.exhaustive || (wishes_.check_flaws && flaw == nullptr && s.preemptions != kNotEnumerated);
-  const double each = seconds / (random + wishes_.pct + enumerates);
+  const double each = seconds / (random + pct + enumerates);
   if (random) series({s, flaw, SimStrategy::uniform, seeds, each});
-  if (wishes_.pct) series({s, flaw, SimStrategy::pct, seeds, each});
+  if (pct) series({s, flaw, SimStrategy::pct, seeds, each});
   if (!enumerates) return;
   int preemptions = s.preemptions != kNotEnumerated ? s.preemptions : 1;
   if (wishes_.depth != 0) preemptions = wishes_.depth;

@@ -22,6 +22,7 @@ struct Wishes {
   bool check_flaws = false;  ///< each flaw must be found, too
   double seconds = 0;        ///< in all; 0: no limit
   bool progress = false;     ///< on standard error, once a second
+  std::string weaken;        ///< SimOptions::weaken in every run
   bool buffers = false;      ///< stores may be delayed in every run, not in half of them
   bool shorten = true;       ///< failures are shortened
 };

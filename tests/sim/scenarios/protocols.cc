@@ -143,7 +143,13 @@ constexpr Flaw kSysmon[] = {{.name = "fence_pidle_get",
                              .what = "the first P that leaves idleness looks for sysmon too early",
                              .verdict = SimVerdict::livelock,
                              .weaken = "pidle_get",
-                             .seeds = 20'000}};
+                             .seeds = 2000},
+                            {.name = "fence_sysmon",
+                             .what = "sysmon says that it sleeps, and looks for work too early",
+                             .verdict = SimVerdict::livelock,
+                             .weaken = "sysmon_thread",
+                             .seeds = 2000,
+                             .pct = false}};
 
 constexpr Scenario kAll[] = {
     {.name = "work_is_stolen",
