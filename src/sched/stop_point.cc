@@ -141,10 +141,28 @@ bool await_p(M* m, P* p) noexcept {
   }
 }
 
+namespace {
+
+/// Who queues on p gets another P: where nobody else would steal, whoever is to end the hold may be among them.
+void leave_queue(P* p) noexcept {
+  if (p == nullptr || p->runq.empty()) return;
+  Queue1<G, &G::link> batch;
+  if (G* g = p->runq.get_next(); g != nullptr) batch.push_back(g);
+  while (G* g = p->runq.get()) batch.push_back(g);
+  {
+    LockGuard guard(sched.lock);
+    global_put_batch(batch);
+  }
+  wake_p_if_idle();
+}
+
+}  // namespace
+
 void hold_here(M* m) noexcept {
   m->pending.fetch_and(~static_cast<std::uint32_t>(kPendingHold), os::memory_order_acquire);
   G* g = m->curg;
   if (m->hold_wanted.load(os::memory_order_acquire) != g) return;  // another goroutine was meant
+  leave_queue(m->p);
   g->status.store(GStatus::held, os::memory_order_release);
   // In this order, so that who finds its wish taken finds the goroutine held.
   G* expected = g;

@@ -9,7 +9,8 @@
 //   waits, stops the world, runs for_each_p    claimed where it is: its status goes from waiting to held by a CAS, and
 //                                              whoever would make it run spins meanwhile (leave_status)
 //   is a captive                               likewise
-//   runs                                       asked to wait in place, as for a stop (hold_here); its P stays with it
+//   runs                                       asked to wait in place, as for a stop (hold_here); its P stays with it,
+//                                              who queues there goes to the global queue
 //   is runnable                                waited for: it runs soon. If it is so each time that it is looked at (it
 //                                              runs while the requester does not, as on one P), the world is stopped
 //                                              for as long as it is held

@@ -287,7 +287,8 @@ TEST_P(SelectAtProcs, Scenario65_Select2_NoGrowth) {
     rounds(1000);
     const std::size_t before = rt::persistent_bytes();
     rounds(100000 / kSlowdown);
-    EXPECT_EQ(rt::persistent_bytes(), before);
+    // A node per round would be megabytes. (A thread or a goroutine of the runtime's own may have been made meanwhile.)
+    EXPECT_LT(rt::persistent_bytes() - before, std::size_t{64} << 10);
     stop.close();
     sender.join();
   });
