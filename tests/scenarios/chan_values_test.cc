@@ -314,23 +314,29 @@ TEST_P(ChanValues, MovesMayDoAnything) {
 
 // ---- cancellation, with the core's own means ---------------------------------------------------------
 
-struct in_context {
-  explicit in_context(rt::CancelSource& s) { rt::current_g()->cancel = &s; }
-  ~in_context() {
-    rt::RuntimeEntry entry;
-    rt::current_g()->cancel = nullptr;
-    rt::cancel_leave(&rt::current_g()->wait_state);
-  }
+class source {
+ public:
+  gort::context context() const { return scope_.context(); }
+  void cancel() { scope_.cancel(); }
+
+ private:
+  gort::scope scope_;
 };
-void fire(rt::CancelSource& s) {
-  rt::RuntimeEntry entry;
-  rt::cancel_fire(&s);
-}
+
+class in_context {
+ public:
+  explicit in_context(source& s) : in_(s.context()) {}
+
+ private:
+  gort::with_context in_;
+};
+
+void fire(source& s) { s.cancel(); }
 
 TEST_P(ChanValues, CancelledSendersKeepTheirValue) {
   run_here([] {
     for (int round = 0; round < 300 / kSlowdown; ++round) {
-      rt::CancelSource source;
+      class source source;
       chan<std::unique_ptr<int>> p(unbuffered);
       chan<std::string> s(unbuffered);
       auto a = spawn([&] {
@@ -372,7 +378,7 @@ TEST_P(ChanValues, CancellationAgainstDelivery) {
   run_here([] {
     std::mt19937 random(3);
     for (int round = 0; round < 3000 / kSlowdown; ++round) {
-      rt::CancelSource source;
+      class source source;
       chan<std::unique_ptr<int>> c(unbuffered), other(unbuffered);
       std::atomic<int> kept{0}, taken{0};
       std::vector<task<void>> all;

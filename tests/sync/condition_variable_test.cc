@@ -174,7 +174,7 @@ TEST_P(Condition, CancelledWaitsTakeNoNotification) {
     for (int i = 0; i < rounds; ++i) {
       gort::mutex m;
       gort::condition_variable cv;
-      rt::CancelSource source;
+      Source source;
       int tokens = 0;
       auto leaver = spawn([&] {
         return is_cancelled_in(source, [&] {
@@ -212,7 +212,7 @@ TEST_P(Condition, CancelledWithTheLockHeld) {
   run([] {
     gort::mutex m;
     gort::condition_variable cv;
-    rt::CancelSource source;
+    Source source;
     auto t = spawn([&] {
       InContext in(source);
       std::unique_lock hold(m);

@@ -90,7 +90,7 @@ TEST_P(Counters, WaitGroupCancelled) {
     const int rounds = 1000 / kSlowdown;
     for (int i = 0; i < rounds; ++i) {
       wait_group g;
-      rt::CancelSource source;
+      Source source;
       g.add();
       auto leaver = spawn([&] { return is_cancelled_in(source, [&] { g.wait(); }); });
       auto stayer = spawn([&] { g.wait(); });
@@ -134,7 +134,7 @@ TEST_P(Counters, LatchCancelled) {
   GORT_TEST_START(GetParam());
   run([] {
     latch l(2);
-    rt::CancelSource source;
+    Source source;
     auto t = spawn([&] { return is_cancelled_in(source, [&] { l.arrive_and_wait(); }); });
     until_waiting(1);
     fire(source);
@@ -219,7 +219,7 @@ TEST_P(Counters, BarrierCancelled) {
   GORT_TEST_START(GetParam());
   run([] {
     barrier b(2);
-    rt::CancelSource source;
+    Source source;
     auto t = spawn([&] { return is_cancelled_in(source, [&] { b.arrive_and_wait(); }); });
     until_waiting(1);
     fire(source);

@@ -85,7 +85,7 @@ TEST_P(Semaphore, Cancelled) {
     const int rounds = 1000 / kSlowdown;
     for (int i = 0; i < rounds; ++i) {
       gort::semaphore s(1);
-      rt::CancelSource source;
+      Source source;
       auto leaver = spawn([&] { return is_cancelled_in(source, [&] { s.acquire(3); }); });
       until_waiting(1);
       auto stayer = spawn([&] { s.acquire(1); });
@@ -109,7 +109,7 @@ TEST_P(Semaphore, WhoWaitedBehindIsServed) {
   GORT_TEST_START(GetParam());
   run([] {
     gort::semaphore s(1);
-    rt::CancelSource source;
+    Source source;
     auto front = spawn([&] { return is_cancelled_in(source, [&] { s.acquire(2); }); });
     until_waiting(1);
     auto behind = spawn([&] { s.acquire(); });

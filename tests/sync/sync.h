@@ -40,26 +40,30 @@ inline void spin_for(std::int64_t ns) {
   }
 }
 
+/// A context that somebody else cancels.
+class Source {
+ public:
+  gort::context context() const { return scope_.context(); }
+  void cancel() { scope_.cancel(); }
+
+ private:
+  gort::scope scope_;
+};
+
 /// The calling goroutine lives in a context that `source` cancels.
 class InContext {
  public:
-  explicit InContext(rt::CancelSource& source) { rt::current_g()->cancel = &source; }
-  ~InContext() {
-    rt::G* g = rt::current_g();
-    g->cancel = nullptr;
-    rt::RuntimeEntry entry;
-    rt::cancel_leave(&g->wait_state);
-  }
+  explicit InContext(Source& source) : in_(source.context()) {}
+
+ private:
+  gort::with_context in_;
 };
 
-inline void fire(rt::CancelSource& source) {
-  rt::RuntimeEntry entry;
-  rt::cancel_fire(&source);
-}
+inline void fire(Source& source) { source.cancel(); }
 
 /// Whether f() throws gort::cancelled.
 template <class F>
-bool is_cancelled_in(rt::CancelSource& source, F f) {
+bool is_cancelled_in(Source& source, F f) {
   InContext in(source);
   try {
     f();
