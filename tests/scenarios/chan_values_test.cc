@@ -111,8 +111,16 @@ TEST_P(ChanValues, ThrowingReceiveLeavesTheValueFirst) {
     for (std::ptrdiff_t cap : {0, 3}) {
       chan<counted> c(cap);
       auto t = spawn([=] {
-        for (int i = 1; i <= 3; ++i) c.send(counted(i));
+        for (int i = 1; i <= 3;) {
+          try {
+            c.send(counted(i));
+            ++i;
+          } catch (const oops&) {  // the fuse was meant for the receiver
+            this_goroutine::yield();
+          }
+        }
       });
+      while (c.len() != static_cast<std::size_t>(cap)) this_goroutine::yield();
       yield_some();
       counted::fuse = 0;
       EXPECT_THROW(c.recv(), oops);
