@@ -22,8 +22,8 @@ demo: setup      ## build and run the demo program
 
 test: setup      ## the tests, in under ten minutes on two cores
 	@tools/run_tests --build -j $(JOBS) \
-	  --hint 'Next: make demo; read docs/HACKING.md; make test-all for sanitizers, Clang and LTO.' \
-	  'build/debug -LE ^slow$$' 'build/release -L ^smoke$$'
+	  --hint 'Next: make demo; read docs/HACKING.md; make test-all for the release build, sanitizers, Clang and LTO.' \
+	  'build/debug -LE ^slow$$'
 
 test-all: setup-all ## all tests, also under sanitizers, Clang and LTO
 	@tools/run_tests --build -j $(JOBS) \
