@@ -280,8 +280,9 @@ TEST_P(TimerApi, FunctionsAreDestroyed) {
     Alive::n = 0;
     gort::after_func(0s, [a = Alive()] {});                 // run, handle gone
     { auto h = gort::after_func(1h, [a = Alive()] {}); h.stop(); }  // stopped, then the handle goes
-    auto kept = gort::after_func(0s, [a = Alive(), big = std::vector<int>(1000)] {});
-    EXPECT_TRUE(yield_until([] { return Alive::n == 1; }));
+    std::atomic<bool> ran{false};
+    auto kept = gort::after_func(0s, [&ran, a = Alive(), big = std::vector<int>(1000)] { ran = true; });
+    EXPECT_TRUE(yield_until([&] { return ran && Alive::n == 1; }));
     EXPECT_FALSE(kept.stop());
     kept = {};
     EXPECT_TRUE(yield_until([] { return Alive::n == 0; }));
