@@ -38,6 +38,8 @@ enum class Fault : std::uint8_t {
   starvation,  ///< a mutex never hands over, however long somebody has waited
   wait_look,   ///< who is about to wait does not look again under the lock of the queue
   alone,       ///< a thread without P does not wait for who skips a lock (sched/alone.h)
+  hold_queue,  ///< a goroutine that is held in place keeps those who queue on its P
+  hold_runnable,  ///< a goroutine that is runnable whenever it is looked at is never held
   kCount
 };
 
@@ -51,6 +53,7 @@ enum class TestPoint : std::uint8_t {
   world_requested,      ///< a stop has asked everybody and begins to wait
   world_stopped,        ///< everybody has stopped
   world_restarted,      ///< the world goes on, worldsema not released yet
+  alone_inside,         ///< a goroutine skips a lock (sched/alone.h)
   captive_queued,       ///< a goroutine stands on the captives' queue, its P is on its way
   kCount
 };

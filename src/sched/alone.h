@@ -15,6 +15,7 @@
 // Where the kernel has no membarrier, nobody ever skips.
 #pragma once
 
+#include "base/fault.h"
 #include "base/mutex.h"
 #include "sched/m.h"
 #include "sched/sched.h"
@@ -63,7 +64,10 @@ void alone_wait_outside() noexcept;
 enum class Held : bool { lock, alone };
 
 [[gnu::always_inline]] inline Held lock_or_alone(Mutex& lock) noexcept {
-  if (alone_enter(self_m())) return Held::alone;
+  if (alone_enter(self_m())) {
+    test_point(TestPoint::alone_inside);
+    return Held::alone;
+  }
   lock.lock();
   return Held::lock;
 }

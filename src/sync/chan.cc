@@ -186,7 +186,6 @@ template <ChanEnd (*kTry)(Chan*, void*, ChanWake*) noexcept>
   // Joining a context takes a lock that comes before the channel's.
   unlock(c->lock, held);
   BlockingWait wait(reason, how.deadline, how.cancel);
-  if (g != nullptr) wait.race();  // a plain one comes here where there are bubbles
   held = lock_or_alone(c->lock);
   end = kTry(c, slot, &wake);
   if (end == ChanEnd::would_block) {

@@ -31,14 +31,16 @@ constinit RootContext* inherited = nullptr;
 bool end_wait(G* g, const CancelSource* root) noexcept {
   if (g->cancel != root) return false;  // under a shield, or in a context that has been cancelled by itself
   WaitState& s = g->wait_state;
-  if (s.withdraw != nullptr) return s.withdraw(&g->wait, s.withdraw_from);
+  if (s.withdraw != nullptr) {
+    alone_ends();  // it takes the queue's lock
+    return s.withdraw(&g->wait, s.withdraw_from);
+  }
   const std::uint64_t word = s.word.load(os::memory_order_seq_cst);
   if ((word & kWaitOpen) == 0 || (word & kWaitCancellable) == 0) return false;
   return wait_win(s, word >> kWaitGenerationShift, WaitEnd::cancelled) == Won::parked;
 }
 
 void sweep(const CancelSource* root) noexcept {
-  alone_ends();  // withdrawing takes the queues' locks
   for_each_g([root](G* g) {
     if (g->status.load(os::memory_order_acquire) != GStatus::waiting || left_over(g)) return;
     GStatus was;

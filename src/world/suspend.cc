@@ -68,7 +68,8 @@ void let_others_run(Request& r) noexcept {
 /// It runs and yields whenever nobody looks: with one P for the two, always. With the world stopped it stays where it
 /// is. True: it is still runnable, and the world is stopped.
 bool stop_for(Request& r, WorldHold* world) noexcept {
-  if (world == nullptr || ++r.queued < kQueuedLooks || !withdraw(r)) return false;
+  if (world == nullptr || fault(Fault::hold_runnable)) return false;
+  if (++r.queued < kQueuedLooks || !withdraw(r)) return false;
   r.queued = 0;
   stop_with(*world);
   if (r.g->status.load(os::memory_order_acquire) == GStatus::runnable) return r.stopped = true;

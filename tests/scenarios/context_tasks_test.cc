@@ -1,0 +1,289 @@
+// Contexts of tasks, what the end of a run cancels, and misuse.
+// test: labels=smoke
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <csignal>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <stop_token>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include "tests/scenarios/context.h"
+
+namespace {
+
+using namespace gort::test;
+using gort::cancel_reason;
+
+class ContextTasks : public ContextTest {};
+GORT_TEST_AT_PROCS(ContextTasks);
+class ContextDeath : public RuntimeTest {};
+
+// ---- tasks ----------------------------------------------------------------------------------
+
+TEST_P(ContextTasks, ATasksDestructorCancelsAndJoins) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    std::atomic<bool> unwound{false};
+    {
+      auto t = gort::spawn([&] {
+        struct marks {
+          std::atomic<bool>* p;
+          ~marks() { *p = true; }
+        } m{&unwound};
+        gort::event never;
+        never.wait();
+      });
+    }
+    EXPECT_TRUE(unwound);
+    std::atomic<bool> grandchild{false};
+    {
+      auto t = gort::spawn([&] {
+        gort::spawn([&] {
+          wait_for_ever();
+          grandchild = true;
+        }).join();
+      });
+      for (int i = 0; i < 10; ++i) gort::this_goroutine::yield();
+    }
+    EXPECT_TRUE(grandchild);
+  });
+}
+
+TEST_P(ContextTasks, AJoinIsCancelledAndTheTaskStaysJoinable) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    gort::event go_on;
+    std::optional<gort::task<int>> t;
+    {
+      gort::shield _;  // so that the joiner's end does not cancel it
+      t = gort::spawn([&] {
+        go_on.wait();
+        return 7;
+      });
+    }
+    auto joiner = gort::spawn([&] {
+      EXPECT_TRUE(cancelled_by([&] { t->get(); }));
+      EXPECT_TRUE(t->valid());
+      EXPECT_TRUE(cancelled_by([&] { t->wait(); }));
+    });
+    for (int i = 0; i < 10; ++i) gort::this_goroutine::yield();
+    joiner.cancel();
+    joiner.join();
+    go_on.set();
+    EXPECT_EQ(t->get(), 7);
+  });
+}
+
+TEST_P(ContextTasks, CancelledJoinsRaceWithTheEnd) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    int cancelled = 0;
+    for (int i = 0; i < 3000; ++i) {
+      gort::event go_on;
+      gort::shield _;
+      auto t = gort::spawn([&] {
+        gort::shield in;
+        go_on.wait();
+        return i;
+      });
+      auto joiner = gort::spawn([&] { t.wait(); });
+      gort::go([&] { go_on.set(); });
+      if (i % 3 == 0) gort::this_goroutine::yield();
+      joiner.cancel();
+      if (cancelled_by([&] { joiner.join(); })) ++cancelled;
+      ASSERT_EQ(t.get(), i);
+    }
+    EXPECT_GT(cancelled, 0);
+  });
+}
+
+// Cancel against park: each round a waiter on its way to sleep, and a canceller.
+TEST_P(ContextTasks, CancelRacesWithPark) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    for (int i = 0; i < 3000; ++i) {
+      gort::event e;
+      auto t = gort::spawn([&] {
+        for (;;) {
+          e.wait();
+          e.reset();
+        }
+      });
+      gort::go([&] {
+        if (i % 2 == 0) gort::this_goroutine::yield();
+      });
+      e.set();
+      if (i % 3 != 0) gort::this_goroutine::yield();
+      t.cancel();
+      ASSERT_TRUE(cancelled_by([&] { t.join(); }));
+    }
+  });
+}
+
+// ---- the end of the run ---------------------------------------------------------------------
+
+TEST_P(ContextTasks, TheEndOfTheRunUnwindsEverybody) {
+  GORT_TEST_START(GetParam());
+  for (int round = 0; round < 20; ++round) {
+    std::atomic<int> unwound{0};
+    std::atomic<int> causes{0};
+    struct counts {
+      std::atomic<int>* n;
+      ~counts() { ++*n; }
+    };
+    gort::event never;
+    std::atomic<int> up{0};
+    gort::run([&] {
+      for (int i = 0; i < 50; ++i) {
+        gort::go([&] {
+          counts c{&unwound};
+          ++up;
+          try {
+            never.wait();
+          } catch (const gort::cancelled& e) {
+            if (e.cause() == cancel_reason::run_ended) ++causes;
+            throw;
+          }
+        });
+        gort::go([&] {
+          counts c{&unwound};
+          ++up;
+          gort::with_cancel in;
+          never.wait();
+        });
+        gort::go([&] {
+          counts c{&unwound};
+          ++up;
+          gort::spawn([&] { never.wait(); }).join();
+        });
+        gort::go([&] {
+          counts c{&unwound};
+          ++up;
+          gort::scope s;
+          s.go([&] { never.wait(); });
+          s.join();
+        });
+      }
+      if (round % 2 == 0) {
+        ASSERT_TRUE(yield_until([&] { return up == 200; }));
+      }
+    });
+    EXPECT_EQ(unwound, up);
+    EXPECT_EQ(gort::num_goroutine(), 0);
+  }
+}
+
+TEST_P(ContextTasks, TheEndOfARunReachesADetachedTask) {
+  GORT_TEST_START(GetParam());
+  std::atomic<bool> unwound{false};
+  gort::run([&] {
+    gort::event started;
+    gort::spawn([&] {
+      struct marks {
+        std::atomic<bool>* p;
+        ~marks() { *p = true; }
+      } m{&unwound};
+      started.set();
+      gort::event never;
+      never.wait();
+    }).detach();
+    started.wait();
+  });
+  EXPECT_TRUE(unwound);
+}
+
+TEST_P(ContextTasks, WhoIsShieldedAtTheEndOfTheRunGoesOn) {
+  GORT_TEST_START(GetParam());
+  std::atomic<bool> said{false};
+  gort::run([&] {
+    gort::event started;
+    gort::go([&] {
+      started.set();
+      wait_for_ever();
+      gort::shield _;
+      gort::event e;
+      gort::go([&] { e.set(); });
+      e.wait();
+      said = true;
+    });
+    started.wait();
+  });
+  EXPECT_TRUE(said);
+}
+
+TEST_P(ContextTasks, TheNextRunIsNotCancelled) {
+  GORT_TEST_START(GetParam());
+  for (int i = 0; i < 100; ++i) {
+    gort::run([] {
+      gort::go([] { wait_for_ever(); });
+      EXPECT_FALSE(gort::this_goroutine::context().cancelled());
+      gort::spawn([] { EXPECT_FALSE(gort::this_goroutine::cancelled()); }).join();
+    });
+  }
+}
+
+TEST_P(ContextTasks, RunsAfterEachOtherOnSeveralThreads) {
+  GORT_TEST_START(GetParam());
+  std::vector<std::thread> threads;
+  for (int k = 0; k < 3; ++k) {
+    threads.emplace_back([] {
+      for (int i = 0; i < 200; ++i) {
+        gort::run([] {
+          gort::go([] { wait_for_ever(); });
+          EXPECT_FALSE(gort::this_goroutine::context().cancelled());
+          EXPECT_EQ(gort::spawn([] { return 1; }).get(), 1);
+        });
+      }
+    });
+  }
+  for (auto& t : threads) t.join();
+}
+
+// ---- misuse ---------------------------------------------------------------------------------
+
+TEST_F(ContextDeath, InstallersOutOfOrder) {
+  EXPECT_EXIT(gort::run([] {
+                auto outer = std::make_unique<gort::with_cancel>();
+                auto inner = std::make_unique<gort::with_cancel>();
+                outer.reset();
+              }),
+              ::testing::ExitedWithCode(2), "fatal error: gort: a with_.* or shield is destroyed out of order");
+  EXPECT_EXIT(gort::run([] {
+                auto mine = std::make_unique<gort::shield>();
+                gort::spawn([&] { mine.reset(); }).join();
+              }),
+              ::testing::ExitedWithCode(2), "by another goroutine");
+}
+
+TEST_F(ContextDeath, TwoWaitForOneTask) {
+  EXPECT_EXIT(gort::run([] {
+                gort::event never;
+                auto t = gort::spawn([&] { never.wait(); });
+                auto a = gort::spawn([&] { t.wait(); });
+                gort::this_goroutine::yield();
+                gort::this_goroutine::yield();
+                t.wait();
+              }),
+              ::testing::ExitedWithCode(2), "fatal error: gort::task: two wait for one task");
+}
+
+TEST_F(ContextDeath, AnExceptionThatLeavesACallbackEndsTheProgram) {
+  EXPECT_EXIT(gort::run([] {
+                gort::with_cancel c;
+                auto cb = c.context().after_func([] { throw std::runtime_error("nobody catches me"); });
+                c.cancel();
+                gort::shield _;
+                gort::event never;
+                never.wait();
+              }),
+              ::testing::KilledBySignal(SIGABRT), "nobody catches me");
+}
+
+}  // namespace
