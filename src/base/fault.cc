@@ -56,7 +56,6 @@ const char* fault_name(Fault f) noexcept {
     case Fault::starvation: return "starvation";
     case Fault::wait_look: return "wait_look";
     case Fault::alone: return "alone";
-    case Fault::hold_queue: return "hold_queue";
     case Fault::hold_runnable: return "hold_runnable";
     case Fault::kCount: break;
   }

@@ -38,7 +38,6 @@ enum class Fault : std::uint8_t {
   starvation,  ///< a mutex never hands over, however long somebody has waited
   wait_look,   ///< who is about to wait does not look again under the lock of the queue
   alone,       ///< a thread without P does not wait for who skips a lock (sched/alone.h)
-  hold_queue,  ///< a goroutine that is held in place keeps those who queue on its P
   hold_runnable,  ///< a goroutine that is runnable whenever it is looked at is never held
   kCount
 };

@@ -16,7 +16,8 @@ constinit os::atomic<std::uint32_t> checking{0};
 constinit os::SignalMask also_unblock = 0;
 constinit os::SignalMask host_mask = 0;
 /// Kernel id of the thread that has to end the process when its timer rings; 0: none.
-constinit os::atomic<int> ends_process{0};
+constinit os::atomic<int> ends_process{0};                ///< thread id: whose process ends soon
+constinit os::atomic<std::int64_t> ends_process_at{0};   ///< nanotime; written before that
 
 /// Tls::in_handler: one bit, and how deep in the hosts' handlers.
 constexpr std::uint8_t kInHandler = 1, kHostDeep = 2;
@@ -34,8 +35,10 @@ void to_host(int signo, void* info, void* context) noexcept {
 
 void on_urg(int signo, void* info, void* context) {
   os::Tls& t = os::tls();
-  if (__builtin_expect(ends_process.load(os::memory_order_relaxed) != 0, 0) &&
+  if (__builtin_expect(ends_process.load(os::memory_order_acquire) != 0, 0) &&
       ends_process.load(os::memory_order_relaxed) == os::thread_id()) {
+    // Not the timer: somebody wants a dying goroutine's slice to end, and does not get it.
+    if (os::nanotime() < ends_process_at.load(os::memory_order_relaxed)) return;
     if (fatal_by_abort.load(os::memory_order_relaxed)) os::abort_process();
     os::exit_process(2);
   }
@@ -141,7 +144,8 @@ void end_process_within(std::int64_t ns) noexcept {
     os::signal_install(os::kSigUrg, on_urg, nullptr);
   }
   os::signal_unblock(os::signal_bit(os::kSigUrg));
-  ends_process.store(os::thread_id(), os::memory_order_relaxed);
+  ends_process_at.store(os::nanotime() + ns, os::memory_order_relaxed);
+  ends_process.store(os::thread_id(), os::memory_order_release);
   os::signal_self_after(os::kSigUrg, ns);
 }
 

@@ -13,7 +13,10 @@ namespace {
 constexpr int kSpinRounds = 50;               // a few microseconds
 constexpr std::int64_t kAskAgain = 100'000;   // ns
 constexpr std::int64_t kForeignPause = 20'000;
-constexpr int kQueuedLooks = 200;             // in a row, at a goroutine that is runnable each time
+// At a goroutine that is runnable each time: as many looks in a row, or as long (with a loop on the same P, a look takes
+// a slice).
+constexpr int kQueuedLooks = 200;
+constexpr std::int64_t kQueuedFor = 500'000;  // ns
 
 /// One request to one goroutine.
 struct Request {
@@ -22,6 +25,7 @@ struct Request {
   std::int64_t when = 0;   // nanotime
   int rounds = 0;
   int queued = 0;          // looks in a row that have found it runnable
+  std::int64_t since = 0;  // nanotime of the first of those
   bool stopped = false;    // the world is stopped for it
 };
 
@@ -69,7 +73,9 @@ void let_others_run(Request& r) noexcept {
 /// is. True: it is still runnable, and the world is stopped.
 bool stop_for(Request& r, WorldHold* world) noexcept {
   if (world == nullptr || fault(Fault::hold_runnable)) return false;
-  if (++r.queued < kQueuedLooks || !withdraw(r)) return false;
+  const std::int64_t now = os::nanotime();
+  if (r.queued++ == 0) r.since = now;
+  if ((r.queued < kQueuedLooks && now - r.since < kQueuedFor) || !withdraw(r)) return false;
   r.queued = 0;
   stop_with(*world);
   if (r.g->status.load(os::memory_order_acquire) == GStatus::runnable) return r.stopped = true;

@@ -218,6 +218,27 @@ TEST(Exception, LeavesAGoroutine) {
   EXPECT_EQ(o.names().find("goroutine 1 ["), std::string::npos) << o.err;
 }
 
+SUBJECT(throws_while_asked_to_stop) {
+  gort::run([] {
+    gort::go({.name = "seller"}, [] {
+      const pid_t tid = ::gettid();
+      std::thread([tid] {
+        for (;;) ::tgkill(::getpid(), tid, SIGURG);
+      }).detach();
+      shop::serve();
+    });
+    shop::worker();
+  });
+}
+// Requests to end the slice go on while it dies; they come by the signal that ends a report in time.
+TEST(Exception, NobodyElsesSignalEndsTheReport) {
+  const Outcome o = run_subject("throws_while_asked_to_stop");
+  EXPECT_EQ(o.signal, SIGABRT) << o.err;
+  const std::string trace = o.trace_of("goroutine 2 [running, name \"seller\"]:");
+  EXPECT_NE(trace.find("shop::sell()"), std::string::npos) << o.err;
+  EXPECT_TRUE(o.says("terminate called after throwing")) << o.err;
+}
+
 SUBJECT(throws_int) {
   gort::run([] {
     gort::go([] { throw 5; });

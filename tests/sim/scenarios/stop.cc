@@ -144,13 +144,6 @@ constexpr Flaw kGcOrder[] = {{.name = "gc_order",
                               .fault = Fault::gc_order,
                               .tune = rather_short_runs}};
 
-// Who is to end the hold stands in the queue of the P that is held, beside Ps whose goroutines never look.
-constexpr Flaw kHoldQueue[] = {{.name = "hold_queue",
-                                .what = "a goroutine that is held in place keeps those who queue on its P",
-                                .verdict = SimVerdict::livelock,
-                                .fault = Fault::hold_queue,
-                                .seeds = 500,
-                                .pct = false}};
 constexpr Flaw kHoldRunnable[] = {{.name = "hold_runnable",
                                    .what = "a goroutine that is runnable whenever it is looked at is never held",
                                    .verdict = SimVerdict::livelock,
@@ -177,7 +170,7 @@ constexpr Scenario kAll[] = {
     {.name = "stop_thread_ends", .what = "threads that end with their goroutines against stops", CAST(kEnders),
      .options = kStop, .procs = {1, 2, 3, 4}},
     {.name = "stop_held", .what = "goroutines are held still beside stops", CAST(kHolders), .options = kSlices,
-     .procs = {1, 2, 3, 4}, .seeds = 100, .flaws = kHoldQueue},
+     .procs = {1, 2, 3, 4}, .seeds = 100},
     // Found by stop_held, seed 2: who only yields to the requester was never held.
     {.name = "held_alone", .what = "with one P, a goroutine that yields again and again is held still", CAST(kHeldAlone),
      .options = kStopShort, .procs = {1}, .seeds = 100, .flaws = kHoldRunnable},
