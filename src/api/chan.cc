@@ -31,11 +31,15 @@ chan_head* chan_make(std::ptrdiff_t capacity, std::size_t element_size, void (*d
   if (capacity < 0) rt::fatal("gort::chan: negative capacity");
   std::size_t bytes = 0;
   if (__builtin_mul_overflow(static_cast<std::size_t>(capacity), element_size, &bytes) ||
-      __builtin_add_overflow(bytes, kRingAt, &bytes) || bytes > PTRDIFF_MAX) {
+      __builtin_add_overflow(bytes, kRingAt, &bytes) || bytes > PTRDIFF_MAX - alignof(rt::Chan)) {
     throw std::bad_array_new_length();
   }
-  void* memory = ::operator new(bytes, std::align_val_t(alignof(rt::Chan)));
+  // Aligned by hand: the allocator's aligned form takes twice as long.
+  constexpr std::size_t kSpare = alignof(rt::Chan) - __STDCPP_DEFAULT_NEW_ALIGNMENT__;
+  void* block = ::operator new(bytes + kSpare);
+  void* memory = reinterpret_cast<void*>((reinterpret_cast<std::uintptr_t>(block) + kSpare) & -alignof(rt::Chan));
   auto* c = ::new (memory) rt::Chan;
+  c->block = block;
   c->cap = static_cast<std::size_t>(capacity);
   c->size = static_cast<std::uint32_t>(element_size);
   c->ring = static_cast<std::byte*>(memory) + kRingAt;
@@ -55,8 +59,9 @@ void chan_free(chan_head* head) noexcept {
     if (left == nullptr) break;
     c->drop(left);
   }
+  void* block = c->block;
   c->~Chan();
-  ::operator delete(static_cast<void*>(c), std::align_val_t(alignof(rt::Chan)));
+  ::operator delete(block);
 }
 
 chan_end chan_send(chan_head* c, const void* slot) {

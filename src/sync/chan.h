@@ -85,6 +85,7 @@ struct alignas(64) Chan : detail::chan_head {
   std::uint64_t bubble = 0;    ///< serial of the bubble that it was made in (sync/bubble.h); constant
   bool of_timer = false;       ///< shows no length: what is in it may be taken back
   void (*drop)(void* element) noexcept = nullptr;  ///< the API's; the core never calls it
+  void* block = nullptr;       ///< likewise: the memory that it lies in
 };
 
 /// How a blocking operation may end otherwise.
