@@ -50,6 +50,7 @@ inline constexpr std::int64_t kNoTimer = INT64_MAX;  ///< P::timer_when: none
 enum class PStatus : std::uint32_t { idle, running, handed, syscall, stopped, retired, dead };
 
 struct SelectNode;
+struct Context;
 
 /// A list of dead goroutines, for reuse. They have no stack.
 struct GList {
@@ -112,6 +113,8 @@ struct alignas(128) P {
   Random random;                   ///< owner
   SelectNode* select_nodes = nullptr;   ///< owner: a cache (sync/select.h)
   std::uint32_t select_nodes_n = 0;     ///< owner
+  Context* contexts = nullptr;     ///< owner: a cache (sync/context.cc)
+  os::atomic<std::uint32_t> contexts_n{0};  ///< owner; tests add up
   std::uint64_t goid_next = 0;     ///< owner: private batch of goroutine ids
   std::uint64_t goid_end = 0;
   // Statistics, each written by the owner only; readers add up and may be a moment off.

@@ -15,11 +15,47 @@ constinit FixAlloc<Context> contexts;
 constinit FixAlloc<ContextCallback> callback_memory;
 constinit FixAlloc<Chan> done_channels;
 
+// Contexts come and go with tasks, so each P keeps some, linked by `next`: the pool's lock is half of a task's price.
+constexpr std::uint32_t kCached = 1024;
+
+/// The P whose cache may be used until the next stop point; null: the thread has none.
+P* caching_p() noexcept {
+  const M* m = self_m();
+  return m != nullptr ? m->p : nullptr;
+}
+
+void* context_alloc() noexcept {
+  P* p = caching_p();
+  if (p == nullptr || p->contexts == nullptr) return contexts.alloc();
+  Context* c = p->contexts;
+  p->contexts = c->next;
+  p->contexts_n.store(p->contexts_n.load(os::memory_order_relaxed) - 1, os::memory_order_relaxed);
+  return c;
+}
+
+void context_free(Context* c) noexcept {
+  P* p = caching_p();
+  if (p == nullptr) return contexts.free(c);
+  std::uint32_t n = p->contexts_n.load(os::memory_order_relaxed);
+  if (n >= kCached) {
+    // Who makes them on one P and lets go of them on another one would otherwise never find any.
+    for (; n > kCached / 2; --n) {
+      Context* old = p->contexts;
+      p->contexts = old->next;
+      contexts.free(old);
+    }
+  }
+  c->next = p->contexts;
+  p->contexts = c;
+  p->contexts_n.store(n + 1, os::memory_order_relaxed);
+}
+
 void unpin(Context* c) noexcept {
-  if (c->pins.fetch_sub(1, os::memory_order_acq_rel) != 1) return;
+  // One pin, ours: it does not hang where anybody could find it and pin it again.
+  if (c->pins.load(os::memory_order_acquire) != 1 && c->pins.fetch_sub(1, os::memory_order_acq_rel) != 1) return;
   context_timer_free(c);
   if (Chan* done = c->done.load(os::memory_order_acquire)) done_channels.free(done);
-  contexts.free(c);
+  context_free(c);
 }
 
 ContextChildren& list_in(Context* up, const Context* child) noexcept {
@@ -74,8 +110,8 @@ void start_callbacks(Context* c) noexcept {
   ContextCallback* list = nullptr;
   {
     LockGuard guard(c->callbacks_lock);
-    list = c->callbacks;
-    c->callbacks = nullptr;
+    list = c->callbacks.load(os::memory_order_relaxed);
+    c->callbacks.store(nullptr, os::memory_order_relaxed);
     for (ContextCallback* cb = list; cb != nullptr; cb = cb->next) cb->in = nullptr;
   }
   while (list != nullptr) {
@@ -101,7 +137,7 @@ bool hang_in(Context* c) noexcept {
 }  // namespace
 
 Context* context_new(Context* parent, const NewContext& what) noexcept {
-  auto* c = ::new (contexts.alloc()) Context;
+  auto* c = ::new (context_alloc()) Context;
   c->kind = what.kind;
   c->parent = parent;
   c->key = what.key;
@@ -175,10 +211,11 @@ RetiredContext context_retire(Context* c) noexcept {
   left.destroy = c->destroy;
   left.api = c->api.load(os::memory_order_acquire);
   if (c->parent != nullptr && c->parent->kind != ContextKind::root) left.parent = c->parent;
-  {
+  // No new ones come; who cancels may be taking them away.
+  if (c->callbacks.load(os::memory_order_relaxed) != nullptr) {
     LockGuard guard(c->callbacks_lock);
-    left.callbacks = c->callbacks;
-    c->callbacks = nullptr;
+    left.callbacks = c->callbacks.load(os::memory_order_relaxed);
+    c->callbacks.store(nullptr, os::memory_order_relaxed);
     for (ContextCallback* cb = left.callbacks; cb != nullptr; cb = cb->next) cb->in = nullptr;
   }
   unpin(c);
@@ -204,9 +241,9 @@ void context_add_callback(Context* c, ContextCallback* cb) noexcept {
     if (!is_cancelled(&c->source)) {
       cb->in = c;
       cb->prev = nullptr;
-      cb->next = c->callbacks;
+      cb->next = c->callbacks.load(os::memory_order_relaxed);
       if (cb->next != nullptr) cb->next->prev = cb;
-      c->callbacks = cb;
+      c->callbacks.store(cb, os::memory_order_relaxed);
       return;
     }
   }
@@ -216,7 +253,11 @@ void context_add_callback(Context* c, ContextCallback* cb) noexcept {
 bool context_remove_callback(ContextCallback* cb, Context* c) noexcept {
   LockGuard guard(c->callbacks_lock);
   if (cb->in != c) return false;
-  (cb->prev != nullptr ? cb->prev->next : c->callbacks) = cb->next;
+  if (cb->prev != nullptr) {
+    cb->prev->next = cb->next;
+  } else {
+    c->callbacks.store(cb->next, os::memory_order_relaxed);
+  }
   if (cb->next != nullptr) cb->next->prev = cb->prev;
   cb->in = nullptr;
   return true;
@@ -225,6 +266,14 @@ bool context_remove_callback(ContextCallback* cb, Context* c) noexcept {
 ContextCallback* callback_alloc() noexcept { return ::new (callback_memory.alloc()) ContextCallback; }
 void callback_free(ContextCallback* cb) noexcept { callback_memory.free(cb); }
 
-std::size_t contexts_in_use() noexcept { return contexts.in_use(); }
+std::size_t contexts_in_use() noexcept {
+  std::size_t n = contexts.in_use();
+  for (const auto& made : sched.all_p) {
+    const P* p = made.load(os::memory_order_acquire);
+    if (p == nullptr) break;
+    n -= p->contexts_n.load(os::memory_order_relaxed);
+  }
+  return n;
+}
 
 }  // namespace gort::inline v0::rt

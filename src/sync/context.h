@@ -80,7 +80,7 @@ struct Context {
   bool hangs = false;
   Context* todo = nullptr;           ///< link of the list of who cancels it
   Mutex callbacks_lock{LockRank::context};
-  ContextCallback* callbacks = nullptr;  ///< under callbacks_lock
+  os::atomic<ContextCallback*> callbacks{nullptr};  ///< written under callbacks_lock
   os::atomic<Timer*> timer{nullptr};
   os::atomic<Chan*> done{nullptr};   ///< closed when it is cancelled; made for the first who waits for that
   const void* key = nullptr;         ///< of a value; constant
