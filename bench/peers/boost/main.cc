@@ -432,6 +432,108 @@ Result cond(const Options& o) {
   });
 }
 
+// ---- channels -----------------------------------------------------------------------------------------
+
+constexpr std::uint64_t kCalls = 1000;  // CallsPerSched, as in the others' rows
+
+template <class T>
+T taken(auto& channel) {
+  T value{};
+  check(channel.pop(value) == fibers::channel_op_status::success, "there is something");
+  return value;
+}
+void put(auto& channel, auto value) {
+  check(channel.push(value) == fibers::channel_op_status::success, "it is open");
+}
+
+/// Its channels have room for one less than their size, which is a power of two.
+Result chan_stream1024(const Options& o) {
+  return measured(o, 1024, [](auto stacks, std::uint64_t n) {
+    fibers::buffered_channel<std::uint64_t> c(1024);
+    const double start = bench::now();
+    fibers::fiber producer(launch::post, std::allocator_arg, stacks, [&] {
+      for (std::uint64_t i = 0; i < n; ++i) put(c, i);
+      c.close();
+    });
+    std::uint64_t expected = 0;
+    bool in_order = true;
+    for (std::uint64_t v : c) in_order &= v == expected++;
+    const double took = bench::now() - start;
+    producer.join();
+    check(in_order && expected == n, "all came, in order");
+    return Timed{n, took};
+  });
+}
+
+void fill_and_drain(fibers::buffered_channel<int>& c, std::uint64_t n) {
+  for (std::uint64_t done = 0; done < n; done += 100) {
+    for (int i = 0; i < 100; ++i) put(c, 0);
+    for (int i = 0; i < 100; ++i) taken<int>(c);
+  }
+}
+
+Result chan_uncontended(const Options& o) {
+  return measured(o, 1000, [&o](auto stacks, std::uint64_t n) {
+    return parallel(o, stacks, 1, n, [](std::uint64_t each) {
+      fibers::buffered_channel<int> c(128);
+      fill_and_drain(c, each);
+    });
+  });
+}
+
+Result chan_contended(const Options& o) {
+  return measured(o, 1000, [&o](auto stacks, std::uint64_t n) {
+    fibers::buffered_channel<int> c(o.procs == 1 ? 128 : 256);
+    return parallel(o, stacks, 1, n, [&c](std::uint64_t each) { fill_and_drain(c, each); });
+  });
+}
+
+Result chan_sync(const Options& o) {
+  return measured(o, 2 * kCalls, [](auto stacks, std::uint64_t n) {
+    const std::uint64_t meetings = (n + 2 * kCalls - 1) / (2 * kCalls) * kCalls / 2;
+    fibers::unbuffered_channel<int> c;
+    const double start = bench::now();
+    fibers::fiber a(launch::post, std::allocator_arg, stacks, [&] {
+      for (std::uint64_t i = 0; i < meetings; ++i) taken<int>(c), put(c, 0);
+    });
+    fibers::fiber b(launch::post, std::allocator_arg, stacks, [&] {
+      for (std::uint64_t i = 0; i < meetings; ++i) put(c, 0), taken<int>(c);
+    });
+    a.join(), b.join();
+    return Timed{meetings * 2, bench::now() - start};
+  });
+}
+
+template <class Channel, std::size_t... kSize>
+Result prodcons(const Options& o) {
+  const int procs = o.procs;
+  return measured(o, kCalls * static_cast<std::uint64_t>(procs), [procs](auto stacks, std::uint64_t n) {
+    std::atomic<std::int64_t> left = static_cast<std::int64_t>((n + kCalls - 1) / kCalls);
+    const std::uint64_t items = static_cast<std::uint64_t>(left.load()) * kCalls;
+    Channel c(kSize...);
+    std::atomic<std::uint64_t> received = 0;
+    std::vector<fibers::fiber> all;
+    const double start = bench::now();
+    for (int p = 0; p < procs; ++p) {
+      all.emplace_back(launch::post, std::allocator_arg, stacks, [&] {
+        while (left.fetch_sub(1) > 0) {
+          for (std::uint64_t i = 0; i < kCalls; ++i) put(c, 1);
+        }
+        put(c, 0);
+      });
+      all.emplace_back(launch::post, std::allocator_arg, stacks, [&] {
+        std::uint64_t got = 0;
+        while (taken<int>(c) != 0) ++got;
+        received += got;
+      });
+    }
+    for (fibers::fiber& f : all) f.join();
+    const double took = bench::now() - start;
+    check(received == items, "what was sent was received");
+    return Timed{items, took};
+  });
+}
+
 /// Runs a row in its best configuration, unless the command line names one.
 template <Result (*kRow)(const Options&)>
 Result best(const Options& asked, const char* config) {
@@ -466,6 +568,18 @@ constexpr bench::Row kRows[] = {
      [](const Options& o) { return best<pingpong_sema>(o, "slab,shared_work,suspend,post"); }},
     {"pingpong_locked",
      [](const Options& o) { return best<pingpong_locked>(o, "round_robin,suspend"); }},
+    {"pingpong_chan",
+     [](const Options& o) { return best<pingpong_sema>(o, "slab,shared_work,suspend,post"); }},
+    {"chan_stream1024", [](const Options& o) { return best<chan_stream1024>(o, kSync); }},
+    {"chan_uncontended", [](const Options& o) { return best<chan_uncontended>(o, kSync); }},
+    {"chan_contended", [](const Options& o) { return best<chan_contended>(o, kSync); }},
+    {"chan_sync", [](const Options& o) { return best<chan_sync>(o, kSync); }},
+    {"chan_prodcons0",
+     [](const Options& o) { return best<prodcons<fibers::unbuffered_channel<int>>>(o, kSync); }},
+    {"chan_prodcons10",
+     [](const Options& o) { return best<prodcons<fibers::buffered_channel<int>, 16>>(o, kSync); }},
+    {"chan_prodcons100",
+     [](const Options& o) { return best<prodcons<fibers::buffered_channel<int>, 128>>(o, kSync); }},
     {"mutex_uncontended", [](const Options& o) { return best<mutex_uncontended>(o, kSync); }},
     {"mutex", [](const Options& o) { return best<mutex<1, 0>>(o, kSync); }},
     {"mutex_slack", [](const Options& o) { return best<mutex<10, 0>>(o, kSync); }},
