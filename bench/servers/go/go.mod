@@ -1,0 +1,3 @@
+module gort/bench/servers
+
+go 1.22
