@@ -116,7 +116,7 @@ TEST_P(ContextTasks, CancelRacesWithPark) {
           e.reset();
         }
       });
-      gort::go([&] {
+      gort::go([i] {
         if (i % 2 == 0) gort::this_goroutine::yield();
       });
       e.set();
