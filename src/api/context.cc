@@ -212,7 +212,7 @@ installer::~installer() {
     a.cancel = cancel_before;
   }
   // Nobody else has it: nobody to be told.
-  if (c->src == c && (c->refs.load(os::memory_order_acquire) != 1 || c->callbacks != nullptr)) {
+  if (c->src == c && (c->refs.load(os::memory_order_acquire) != 1 || c->callbacks.load(os::memory_order_relaxed) != nullptr)) {
     rt::RuntimeEntry entry;
     rt::context_cancel(c, {rt::kCauseCancelled, nullptr});
   }

@@ -70,7 +70,11 @@ BlockingWait::~BlockingWait() {
 
 void BlockingWait::race() noexcept {
   if (node_->state != nullptr) return;
-  if (cancel_ != nullptr && !cancel_->background) cancel_join(cancel_, own_);  // W1
+  if (cancel_ != nullptr && !cancel_->background) {
+    cancel_join(cancel_, own_);  // W1
+  } else if (cancel_ != nullptr) {
+    cancel_leave(own_);  // a context that was installed before cannot end a wait in the background
+  }
   generation_ = wait_open(*own_, cancel_ != nullptr);  // W2
   node_->state = own_;
 }

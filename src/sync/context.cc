@@ -4,6 +4,7 @@
 #include "base/fault.h"
 #include "sched/sched.h"
 #include "sched/spawn.h"
+#include "sync/bubble.h"
 #include "sync/chan.h"
 #include "sync/context_timer.h"
 
@@ -65,6 +66,7 @@ void start_callback(ContextCallback* cb, const Context* c) noexcept {
   }
   args.background = c != nullptr ? &const_cast<Context*>(c)->source : nullptr;
   args.has_background = true;
+  if (Bubble* b = cb->bubble; b != nullptr && b->serial == cb->bubble_serial) args.bubble = b;
   G* g = cb->g;
   cb->g = nullptr;  // from its start on, the callback belongs to the goroutine
   g_start(g, args);
@@ -74,8 +76,7 @@ void start_callbacks(Context* c) noexcept {
   ContextCallback* list = nullptr;
   {
     LockGuard guard(c->callbacks_lock);
-    list = c->callbacks;
-    c->callbacks = nullptr;
+    list = c->callbacks.exchange(nullptr, os::memory_order_relaxed);
     for (ContextCallback* cb = list; cb != nullptr; cb = cb->next) cb->in = nullptr;
   }
   while (list != nullptr) {
@@ -104,6 +105,7 @@ Context* context_new(Context* parent, const NewContext& what) noexcept {
   auto* c = ::new (contexts.alloc()) Context;
   c->kind = what.kind;
   c->parent = parent;
+  c->bubble = bubble_serial();
   c->key = what.key;
   c->value = what.value;
   c->destroy = what.destroy;
@@ -126,13 +128,15 @@ Context* context_new(Context* parent, const NewContext& what) noexcept {
 }
 
 void context_link_slow(Context* c) noexcept {
-  // All of them are hung in before one of them says so: who finds `linked` set can rely on all that is above.
-  bool cancelled = false;
-  for (Context* at = c; at->up != nullptr && !context_linked(&at->source) && !cancelled; at = at->up) {
-    cancelled = !hang_in(at);
-    if (cancelled) context_cancel(at, at->up->cause);
+  // All of them are hung in before one of them says so: who finds `linked` set can rely on all that is above. What is
+  // above a cancelled one is left alone: nobody has looked at it.
+  Context* end = c;  // the first that is not hung in here
+  for (bool cancelled = false; end != nullptr && !context_linked(&end->source) && !cancelled; end = end->up) {
+    if (end->up == nullptr) continue;
+    cancelled = !hang_in(end);
+    if (cancelled) context_cancel(end, end->up->cause);
   }
-  for (Context* at = c; at != nullptr && !context_linked(&at->source); at = at->up) {
+  for (Context* at = c; at != end && !context_linked(&at->source); at = at->up) {
     if (at->own_deadline && !is_cancelled(&at->source)) context_timer_start(at);
     at->source.linked.store(true, os::memory_order_release);
   }
@@ -177,8 +181,7 @@ RetiredContext context_retire(Context* c) noexcept {
   if (c->parent != nullptr && c->parent->kind != ContextKind::root) left.parent = c->parent;
   {
     LockGuard guard(c->callbacks_lock);
-    left.callbacks = c->callbacks;
-    c->callbacks = nullptr;
+    left.callbacks = c->callbacks.exchange(nullptr, os::memory_order_relaxed);
     for (ContextCallback* cb = left.callbacks; cb != nullptr; cb = cb->next) cb->in = nullptr;
   }
   unpin(c);
@@ -189,6 +192,8 @@ Chan* context_done(Context* c) noexcept {
   Chan* done = c->done.load(os::memory_order_acquire);
   if (done != nullptr) return done;
   auto* fresh = ::new (done_channels.alloc()) Chan;
+  // A background is nobody's: nothing in a bubble ends it.
+  fresh->bubble = c->kind == ContextKind::root ? kEveryBubble : c->bubble;
   if (!c->done.compare_exchange_strong(done, fresh, os::memory_order_seq_cst, os::memory_order_acquire)) {
     done_channels.free(fresh);
     return done;
@@ -198,15 +203,17 @@ Chan* context_done(Context* c) noexcept {
 }
 
 void context_add_callback(Context* c, ContextCallback* cb) noexcept {
+  cb->bubble = current_bubble();
+  cb->bubble_serial = bubble_serial();
   {
     LockGuard guard(c->callbacks_lock);
     // Under the lock: who cancels sets the flag before it takes the callbacks.
     if (!is_cancelled(&c->source)) {
       cb->in = c;
       cb->prev = nullptr;
-      cb->next = c->callbacks;
+      cb->next = c->callbacks.load(os::memory_order_relaxed);
       if (cb->next != nullptr) cb->next->prev = cb;
-      c->callbacks = cb;
+      c->callbacks.store(cb, os::memory_order_relaxed);
       return;
     }
   }
@@ -216,7 +223,11 @@ void context_add_callback(Context* c, ContextCallback* cb) noexcept {
 bool context_remove_callback(ContextCallback* cb, Context* c) noexcept {
   LockGuard guard(c->callbacks_lock);
   if (cb->in != c) return false;
-  (cb->prev != nullptr ? cb->prev->next : c->callbacks) = cb->next;
+  if (cb->prev != nullptr) {
+    cb->prev->next = cb->next;
+  } else {
+    c->callbacks.store(cb->next, os::memory_order_relaxed);
+  }
   if (cb->next != nullptr) cb->next->prev = cb->prev;
   cb->in = nullptr;
   return true;
