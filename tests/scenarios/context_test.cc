@@ -478,17 +478,20 @@ TEST_P(Context, ADeepTree) {
   gort::run([] {
     static constexpr int kDeep = 2000;
     struct nest {
-      static void down(int n, std::vector<gort::context>& all) {
+      static void down(int n, std::vector<gort::context>& all, gort::event& there) {
         gort::with_cancel c;
         all.push_back(c.context());
-        if (n > 0) return down(n - 1, all);
+        if (n > 0) return down(n - 1, all, there);
+        there.set();
         gort::event never;
         never.wait();
       }
     };
     std::vector<gort::context> all;
-    auto t = gort::spawn({.stack = 8u << 20}, [&] { nest::down(kDeep, all); });
-    ASSERT_TRUE(yield_until([&] { return all.size() == kDeep + 1; }));
+    gort::event there;
+    auto t = gort::spawn({.stack = 8u << 20}, [&] { nest::down(kDeep, all, there); });
+    there.wait();
+    ASSERT_EQ(all.size(), kDeep + 1u);
     t.cancel(std::make_error_code(std::errc::io_error));
     EXPECT_EQ(cancelled_by([&] { t.get(); }), std::errc::io_error);
     for (const auto& c : all) ASSERT_EQ(c.cause(), std::errc::io_error);
