@@ -171,7 +171,7 @@ function(gort_test source)
   gtest_discover_tests(${target} TEST_PREFIX "${prefix}:" DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
     TEST_LIST ${target}_TESTS PROPERTIES TIMEOUT ${test_timeout})
   set(more_environment)
-  if(GORT_TESTING AND rel MATCHES "^tests/scenarios/(${gort_migrated_scenarios})_test\\.cc$")
+  if(GORT_TESTING AND rel MATCHES "^tests/(scenarios|sync)/(${gort_migrated_scenarios})_test\\.cc$")
     # Once more, with every departure continuing on another thread.
     gtest_discover_tests(${target} TEST_PREFIX "forcemigrate/${prefix}:" DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
       TEST_LIST ${target}_MIGRATED PROPERTIES TIMEOUT ${test_timeout})
@@ -190,6 +190,9 @@ endfunction()
 
 # Scenarios that also run under GORT_DEBUG=forcemigrate=1.
 set(gort_migrated_scenarios "call_loop|exceptions|run|scheduling|sema|sema_pingpong|thread_local|threads")
+string(APPEND gort_migrated_scenarios "|chan|chan_model|chan_values|select|timer|timer_scenarios|scope|promise|bubble")
+string(APPEND gort_migrated_scenarios "|context|context_callbacks|context_deadline|context_tasks")
+string(APPEND gort_migrated_scenarios "|condition_variable|counters|mutex|once|pool|semaphore|shared_mutex|timed")
 
 file(GLOB_RECURSE gort_test_sources CONFIGURE_DEPENDS
   ${PROJECT_SOURCE_DIR}/src/*_test.cc ${PROJECT_SOURCE_DIR}/tests/*_test.cc)

@@ -2,7 +2,9 @@
 //
 //   word           means                                    next
 //   running        the goroutine has not ended              waiter, done, detached
-//   a waiter       likewise, and somebody waits             running (the wait has ended otherwise), finishing, done
+//   a waiter       likewise, and somebody waits             running (the wait has ended otherwise), done
+//   with kRaces    likewise, and that wait may end          running, finishing
+//                  otherwise at any moment
 //   finishing      it has, and ends that wait               done
 //   done           it has                                   -
 //   detached       it has not, and frees the state itself   -
@@ -12,6 +14,7 @@
 #include "sched/entry.h"
 #include "sched/park.h"
 #include "sync/blocking_wait.h"
+#include "sync/test_points.h"
 
 namespace gort::inline v0::detail {
 
@@ -22,7 +25,13 @@ constexpr std::uintptr_t kDone = 1;
 constexpr std::uintptr_t kDetached = 2;
 constexpr std::uintptr_t kFinishing = 3;
 
-std::uintptr_t word_for(waiter* w) noexcept { return reinterpret_cast<std::uintptr_t>(w); }
+constexpr std::uintptr_t kRaces = 1;  // in a waiter's word
+static_assert(alignof(waiter) > kRaces && kRaces < kFinishing);
+
+/// One waiter may wait for a task again and again, now with a state and now without; the word tells which it is.
+std::uintptr_t word_for(waiter* w) noexcept {
+  return reinterpret_cast<std::uintptr_t>(w) | (w->state != nullptr ? kRaces : 0);
+}
 
 /// Publishes the waiter; false if the task is done already.
 bool publish(task_core* t, waiter* w) noexcept {
@@ -121,18 +130,19 @@ bool task_finish(task_core* t) noexcept {
   std::uintptr_t old = kRunning;
   waiter* w = nullptr;
   for (;;) {
-    w = old > kFinishing ? reinterpret_cast<waiter*>(old) : nullptr;
+    w = old > kFinishing ? reinterpret_cast<waiter*>(old & ~kRaces) : nullptr;
     // A waiter with a state may give up at this moment: it waits until we have done with it.
-    const std::uintptr_t next = w != nullptr && w->state != nullptr ? kFinishing : kDone;
+    const std::uintptr_t next = w != nullptr && (old & kRaces) != 0 ? kFinishing : kDone;
     if (old == kDetached) {
       rt::san::acquire(t);  // what the owner of the task did with it, before we free the state
       return true;
     }
+    if (w != nullptr) rt::wait_point(rt::WaitPoint::task_seen, nullptr);
     if (t->word.compare_exchange_strong(old, next, std::memory_order_acq_rel, std::memory_order_acquire)) break;
   }
   if (w == nullptr) return false;
   rt::RuntimeEntry entry;
-  if (w->state != nullptr) {
+  if ((old & kRaces) != 0) {
     const rt::Won won = rt::wait_win_queued(*w->state);
     t->word.store(kDone, std::memory_order_release);
     if (won != rt::Won::parked) return false;

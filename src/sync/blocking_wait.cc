@@ -4,9 +4,15 @@
 #include "base/fault.h"
 #include "sched/park.h"
 #include "sched/sched.h"
+#include "sched/watch.h"
+#include "sync/test_points.h"
 #include "sync/timers.h"
 
 namespace gort::inline v0::rt {
+
+#if defined(GORT_TESTING)
+constinit os::atomic<WaitHook> wait_hooks[static_cast<int>(WaitPoint::kCount)] = {};
+#endif
 
 namespace {
 
@@ -70,7 +76,11 @@ BlockingWait::~BlockingWait() {
 
 void BlockingWait::race() noexcept {
   if (node_->state != nullptr) return;
-  if (cancel_ != nullptr && !cancel_->background) cancel_join(cancel_, own_);  // W1
+  if (cancel_ != nullptr && !cancel_->background) {
+    cancel_join(cancel_, own_);  // W1
+  } else if (cancel_ != nullptr) {
+    cancel_leave(own_);  // a context that was installed before cannot end a wait in the background
+  }
   generation_ = wait_open(*own_, cancel_ != nullptr);  // W2
   node_->state = own_;
 }
@@ -108,6 +118,7 @@ WaitEnd BlockingWait::park() noexcept {
       wait_win(*own_, generation_, WaitEnd::timeout);
     } else if (g_ != nullptr) {
       deadline_arm(own_, generation_, deadline_);
+      wait_point(WaitPoint::deadline_armed, own_);
     }
   }
   if (wait_end(*own_) == WaitEnd::none) {
@@ -116,6 +127,9 @@ WaitEnd BlockingWait::park() noexcept {
     } else if (wait_commit(*own_)) {
       sleep_foreign();
     }
+  } else if (deadline_ != kNoDeadline && g_ != nullptr) {
+    // Armed for a sleep that does not take place: the P has nobody to have it watched by, and later timers rely on that.
+    watch_before_dispatch(self_m()->p);
   }
   san::acquire(node_);
   if (deadline_ != kNoDeadline && g_ != nullptr) deadline_disarm(own_);

@@ -9,6 +9,8 @@
 
 #include "gort/gort.h"
 #include "sched/entry.h"
+#include "sync/test_points.h"
+#include "sync/timers.h"
 
 namespace {
 
@@ -207,5 +209,30 @@ TEST_P(Waiting, ForeignThreads) {
 }
 
 INSTANTIATE_TEST_SUITE_P(procs, Waiting, testing::Values(1, 2, 4), testing::PrintToStringParamName());
+
+#if defined(GORT_TESTING)
+void end_it(WaitState* w) noexcept { wait_win(*w, w->word.load(gort::os::memory_order_relaxed) >> kWaitGenerationShift, WaitEnd::done); }
+
+// A deadline is armed by who parks right after it, so that it is the P that remembers to have it watched. Where the owner
+// does not park, because its wait has ended, somebody is told at once: a later timer relies on the earlier one's being
+// watched, and the owner may compute for long.
+TEST(Waiting, ADeadlineThatIsNotSleptForIsWatched) {
+  gort::run({.max_procs = 2}, [] {
+    wait_hooks[static_cast<int>(WaitPoint::deadline_armed)].store(end_it, gort::os::memory_order_release);
+    WaitEnd end = WaitEnd::none;
+    bool unwatched = true;
+    {
+      RuntimeEntry entry;
+      BlockingWait wait(WaitReason::sleep, clock_now() + 3'600'000'000'000, nullptr);
+      wait.race();
+      end = wait.park();
+      unwatched = self_m()->p->unwatched;
+    }
+    EXPECT_EQ(end, WaitEnd::done);
+    EXPECT_FALSE(unwatched);
+    wait_hooks[static_cast<int>(WaitPoint::deadline_armed)].store(nullptr, gort::os::memory_order_release);
+  });
+}
+#endif
 
 }  // namespace

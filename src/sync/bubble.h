@@ -32,11 +32,15 @@ inline std::uint64_t bubble_serial() noexcept {
   return b != nullptr ? b->serial : 0;
 }
 
+inline constexpr std::uint64_t kEveryBubble = UINT64_MAX;  ///< instead of a serial number: the caller's, whichever that is
+
 /// The caller is going to wait for something that was made in the bubble of this number: if it is not the caller's, the
 /// wait is not durable.
 inline void bubble_waits_for(std::uint64_t made_in) noexcept {
   if (!bubbles_exist()) return;
-  if (G* g = current_g(); g != nullptr && g->bubble != nullptr) g->waits_outside |= g->bubble->serial != made_in;
+  if (G* g = current_g(); g != nullptr && g->bubble != nullptr) {
+    g->waits_outside |= made_in != kEveryBubble && made_in != g->bubble->serial;
+  }
 }
 inline void bubble_waits_no_more() noexcept {
   if (!bubbles_exist()) return;

@@ -4,6 +4,7 @@
 #include "base/fault.h"
 #include "sched/sched.h"
 #include "sched/spawn.h"
+#include "sync/bubble.h"
 #include "sync/chan.h"
 #include "sync/context_timer.h"
 
@@ -101,6 +102,7 @@ void start_callback(ContextCallback* cb, const Context* c) noexcept {
   }
   args.background = c != nullptr ? &const_cast<Context*>(c)->source : nullptr;
   args.has_background = true;
+  if (Bubble* b = cb->bubble; b != nullptr && b->serial == cb->bubble_serial) args.bubble = b;
   G* g = cb->g;
   cb->g = nullptr;  // from its start on, the callback belongs to the goroutine
   g_start(g, args);
@@ -140,6 +142,7 @@ Context* context_new(Context* parent, const NewContext& what) noexcept {
   auto* c = ::new (context_alloc()) Context;
   c->kind = what.kind;
   c->parent = parent;
+  c->bubble = bubble_serial();
   c->key = what.key;
   c->value = what.value;
   c->destroy = what.destroy;
@@ -162,13 +165,15 @@ Context* context_new(Context* parent, const NewContext& what) noexcept {
 }
 
 void context_link_slow(Context* c) noexcept {
-  // All of them are hung in before one of them says so: who finds `linked` set can rely on all that is above.
-  bool cancelled = false;
-  for (Context* at = c; at->up != nullptr && !context_linked(&at->source) && !cancelled; at = at->up) {
-    cancelled = !hang_in(at);
-    if (cancelled) context_cancel(at, at->up->cause);
+  // All of them are hung in before one of them says so: who finds `linked` set can rely on all that is above. What is
+  // above a cancelled one is left alone: nobody has looked at it.
+  Context* end = c;  // the first that is not hung in here
+  for (bool cancelled = false; end != nullptr && !context_linked(&end->source) && !cancelled; end = end->up) {
+    if (end->up == nullptr) continue;
+    cancelled = !hang_in(end);
+    if (cancelled) context_cancel(end, end->up->cause);
   }
-  for (Context* at = c; at != nullptr && !context_linked(&at->source); at = at->up) {
+  for (Context* at = c; at != end && !context_linked(&at->source); at = at->up) {
     if (at->own_deadline && !is_cancelled(&at->source)) context_timer_start(at);
     at->source.linked.store(true, os::memory_order_release);
   }
@@ -226,6 +231,8 @@ Chan* context_done(Context* c) noexcept {
   Chan* done = c->done.load(os::memory_order_acquire);
   if (done != nullptr) return done;
   auto* fresh = ::new (done_channels.alloc()) Chan;
+  // A background is nobody's: nothing in a bubble ends it.
+  fresh->bubble = c->kind == ContextKind::root ? kEveryBubble : c->bubble;
   if (!c->done.compare_exchange_strong(done, fresh, os::memory_order_seq_cst, os::memory_order_acquire)) {
     done_channels.free(fresh);
     return done;
@@ -235,6 +242,8 @@ Chan* context_done(Context* c) noexcept {
 }
 
 void context_add_callback(Context* c, ContextCallback* cb) noexcept {
+  cb->bubble = current_bubble();
+  cb->bubble_serial = bubble_serial();
   {
     LockGuard guard(c->callbacks_lock);
     // Under the lock: who cancels sets the flag before it takes the callbacks.

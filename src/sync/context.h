@@ -44,6 +44,7 @@ inline constexpr int kCauseTimedOut = 2;
 inline constexpr int kCauseSiblingFailed = 3;
 inline constexpr int kCauseRunEnded = 4;
 
+struct Bubble;
 struct Chan;
 struct Context;
 
@@ -60,6 +61,8 @@ struct ContextCallback {
   G* g = nullptr;
   void (*fn)(void*) = nullptr;
   void* arg = nullptr;
+  Bubble* bubble = nullptr;         ///< of who has hung it in: its goroutine is born into that, unless that has ended
+  std::uint64_t bubble_serial = 0;
 };
 
 struct Context {
@@ -83,6 +86,7 @@ struct Context {
   os::atomic<ContextCallback*> callbacks{nullptr};  ///< written under callbacks_lock
   os::atomic<Timer*> timer{nullptr};
   os::atomic<Chan*> done{nullptr};   ///< closed when it is cancelled; made for the first who waits for that
+  std::uint64_t bubble = 0;          ///< serial of the bubble that it was made in; constant
   const void* key = nullptr;         ///< of a value; constant
   void* value = nullptr;
   void (*destroy)(void*) noexcept = nullptr;

@@ -113,6 +113,54 @@ TEST_P(Bubble, TimersTickersFunctionsAndDeadlines) {
   });
 }
 
+// Functions of contexts run inside, also when the clock itself has cancelled theirs.
+TEST_P(Bubble, FunctionsOfContextsAreInside) {
+  GORT_TEST_START(GetParam());
+  bubble::run([] {
+    const auto began = clock::now();
+    bool inside = false;
+    auto ran = clock::duration::zero();
+    gort::with_timeout limit(10min);
+    auto done = limit.context().after_func([&] {
+      inside = bubble::inside();
+      gort::shield _;
+      gort::this_goroutine::sleep_for(1min);
+      ran = clock::now() - began;
+    });
+    EXPECT_THROW(gort::this_goroutine::sleep_for(20min), gort::cancelled);
+    EXPECT_EQ(clock::now() - began, 10min);
+    gort::shield _;
+    gort::this_goroutine::sleep_for(2min);
+    EXPECT_TRUE(inside);
+    EXPECT_EQ(ran, 11min);
+  });
+}
+
+TEST_P(Bubble, AWaitForAContextIsDurable) {
+  GORT_TEST_START(GetParam());
+  bubble::run([] {
+    const auto began = clock::now();
+    gort::context expires;
+    auto t = gort::spawn([&] {
+      gort::with_timeout limit(10min);
+      expires = limit.context();
+      gort::this_goroutine::sleep_for(20min);
+    });
+    bubble::wait();
+    EXPECT_EQ(gort::select(expires.on_cancelled(), gort::after(1h)), 0u);
+    EXPECT_EQ(clock::now() - began, 10min);
+    expires.wait();
+    EXPECT_THROW(t.join(), gort::cancelled);
+    {
+      gort::with_timeout limit(10min);
+      const gort::context below = limit.context();
+      gort::shield _;
+      below.wait();
+      EXPECT_EQ(clock::now() - began, 20min);
+    }
+  });
+}
+
 TEST_P(Bubble, TheTimeGoesOnForThoseWhoAreLeft) {
   GORT_TEST_START(GetParam());
   std::atomic<int> ran = 0;

@@ -1,4 +1,5 @@
-// Channels and select against a sequential model that knows who waits where, with random operations.
+// Channels and select against a sequential model that knows who waits where, with random operations; also in a bubble,
+// where waits end by time and cancellation too.
 //
 //   GORT_STRESS_SEED=n    only this seed
 // test: labels=smoke timeout=120
@@ -16,6 +17,7 @@
 #include <vector>
 
 #include "gort/gort.h"
+#include "gort/testing/bubble.h"
 #include "tests/support/runtime_fixture.h"
 
 namespace {
@@ -37,12 +39,16 @@ struct Op {
   };
   std::vector<Case> cases;
   bool otherwise = false;
+  int after = 0;  // ms; 0: without a time
 };
+
+enum class GaveUp { no, timeout, cancelled };
 
 struct Outcome {
   std::size_t index = 0;
   std::optional<int> value;  // received
   bool threw = false;        // closed
+  GaveUp gave_up = GaveUp::no;
   bool operator==(const Outcome&) const = default;
 };
 
@@ -108,6 +114,9 @@ class Model {
     }
     return woken;
   }
+
+  /// `worker` waits no more.
+  void gives_up(std::size_t worker) { static_cast<void>(release({worker, 0}, std::nullopt)); }
 
   void waits(std::size_t worker, const Op& op) {
     blocked_[worker] = op;
@@ -210,6 +219,21 @@ template <class T>
 Outcome perform(const std::vector<chan<T>>& channels, const Op& op, bool plain) {
   const auto at = [&](const Op::Case& c) { return channels[static_cast<std::size_t>(c.channel)]; };
   try {
+    const std::chrono::milliseconds after(op.after);
+    if (plain && op.after != 0) {
+      const Op::Case& c = op.cases[0];
+      const Outcome late{0, std::nullopt, false, GaveUp::timeout};
+      if (c.send) {
+        T v = make_value<T>(c.value);
+        const auto sent = at(c).send_for(std::move(v), after);
+        if (sent) return {};
+        EXPECT_EQ(number<T>(v), c.value) << "still the sender's";
+        return sent.error() == chan_status::timeout ? late : Outcome{0, std::nullopt, true};
+      }
+      auto v = at(c).recv_for(after);
+      if (v) return {0, number<T>(*v), false};
+      return v.error() == chan_status::timeout ? late : Outcome{};
+    }
     if (plain) {
       const Op::Case& c = op.cases[0];
       if (c.send) return at(c).send(make_value<T>(c.value)), Outcome{};
@@ -225,23 +249,28 @@ Outcome perform(const std::vector<chan<T>>& channels, const Op& op, bool plain) 
       cases.push_back(c.send ? at(c).on_send(std::move(out[i])) : at(c).on_recv(in[i]));
     }
     if (op.otherwise) cases.push_back(otherwise);
+    if (op.after != 0) cases.push_back(gort::after(after));
     const std::size_t fired = select(cases);
     for (std::size_t i = 0; i < op.cases.size(); ++i) {
       if (!op.cases[i].send || i == fired) continue;
       EXPECT_EQ(number<T>(out[i]), op.cases[i].value) << "still the sender's";
     }
+    if (op.after != 0 && fired == cases.size() - 1) return {0, std::nullopt, false, GaveUp::timeout};
     Outcome o{fired, std::nullopt, false};
     if (fired < in.size() && in[fired]) o.value = number<T>(*in[fired]);
     return o;
   } catch (const closed&) {
     return {0, std::nullopt, true};
+  } catch (const cancelled&) {
+    return {0, std::nullopt, false, GaveUp::cancelled};
   }
 }
 
 template <class T>
 class Run {
  public:
-  explicit Run(std::uint64_t seed) : random_(seed) {
+  /// `times`: in a bubble.
+  explicit Run(std::uint64_t seed, bool times = false) : times_(times), random_(seed) {
     const int channels = 1 + pick(4);
     for (int i = 0; i < channels; ++i) caps_.push_back(pick(4));
     for (auto c : caps_) channels_.emplace_back(c);
@@ -256,24 +285,29 @@ class Run {
     for (auto& w : workers_) {
       w->body = spawn([this, &w = *w] {
         for (;;) {
-          w.wake.acquire();
+          w.wake.recv();
           if (w.op.cases.empty() && !w.op.otherwise) return;
+          with_cancel c;
+          w.cancel = &c;
+          w.began = gort::clock::now();
           w.outcome = perform(channels_, w.op, w.plain);
         }
       });
     }
-    for (int i = 0; i < n && !testing::Test::HasFailure(); ++i) step();
+    for (int i = 0; i < n && !::testing::Test::HasFailure(); ++i) step();
     for (std::size_t i = 0; i < caps_.size(); ++i) {
       if (!model_->closed(static_cast<int>(i))) expect(close(static_cast<int>(i)));
     }
-    for (auto& w : workers_) w->op = {}, w->wake.release(), w->body.join();
+    for (auto& w : workers_) w->op = {}, w->wake.send(1), w->body.join();
   }
 
  private:
   static constexpr std::size_t kWorkers = 6;
   struct Worker {
-    semaphore wake{0};
+    chan<int> wake{1};
     Op op;
+    with_cancel* cancel = nullptr;  // its context, while it waits
+    gort::clock::time_point began;
     bool plain = false;
     std::optional<Outcome> outcome;
     task<void> body;
@@ -287,11 +321,13 @@ class Run {
     const int cases = *plain ? 1 : 1 + pick(4);
     for (int i = 0; i < cases; ++i) op.cases.push_back({pick(static_cast<int>(caps_.size())), pick(2) == 0, next_++});
     if (!*plain) op.otherwise = pick(4) == 0;
+    if (times_ && !op.otherwise && pick(2) == 0) op.after = 1 + pick(8);
     return op;
   }
 
   /// Time for those who go on although they should not.
-  static void settle() {
+  void settle() {
+    if (times_) return gort::testing::bubble::wait();
     for (int i = 0; i < 12; ++i) this_goroutine::yield();
   }
   /// Those who should: a worker may have lost the processor in the middle.
@@ -316,6 +352,7 @@ class Run {
       EXPECT_EQ(workers_[worker]->outcome->index, outcome.index);
       EXPECT_EQ(workers_[worker]->outcome->value, outcome.value);
       EXPECT_EQ(workers_[worker]->outcome->threw, outcome.threw);
+      EXPECT_EQ(workers_[worker]->outcome->gave_up, outcome.gave_up);
     }
     for (std::size_t i = 0; i < kWorkers; ++i) {
       EXPECT_EQ(expected.contains(i), workers_[i]->outcome.has_value()) << "worker " << i;
@@ -323,7 +360,49 @@ class Run {
     for (std::size_t i = 0; i < caps_.size(); ++i) EXPECT_EQ(channels_[i].len(), model_->len(static_cast<int>(i)));
   }
 
+  /// Whose waits have ended otherwise by now, and what somebody finds who comes before they have had a look.
+  void give_up(const std::vector<std::pair<std::size_t, GaveUp>>& leavers) {
+    std::vector<std::pair<std::size_t, Outcome>> gone;
+    for (auto [worker, how] : leavers) {
+      model_->gives_up(worker);
+      gone.push_back({worker, {0, std::nullopt, false, how}});
+    }
+    if (pick(2) == 0) {
+      bool plain = false;
+      Op op = random_op(&plain);
+      op.after = 0;
+      op.otherwise = true;
+      const std::vector<Outcome> possible = model_->possible(op);
+      const Outcome mine = perform(channels_, op, false);
+      settle();
+      ASSERT_TRUE(std::ranges::find(possible, mine) != possible.end()) << "case " << mine.index << " instead of " << possible[0].index;
+      for (auto& w : model_->happens(op, mine)) gone.push_back(w);
+    }
+    expect(gone);
+  }
+
+  void time_passes() {
+    for (auto& w : workers_) w->outcome.reset();
+    this_goroutine::sleep_for(std::chrono::milliseconds(1 + pick(4)));
+    std::vector<std::pair<std::size_t, GaveUp>> leavers;
+    for (std::size_t i = 0; i < kWorkers; ++i) {
+      const Worker& w = *workers_[i];
+      if (!model_->blocked(i) || w.op.after == 0) continue;
+      if (w.began + std::chrono::milliseconds(w.op.after) <= gort::clock::now()) leavers.emplace_back(i, GaveUp::timeout);
+    }
+    give_up(leavers);
+  }
+
+  void cancel_one() {
+    const std::size_t who = static_cast<std::size_t>(pick(kWorkers));
+    if (!model_->blocked(who)) return;
+    for (auto& w : workers_) w->outcome.reset();
+    workers_[who]->cancel->cancel();
+    give_up({{who, GaveUp::cancelled}});
+  }
+
   void step() {
+    if (times_ && pick(6) == 0) return pick(2) == 0 ? time_passes() : cancel_one();
     if (pick(40) == 0) {
       const int channel = pick(static_cast<int>(caps_.size()));
       if (!model_->closed(channel)) return expect(close(channel));
@@ -334,7 +413,7 @@ class Run {
     Worker& w = *workers_[who];
     w.op = random_op(&w.plain);
     const std::vector<Outcome> possible = model_->possible(w.op);
-    w.wake.release();
+    w.wake.send(1);
     if (possible.empty()) {
       settle();
       EXPECT_FALSE(w.outcome.has_value()) << "it should wait";
@@ -354,6 +433,7 @@ class Run {
     expect(woken);
   }
 
+  bool times_;
   std::mt19937_64 random_;
   std::vector<std::ptrdiff_t> caps_;
   std::vector<chan<T>> channels_;
@@ -363,8 +443,8 @@ class Run {
 };
 
 template <class T>
-class ChanModel : public testing::Test {};
-using Types = testing::Types<int, std::unique_ptr<int>, std::string>;
+class ChanModel : public ::testing::Test {};
+using Types = ::testing::Types<int, std::unique_ptr<int>, std::string>;
 TYPED_TEST_SUITE(ChanModel, Types);
 
 TYPED_TEST(ChanModel, RandomOperations) {
@@ -374,7 +454,20 @@ TYPED_TEST(ChanModel, RandomOperations) {
     const std::uint64_t last = only != nullptr ? first : 200 / kSlowdown;
     for (std::uint64_t seed = first; seed <= last; ++seed) {
       Run<TypeParam>(seed).steps(300);
-      ASSERT_FALSE(testing::Test::HasFailure()) << "seed " << seed;  // SCOPED_TRACE belongs to a thread
+      ASSERT_FALSE(::testing::Test::HasFailure()) << "seed " << seed;  // SCOPED_TRACE belongs to a thread
+    }
+  });
+}
+
+// Other seeds in each run; which one it was is said where it fails.
+TYPED_TEST(ChanModel, RandomOperationsTimesAndCancellations) {
+  const char* only = std::getenv("GORT_STRESS_SEED");
+  const std::uint64_t first = only != nullptr ? std::strtoull(only, nullptr, 10) : std::random_device{}();
+  const std::uint64_t last = only != nullptr ? first : first + 100 / kSlowdown;
+  run({.max_procs = 1}, [&] {
+    for (std::uint64_t seed = first; seed <= last; ++seed) {
+      gort::testing::bubble::run([&] { Run<TypeParam>(seed, true).steps(300); });
+      ASSERT_FALSE(::testing::Test::HasFailure()) << "seed " << seed;
     }
   });
 }

@@ -49,7 +49,7 @@ TEST_P(ContextCallbacks, AStopTokenOfAContext) {
       while (!t.stop_requested()) std::this_thread::yield();
     });
     c.cancel();
-    worker.join();
+    gort::blocking([&] { worker.join(); });  // the stop is requested by a goroutine
     std::atomic<bool> called{false};
     std::stop_callback cb(t, [&] { called = true; });
     EXPECT_TRUE(called);

@@ -14,6 +14,7 @@
 #include <thread>
 #include <vector>
 
+#include "sync/test_points.h"
 #include "tests/scenarios/context.h"
 
 namespace {
@@ -116,7 +117,7 @@ TEST_P(ContextTasks, CancelRacesWithPark) {
           e.reset();
         }
       });
-      gort::go([&] {
+      gort::go([i] {
         if (i % 2 == 0) gort::this_goroutine::yield();
       });
       e.set();
@@ -126,6 +127,47 @@ TEST_P(ContextTasks, CancelRacesWithPark) {
     }
   });
 }
+
+#if defined(GORT_TESTING)
+std::atomic<bool> gave_up{false};
+
+/// The end of a task has seen who waits for it in time, and loses its processor until that one waits without a time.
+void linger(gort::rt::WaitState*) noexcept {
+  while (!gave_up) {
+  }
+  const std::int64_t until = now_ns() + 20'000'000;
+  while (now_ns() < until) {
+  }
+}
+
+TEST_P(ContextTasks, AnEndThatHasSeenATimedWaitMeetsAnotherOne) {
+  if (GetParam() < 2) GTEST_SKIP() << "one computes while the other waits";
+  GORT_TEST_START(GetParam());
+  using gort::rt::WaitPoint;
+  auto& hook = gort::rt::wait_hooks[static_cast<int>(WaitPoint::task_seen)];
+  gort::run([&] {
+    gave_up = false;
+    gort::event go_on;
+    auto t = gort::spawn([&] {
+      go_on.wait();
+      return 7;
+    });
+    // It ends while we wait: 1 ms is a guess, and if it is wrong, nothing is shown.
+    auto end = gort::spawn([&] {
+      gort::this_goroutine::sleep_for(1ms);
+      hook.store(linger, gort::os::memory_order_release);
+      go_on.set();
+    });
+    EXPECT_FALSE(t.wait_for(100ms));
+    gave_up = true;
+    t.wait();
+    hook.store(nullptr, gort::os::memory_order_release);
+    t.wait();
+    EXPECT_EQ(t.get(), 7);
+    end.join();
+  });
+}
+#endif
 
 // ---- the end of the run ---------------------------------------------------------------------
 

@@ -298,6 +298,59 @@ TEST_P(Context, AnotherContextCanBeInstalled) {
   });
 }
 
+// Who lives in a context of its own and then enters the background is out of the former's reach, in timed waits too.
+TEST_P(Context, TheBackgroundInstalledAgainIsNotReachedByWhatWasThereBefore) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    const gort::context background = gort::this_goroutine::context();
+    gort::with_cancel c;
+    const gort::context outer = c.context();
+    gort::this_goroutine::sleep_for(1ms);  // a wait in it, so that it knows this goroutine
+    gort::with_context in(background);
+    gort::event waits;
+    gort::chan<int> values(0);
+    gort::go([&] {
+      waits.wait();
+      gort::this_goroutine::yield();
+      c.cancel();
+      { gort::blocking([] { std::this_thread::sleep_for(5ms); }); }
+      values.send(1);
+    });
+    waits.set();
+    EXPECT_EQ(values.recv_for(60s).value_or(0), 1);
+    EXPECT_TRUE(outer.cancelled());
+  });
+}
+
+// Somebody looks from below a cancelled context before anybody has looked at those above it.
+TEST_P(Context, WhatIsAboveACancelledOneIsStillReached) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    std::optional<std::error_code> ended;
+    gort::event waits;
+    auto t = gort::spawn([&] {
+      gort::with_cancel above;
+      {
+        gort::with_cancel c;
+        c.cancel();
+        gort::with_cancel below;
+        EXPECT_TRUE(below.context().cancelled());
+        EXPECT_FALSE(above.context().cancelled());
+      }
+      waits.set();
+      ended = cancelled_by([] {
+        gort::event never;
+        EXPECT_TRUE(never.wait_for(30s)) << "the task's cancellation has not reached it";
+      });
+    });
+    waits.wait();
+    for (int i = 0; i < 10; ++i) gort::this_goroutine::yield();
+    t.cancel();
+    EXPECT_NO_THROW(t.join());
+    EXPECT_EQ(ended, cancel_reason::cancelled);
+  });
+}
+
 TEST_P(Context, WaitingForAContext) {
   GORT_TEST_START(GetParam());
   gort::run([] {
@@ -393,7 +446,11 @@ TEST_P(Context, ChannelsHeedIt) {
 
 TEST_P(Context, ManyParkedUnderOneAreCancelledAtOnce) {
   GORT_TEST_START(GetParam());
+#if defined(GORT_TEST_TSAN)
+  static constexpr int kMany = 2'000;  // it can hold about 8000 goroutines
+#else
   static constexpr int kMany = 10'000;
+#endif
   gort::run([] {
     std::atomic<int> ended{0};
     std::atomic<int> waiting{0};
@@ -421,17 +478,20 @@ TEST_P(Context, ADeepTree) {
   gort::run([] {
     static constexpr int kDeep = 2000;
     struct nest {
-      static void down(int n, std::vector<gort::context>& all) {
+      static void down(int n, std::vector<gort::context>& all, gort::event& there) {
         gort::with_cancel c;
         all.push_back(c.context());
-        if (n > 0) return down(n - 1, all);
+        if (n > 0) return down(n - 1, all, there);
+        there.set();
         gort::event never;
         never.wait();
       }
     };
     std::vector<gort::context> all;
-    auto t = gort::spawn({.stack = 8u << 20}, [&] { nest::down(kDeep, all); });
-    ASSERT_TRUE(yield_until([&] { return all.size() == kDeep + 1; }));
+    gort::event there;
+    auto t = gort::spawn({.stack = 8u << 20}, [&] { nest::down(kDeep, all, there); });
+    there.wait();
+    ASSERT_EQ(all.size(), kDeep + 1u);
     t.cancel(std::make_error_code(std::errc::io_error));
     EXPECT_EQ(cancelled_by([&] { t.get(); }), std::errc::io_error);
     for (const auto& c : all) ASSERT_EQ(c.cause(), std::errc::io_error);

@@ -183,12 +183,14 @@ TEST_P(Promise, ACancelledGetLeavesTheCallbackSafe) {
   gort::run([] {
     auto token = std::make_shared<int>(0);
     gort::promise_setter<std::shared_ptr<int>> late;
+    gort::event made;
     auto t = gort::spawn([&] {
       gort::promise<std::shared_ptr<int>> p;
       late = p.setter();
+      made.set();
       p.get();
     });
-    ASSERT_TRUE(yield_until([&] { return static_cast<bool>(late); }));
+    made.wait();
     t.cancel();
     EXPECT_THROW(t.get(), gort::cancelled);
     late(token);
