@@ -58,6 +58,9 @@ const char* fault_name(Fault f) noexcept {
     case Fault::alone: return "alone";
     case Fault::hold_queue: return "hold_queue";
     case Fault::hold_runnable: return "hold_runnable";
+    case Fault::chan_next: return "chan_next";
+    case Fault::select_look: return "select_look";
+    case Fault::select_leave: return "select_leave";
     case Fault::kCount: break;
   }
   return "?";

@@ -1,12 +1,12 @@
 // What the simulator's cost model is made of (src/os/sim/costs.h), measured on this machine, in nanoseconds, as one line of
 // JSON. Each figure is the lower decile of many short rounds: what the thing itself costs when nobody else wants the
 // processor, since other programs only add. docs/scaling.md has those of the model.
+#include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-#include <linux/futex.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -35,7 +35,9 @@ void pause_once() {
 #endif
 }
 
-long futex(Word* w, int op, std::uint32_t v) { return ::syscall(SYS_futex, w, op | FUTEX_PRIVATE_FLAG, v, nullptr, nullptr, 0); }
+long futex(Word* w, int op, std::uint32_t v) {
+  return ::syscall(SYS_futex, w, op | FUTEX_PRIVATE_FLAG, v, nullptr, nullptr, 0);
+}
 
 /// Onto the i-th processor that this process may use; the same one again if there are fewer.
 void pin(int i) {
@@ -144,7 +146,7 @@ struct Signals {
   double send, arrive, handle;
 };
 Signals signals() {
-  struct sigaction a {};
+  struct sigaction a{};
   a.sa_handler = on_signal;
   ::sigaction(SIGURG, &a, nullptr);
   Signals s{};
@@ -179,7 +181,8 @@ Signals signals() {
 double map_and_touch() {
   constexpr std::size_t kBytes = 1u << 16;
   return each(5, [] {
-    auto* p = static_cast<char*>(::mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    auto* p = static_cast<char*>(
+        ::mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
     if (p != MAP_FAILED) *p = 1;
     ::munmap(p, kBytes);
   });
@@ -203,10 +206,12 @@ int main() {
   const double one_cpu = one_way(0, 0, true, 20);
   const Wake wake = wake_other_cpu();
   const Signals s = signals();
-  std::printf("{\"local\": %.1f, \"atomic\": %.1f, \"remote\": %.1f, \"clock\": %.1f, \"pause\": %.1f, "
-              "\"futex_call\": %.0f, \"futex_wake\": %.0f, \"wake_to_run\": %.0f, \"switch_one_cpu\": %.0f, "
-              "\"yield\": %.0f, \"signal_send\": %.0f, \"signal_arrive\": %.0f, \"signal_handle\": %.0f, "
-              "\"map_and_touch\": %.0f, \"thread\": %.0f}\n",
-              local, atomic, remote, clock, pause, nobody, wake.call, wake.run, one_cpu, yield, s.send, s.arrive, s.handle,
-              memory, create);
+  std::printf(
+      "{\"local\": %.1f, \"atomic\": %.1f, \"remote\": %.1f, \"clock\": %.1f, \"pause\": %.1f, "
+      "\"futex_call\": %.0f, \"futex_wake\": %.0f, \"wake_to_run\": %.0f, \"switch_one_cpu\": "
+      "%.0f, "
+      "\"yield\": %.0f, \"signal_send\": %.0f, \"signal_arrive\": %.0f, \"signal_handle\": %.0f, "
+      "\"map_and_touch\": %.0f, \"thread\": %.0f}\n",
+      local, atomic, remote, clock, pause, nobody, wake.call, wake.run, one_cpu, yield, s.send,
+      s.arrive, s.handle, memory, create);
 }

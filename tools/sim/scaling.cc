@@ -80,7 +80,8 @@ Json one(const Run& run, os::SimResult& r) {
   j["places"] = hot(cost.places, cost.places_n, all);
   j["threads"] = r.threads;
   j["steps"] = cost.steps;
-  j["real_seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  j["real_seconds"] =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return j;
 }
 
@@ -89,8 +90,9 @@ void print_text(const Json& j) {
   for (const char* kind : {"locks", "places"}) {
     for (const Json& h : j[kind]) {
       if (h["ns_per_op"].get<double>() < 1) continue;
-      std::printf("    %-7s %-50s %9.3f times, %9.0f ns per operation\n", kind, h["what"].get<std::string>().c_str(),
-                  h["times_per_op"].get<double>(), h["ns_per_op"].get<double>());
+      std::printf("    %-7s %-50s %9.3f times, %9.0f ns per operation\n", kind,
+                  h["what"].get<std::string>().c_str(), h["times_per_op"].get<double>(),
+                  h["ns_per_op"].get<double>());
     }
   }
   std::fflush(stdout);
@@ -99,12 +101,14 @@ void print_text(const Json& j) {
 }  // namespace
 
 bool run_scaling(const ScalingWishes& wishes) {
-  void* shared = ::mmap(nullptr, sizeof(LoadResult), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  void* shared = ::mmap(nullptr, sizeof(LoadResult), PROT_READ | PROT_WRITE,
+                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (shared == MAP_FAILED) return false;
   bool all_held = true;
   bool any = false;
   for (const Load& load : all_loads()) {
-    const bool wanted = std::ranges::any_of(wishes.loads, [&](const std::string& n) { return n == "all" || n == load.name; });
+    const bool wanted = std::ranges::any_of(
+        wishes.loads, [&](const std::string& n) { return n == "all" || n == load.name; });
     if (!wanted) continue;
     any = true;
     for (const int procs : wishes.procs) {
@@ -112,8 +116,9 @@ bool run_scaling(const ScalingWishes& wishes) {
       os::SimResult r;
       const Json j = one(run, r);
       if (j.empty()) {
-        std::fprintf(stderr, "%s, %d Ps: %s: %.*s\n", load.name, procs, os::sim_verdict_name(r.verdict),
-                     static_cast<int>(r.message.size()), r.message.data());
+        std::fprintf(stderr, "%s, %d Ps: %s: %.*s\n", load.name, procs,
+                     os::sim_verdict_name(r.verdict), static_cast<int>(r.message.size()),
+                     r.message.data());
         all_held = false;
       } else if (wishes.json) {
         std::printf("%s\n", j.dump().c_str());

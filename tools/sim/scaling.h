@@ -10,7 +10,7 @@ struct ScalingWishes {
   std::vector<std::string> loads;  ///< names, or all
   std::vector<int> procs;
   double scale = 1;
-  bool json = false;               ///< one object per line
+  bool json = false;  ///< one object per line
 };
 
 /// False: a run failed, or there is no such load.

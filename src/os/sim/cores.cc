@@ -11,7 +11,8 @@ namespace gort::inline v0::os::sim {
 namespace {
 
 void* map_zeros(std::size_t bytes) noexcept {
-  void* p = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* p = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (p == MAP_FAILED) machine.finish(SimVerdict::crash, "no memory for the cost model");
   return p;
 }
@@ -41,7 +42,8 @@ void Cores::begin(const SimCosts& costs) noexcept {
 
 Line& Cores::line(const void* where) noexcept {
   const std::uintptr_t key = reinterpret_cast<std::uintptr_t>(where) / 64 + 1;
-  for (std::size_t i = key * 0x9e3779b97f4a7c15 >> 44, n = 0; n < kLines; i = (i + 1) % kLines, ++n) {
+  for (std::size_t i = key * 0x9e3779b97f4a7c15 >> 44, n = 0; n < kLines;
+       i = (i + 1) % kLines, ++n) {
     Line& l = lines_[i];
     if (l.key == key) return l;
     if (l.key != 0) continue;
@@ -54,7 +56,8 @@ Line& Cores::line(const void* where) noexcept {
   machine.finish(SimVerdict::crash, "more cache lines than the cost model knows");
 }
 
-std::int64_t Cores::access(int core, const void* where, Access how, std::int64_t now, const char* place) noexcept {
+std::int64_t Cores::access(int core, const void* where, Access how, std::int64_t now,
+                           const char* place) noexcept {
   Line& l = line(where);
   const std::uint64_t bit = std::uint64_t{1} << core % 64;
   std::uint64_t& readers = l.readers[core / 64];
@@ -165,7 +168,8 @@ void Cores::remove(Thread& t) noexcept {
 // ---- what was spent -------------------------------------------------------------------------
 
 Spent& Cores::spent(Spent* table, const char* name) noexcept {
-  for (std::size_t i = reinterpret_cast<std::uintptr_t>(name) * 0x9e3779b97f4a7c15 >> 54;; i = (i + 1) % kPlaces) {
+  for (std::size_t i = reinterpret_cast<std::uintptr_t>(name) * 0x9e3779b97f4a7c15 >> 54;;
+       i = (i + 1) % kPlaces) {
     Spent& s = table[i];
     if (s.name == name) return s;
     if (s.name != nullptr) continue;
@@ -199,7 +203,8 @@ void Cores::report(SimReport& r) noexcept {
         if (table[i].times != 0 && (most == nullptr || table[i].ns > most->ns)) most = &table[i];
       }
       if (most == nullptr) break;
-      const std::string_view text = function ? short_name(most->name) : std::string_view(most->name);
+      const std::string_view text =
+          function ? short_name(most->name) : std::string_view(most->name);
       SimHot& h = out[n];
       const std::size_t bytes = text.size() < sizeof h.what - 1 ? text.size() : sizeof h.what - 1;
       memcpy(h.what, text.data(), bytes);

@@ -16,9 +16,9 @@ struct Thread;
 
 /// What a core's caches know of 64 bytes.
 struct Line {
-  std::uintptr_t key = 0;     // address / 64 + 1; 0: unused
-  std::int64_t free_at = 0;   // the last transfer ends
-  int owner = -1;             // the core that may write it; -1: several may read it
+  std::uintptr_t key = 0;            // address / 64 + 1; 0: unused
+  std::int64_t free_at = 0;          // the last transfer ends
+  int owner = -1;                    // the core that may write it; -1: several may read it
   std::uint64_t* readers = nullptr;  // bit per core
 };
 
@@ -37,7 +37,8 @@ class Cores {
 
   /// What an access costs a core that begins it at `now`.
   enum class Access : std::uint8_t { read, write, rmw };
-  std::int64_t access(int core, const void* where, Access how, std::int64_t now, const char* place) noexcept;
+  std::int64_t access(int core, const void* where, Access how, std::int64_t now,
+                      const char* place) noexcept;
 
   /// An idle core, the wanted one if it is; -1: none.
   int take(int wanted) noexcept;
@@ -69,8 +70,8 @@ class Cores {
   int idle_n_ = 0;
   std::uint16_t idle_[kMostCores] = {};  // a stack; may hold busy ones
   bool taken_[kMostCores] = {};
-  bool listed_[kMostCores] = {};         // is in idle_
-  std::size_t words_ = 0;                // of a bitmap
+  bool listed_[kMostCores] = {};  // is in idle_
+  std::size_t words_ = 0;         // of a bitmap
   Line* lines_ = nullptr;
   std::uint64_t* bitmaps_ = nullptr;
   std::size_t bitmaps_used_ = 0;

@@ -4,7 +4,8 @@
 namespace gort::inline v0::os::sim {
 
 namespace {
-constexpr std::int64_t kWorkPiece = 1000;  // ns of user code between two moments at which a signal is noticed
+constexpr std::int64_t kWorkPiece =
+    1000;  // ns of user code between two moments at which a signal is noticed
 }
 
 void Machine::cost_begin() noexcept {
@@ -40,7 +41,9 @@ void Machine::cost_step(SimOp op, const void* where, bool full, const char* plac
 /// What the step takes. It takes effect at its beginning.
 void Machine::cost_charge(SimOp op, const void* where, bool full, const char* place) noexcept {
   const SimCosts& c = *options_->costs;
-  const auto line = [&](Cores::Access how) { spend(cores_.access(current_->core, where, how, now_, place)); };
+  const auto line = [&](Cores::Access how) {
+    spend(cores_.access(current_->core, where, how, now_, place));
+  };
   switch (op) {
     case SimOp::load:
       return line(Cores::Access::read);
