@@ -8,6 +8,7 @@ gort_internal_includes(gort_sim_scenarios)
 target_link_libraries(gort_sim_scenarios PUBLIC gort_sim)
 
 file(GLOB gort_sim_program_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tools/sim/*.cc)
+list(FILTER gort_sim_program_sources EXCLUDE REGEX "/measure_[a-z]+\\.cc$")
 set(gort_sim_libraries)
 foreach(source IN LISTS gort_sim_program_sources)
   gort_libraries_by_includes(${source} libraries missing)
@@ -23,4 +24,13 @@ gort_internal_includes(gort-sim)
 target_link_libraries(gort-sim PRIVATE gort_sim_scenarios ${gort_sim_libraries})
 # Fixed addresses: a seed's history is the same in every process (src/os/sim/sim.h).
 target_link_options(gort-sim PRIVATE -no-pie)
+# What its cost model is made of, and what it is judged by, on this machine: programs without the simulator.
+add_executable(measure_costs EXCLUDE_FROM_ALL ${PROJECT_SOURCE_DIR}/tools/sim/measure_costs.cc)
+gort_common_flags(measure_costs)
+add_executable(measure_loads EXCLUDE_FROM_ALL
+  ${PROJECT_SOURCE_DIR}/tools/sim/measure_loads.cc ${PROJECT_SOURCE_DIR}/tools/sim/loads.cc)
+gort_common_flags(measure_loads)
+gort_internal_includes(measure_loads)
+target_link_libraries(measure_loads PRIVATE gort ${gort_sim_libraries})
+set_target_properties(measure_costs measure_loads PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
 set_target_properties(gort-sim PROPERTIES POSITION_INDEPENDENT_CODE OFF RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})

@@ -57,6 +57,9 @@ const char* fault_name(Fault f) noexcept {
     case Fault::wait_look: return "wait_look";
     case Fault::alone: return "alone";
     case Fault::hold_runnable: return "hold_runnable";
+    case Fault::chan_next: return "chan_next";
+    case Fault::select_look: return "select_look";
+    case Fault::select_leave: return "select_leave";
     case Fault::kCount: break;
   }
   return "?";

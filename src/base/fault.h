@@ -39,6 +39,9 @@ enum class Fault : std::uint8_t {
   wait_look,   ///< who is about to wait does not look again under the lock of the queue
   alone,       ///< a thread without P does not wait for who skips a lock (sched/alone.h)
   hold_runnable,  ///< a goroutine that is runnable whenever it is looked at is never held
+  chan_next,    ///< who serves a channel's queue gives up at a waiter whose wait is over
+  select_look,  ///< a select queues without a look under its channels' locks
+  select_leave, ///< a select that has fired leaves its other cases queued
   kCount
 };
 

@@ -10,6 +10,13 @@ constexpr int kPausesPerSpin = 30;
 }  // namespace
 
 void Mutex::lock_slow() noexcept {
+#if defined(GORT_SIM)
+  struct Waits {
+    const char* name;
+    std::int64_t since = os::sim_now();
+    ~Waits() { os::sim_waited_for_lock(name, since); }
+  } waits{lock_rank_name(rank_)};
+#endif
   for (int i = 0; i < kActiveSpins; ++i) {
     os::cpu_relax(kPausesPerSpin);
     std::uint32_t expected = 0;

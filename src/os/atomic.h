@@ -59,6 +59,11 @@ enum class SimOp : std::uint8_t {
 /// simulation calls it where a real program would compute.
 void sim_point() noexcept;
 
+/// The runtime's own locks, for the cost model (src/os/sim/costs.h): now, without a step; a lock of that name was waited
+/// for since then.
+std::int64_t sim_now() noexcept;
+void sim_waited_for_lock(const char* name, std::int64_t since) noexcept;
+
 /// A scheduling point before the operation `op` on the shared word at `addr`. `full`: no earlier store of this
 /// thread is still in its buffer when the operation is done.
 void sim_access(SimOp op, const void* addr, bool full, const SimSite& at) noexcept;

@@ -1,7 +1,8 @@
 // gort: Sched, the scheduler's global record, and what its files ask of each other.
 //
 // One constinit object, never destroyed: it works before static initialization and after exit() has begun.
-// Everything below `lock` is guarded by it unless it says otherwise.
+// Everything below `lock` is guarded by it unless it says otherwise. Words that every dispatch reads stand on other cache
+// lines than those that somebody writes all the time (alignas; docs/scaling.md has what it costs if not).
 //
 //   file            holds
 //   schedule.cc     the loop of an M: find a goroutine, run it
@@ -66,15 +67,15 @@ struct Sched {
 
   // ---- Ps
   P* idle_p = nullptr;
-  os::atomic<std::int32_t> npidle{0};      ///< written under lock, read without
-  os::atomic<std::int32_t> nprocs{0};      ///< constant while the world runs
+  alignas(64) os::atomic<std::int32_t> npidle{0};  ///< written under lock, read without
+  alignas(64) os::atomic<std::int32_t> nprocs{0};  ///< constant while the world runs
   std::int64_t pids_limit = 0;             ///< the cgroup's limit of processes and threads, at start; 0: none
   std::int32_t cpus = 1;                   ///< processors of the machine that we may use, at start
   os::atomic<bool> default_procs{false};   ///< nobody has said how many Ps there shall be: the machine and the cgroup say
   os::atomic<P*> all_p[kMaxProcs] = {};    ///< changes while the world is stopped only; entries never go away
 
   // ---- stops (stop_point.h)
-  os::atomic<std::uint32_t> stopping{0};     ///< Stopping; written under lock
+  alignas(64) os::atomic<std::uint32_t> stopping{0};  ///< Stopping; written under lock
   os::atomic<P*> awaited{nullptr};           ///< the P that the initiator waits for; who stops it rings
   Note stop_note;                            ///< the initiator's
   void (*safe_point_fn)(P* p, void* arg) noexcept = nullptr;  ///< for_each_p; guarded by worldsema
@@ -94,25 +95,25 @@ struct Sched {
 
   // ---- work
   Queue1<G, &G::link> global;
-  os::atomic<std::uint32_t> global_size{0};  ///< written under lock, read without
-  os::atomic<std::int32_t> nmspinning{0};    ///< Ms with m->spinning, plus those being started as such
+  alignas(64) os::atomic<std::uint32_t> global_size{0};  ///< written under lock, read without
   os::atomic<std::uint32_t> need_spinning{0};  ///< a wake was skipped for want of an idle P
-  GList g_free;                            ///< guarded by g_free_lock
+  alignas(64) os::atomic<std::int32_t> nmspinning{0};  ///< Ms with m->spinning, plus those being started as such
+  alignas(64) GList g_free;                ///< guarded by g_free_lock
   StackList stacks;                        ///< likewise
   std::uint32_t stacks_low = 0;            ///< likewise: fewest since sysmon looked last
   Mutex g_free_lock{LockRank::g_free};
 
   // ---- goroutines
-  os::atomic<std::uint64_t> goid_gen{0};
+  alignas(64) os::atomic<std::uint64_t> goid_gen{0};
   os::atomic<G*> all_g{nullptr};           ///< registry, append-only, lock-free
   os::atomic<std::uint64_t> g_started{0};  ///< by threads without P
   os::atomic<std::uint64_t> g_ended{0};    ///< likewise
-  os::atomic<CancelSource*> background{nullptr};  ///< of who is started by nobody's goroutine; written under lock
+  alignas(64) os::atomic<CancelSource*> background{nullptr};  ///< of who is started by nobody's goroutine; written under lock
   bool background_over = false;            ///< the last run has ended: it is being cancelled; under lock
   os::atomic<std::uint32_t> run_epoch{1};  ///< goroutines of earlier epochs are left over: never run again
 
   // ---- timers (watch.h)
-  os::atomic<std::int64_t> watch_until{INT64_MAX};  ///< kNobody, kAwake, or until when the watcher sleeps
+  alignas(64) os::atomic<std::int64_t> watch_until{INT64_MAX};  ///< kNobody, kAwake, or until when the watcher sleeps
   std::int32_t nwatching = 0;              ///< 1: the watcher sleeps, so it cannot run anybody by itself; under lock
   std::uint64_t watches = 0;               ///< how often it has gone to sleep; under lock
   Note idle_note;                          ///< the watcher's

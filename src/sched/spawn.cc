@@ -14,6 +14,7 @@ namespace {
 constexpr std::uint32_t kFreeCache = 256;   // dead Gs that a P keeps for itself
 constexpr std::uint32_t kFreeBatch = 128;   // moved to or from the global list at once
 constexpr std::uint64_t kGoidBatch = 16;
+constexpr int kMostMade = 16;               // Gs made at once
 
 constinit FixAlloc<G> g_memory;
 constinit os::atomic<std::size_t> default_stack{std::size_t{256} << 10};
@@ -59,16 +60,29 @@ G* take_cached(P* p) noexcept {
   return p->g_free.pop();
 }
 
-G* make_g() noexcept {
-  G* g = ::new (g_memory.alloc()) G;
-  g->wait.ready = ready_waiter;
-  g->wait_state.wake = &g->wait;
-  g->status.store(GStatus::dead, os::memory_order_relaxed);
+/// A new G; p gets some more into its cache. The head of the registry is one word for all Ps, and each failed
+/// exchange on it makes those of all others dearer: with 1024 Ps that took a quarter of a millisecond per goroutine
+/// (docs/scaling.md). With few Ps nobody competes, and one at a time is made.
+G* make_g(P* p) noexcept {
+  int n = p == nullptr ? 1 : sched.nprocs.load(os::memory_order_relaxed) / 4;
+  n = n < 1 ? 1 : n > kMostMade ? kMostMade : n;
+  G* first = nullptr;
+  G* last = nullptr;
+  for (int i = 0; i < n; ++i) {
+    G* g = ::new (g_memory.alloc()) G;
+    g->wait.ready = ready_waiter;
+    g->wait_state.wake = &g->wait;
+    g->status.store(GStatus::dead, os::memory_order_relaxed);
+    g->all_next = first;
+    first = g;
+    if (last == nullptr) last = g;
+  }
   G* head = sched.all_g.load(os::memory_order_relaxed);
   do {
-    g->all_next = head;
-  } while (!sched.all_g.compare_exchange_weak(head, g, os::memory_order_release, os::memory_order_relaxed));
-  return g;
+    last->all_next = head;
+  } while (!sched.all_g.compare_exchange_weak(head, first, os::memory_order_release, os::memory_order_relaxed));
+  for (G* g = first; g != last; g = g->all_next) p->g_free.push(g);
+  return last;
 }
 
 void count(P* p, os::atomic<std::uint64_t> P::*own, os::atomic<std::uint64_t>& shared) noexcept {
@@ -112,7 +126,7 @@ G* g_alloc(std::size_t stack_bytes) noexcept {
   Stack stack;
   if (own ? !stack_alloc(stack_bytes, &stack) : !stack_claim_one(p)) return nullptr;
   G* g = take_cached(p);
-  if (g == nullptr) g = make_g();
+  if (g == nullptr) g = make_g(p);
   g->own_stack = own;
   if (own) g->set_stack(stack);
   return g;

@@ -75,6 +75,32 @@ TEST_P(Spawn, TheDeadAreUsedAgain) {
   EXPECT_LE(all(), before + 1'000) << "20,000 goroutines one after the other need a few Gs";
 }
 
+// With many Ps Gs are made several at once: each is in the registry, once, and those in the cache are used.
+class SpawnWithManyPs : public gort::test::RuntimeTest {};
+TEST_F(SpawnWithManyPs, EachGIsRegisteredOnce) {
+  GORT_TEST_START(64);
+  constexpr int kLive = 500;
+  std::set<G*> live;
+  gort::run([&live] {
+    gort::chan<int> go_on(0);
+    gort::chan<G*> born(kLive);
+    std::vector<gort::task<void>> tasks;
+    for (int i = 0; i < kLive; ++i) {
+      tasks.push_back(gort::spawn([=] {
+        born.send(current_g());
+        (void)go_on.recv();
+      }));
+    }
+    for (int i = 0; i < kLive; ++i) EXPECT_TRUE(live.insert(*born.recv()).second) << "two goroutines in one G";
+    go_on.close();
+    for (auto& t : tasks) t.join();
+  });
+  std::set<G*> registered;
+  for_each_g([&](G* g) { EXPECT_TRUE(registered.insert(g).second) << "registered twice"; });
+  for (G* g : live) EXPECT_TRUE(registered.contains(g));
+  EXPECT_LE(registered.size(), kLive + 64 * 16 + 16);
+}
+
 TEST_P(Spawn, TheParentIsKnown) {
   GORT_TEST_START(GetParam());
   gort::run([] {

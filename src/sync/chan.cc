@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "base/fault.h"
 #include "base/sanitizer.h"
 #include "sched/alone.h"
 #include "sched/sched.h"
@@ -60,6 +61,7 @@ template <bool kToWaiter>
       return w;
     }
     w->ticket = kChanDropped;
+    if (fault(Fault::chan_next)) break;
   }
   return nullptr;
 }

@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/check.h"
+#include "base/fault.h"
 #include "base/random.h"
 #include "base/sanitizer.h"
 #include "sched/alone.h"
@@ -239,7 +240,7 @@ bool dequeue_all(const Orders& orders, SelectResult* result) noexcept {
     waiter* w = &one.node->w;
     const Held held = lock_or_alone(c->lock);
     const std::uint32_t ticket = w->ticket;
-    if (ticket == kChanQueued) remove(is_recv(one) ? c->recvq : c->sendq, w);
+    if (ticket == kChanQueued && !fault(Fault::select_leave)) remove(is_recv(one) ? c->recvq : c->sendq, w);
     unlock(c->lock, held);
     put_node(p, one.node);
     if (ticket != kChanDelivered && ticket != kChanClosed) continue;
@@ -274,7 +275,7 @@ namespace {
   BlockingWait wait(WaitReason::select, how.deadline, how.cancel);
   wait.race();
   orders.lock();
-  if (try_all(cases, n, &result, &wake)) {
+  if (!fault(Fault::select_look) && try_all(cases, n, &result, &wake)) {
     orders.unlock();
     wake.wake();
     return result;

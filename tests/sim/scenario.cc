@@ -11,10 +11,12 @@ extern const std::span<const Scenario> wait_scenarios;
 extern const std::span<const Scenario> sched_scenarios;
 extern const std::span<const Scenario> protocol_scenarios;
 extern const std::span<const Scenario> stop_scenarios;
+extern const std::span<const Scenario> sync_scenarios;
+extern const std::span<const Scenario> timer_scenarios;
 
 std::span<const std::span<const Scenario>> all_scenarios() noexcept {
   static const std::span<const Scenario> all[] = {base_scenarios, small_scenarios, wait_scenarios, sched_scenarios, protocol_scenarios,
-                                                    stop_scenarios};
+                                                    stop_scenarios, sync_scenarios, timer_scenarios};
   return all;
 }
 

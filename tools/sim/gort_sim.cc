@@ -5,6 +5,7 @@
 //   gort-sim --scenario stop_queue --fault s0               one seed after the other until it is found
 //   gort-sim --scenario stop_queue --fault s0 --replay 17   that run again; --trace prints every step
 //   gort-sim --scenario small_mutex3 --explorer exhaustive --depth 3
+//   gort-sim --scaling all --procs 1,32,1024 [--json]       a forecast for so many processors (docs/scaling.md)
 //
 // Exit status: 0 if every schedule held (with --fault: if none was found), 1 if not, 2 for a wrong command line.
 // The last line is always `N schedules, M failures`.
@@ -16,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "tools/sim/scaling.h"
 #include "tools/sim/series.h"
 
 namespace gort::inline v0::rt {
@@ -74,12 +76,19 @@ int run(int argc, char** argv) {
   app.add_flag("--fences", fences, "takes the full fences away one by one: who finds that out?");
   app.add_flag("--short", w.check_flaws, "the short set, and each flaw is found");
   app.add_option("--seconds", w.seconds, "--short: about how long; fewer schedules of each");
+  ScalingWishes scaling;
+  scaling.procs = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024};
+  app.add_option("--scaling", scaling.loads, "LOAD,LOAD or all: what it costs with many processors")->delimiter(',');
+  app.add_option("--procs", scaling.procs, "--scaling: numbers of Ps")->delimiter(',')->check(CLI::Range(1, 1024));
+  app.add_option("--scale", scaling.scale, "--scaling: so many times as many operations")->capture_default_str();
+  app.add_flag("--json", scaling.json, "--scaling: a line of JSON for each");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : 2;
   }
   if (want_list) return list(), 0;
+  if (!scaling.loads.empty()) return run_scaling(scaling) ? 0 : 1;
   w.random = explorer.empty() || explorer == "random";
   w.pct = explorer.empty() || explorer == "pct";
   w.exhaustive = explorer == "exhaustive";

@@ -6,6 +6,9 @@
 #include <cstdint>
 
 #include "gort/waiter.h"
+#if defined(GORT_SIM)
+#include "os/atomic.h"
+#endif
 
 namespace gort::inline v0 {
 
@@ -15,22 +18,30 @@ struct SelectNode;
 
 namespace detail {
 
+#if defined(GORT_SIM)
+template <class T>
+using chan_word = os::atomic<T>;  // so that the simulator sees who looks without the lock
+#else
+template <class T>
+using chan_word = std::atomic<T>;
+#endif
+
 /// Who waits, oldest first; any node leaves in O(1). Under the channel's lock, but for a look at `first`.
 struct chan_queue {
-  std::atomic<waiter*> first{nullptr};
+  chan_word<waiter*> first{nullptr};
   waiter* last = nullptr;
 };
 
 /// What of a channel's record (rt::Chan begins with it) is looked at without its lock.
 struct chan_head {
-  std::atomic<std::uint32_t> closed{0};      ///< 0, then 1 for ever
+  chan_word<std::uint32_t> closed{0};      ///< 0, then 1 for ever
   std::uint32_t size = 0;                    ///< of an element; constant
   std::size_t cap = 0;                       ///< constant
-  std::atomic<std::size_t> count{0};         ///< values in the ring
-  std::atomic<std::size_t> given_back{0};    ///< values before those
+  chan_word<std::size_t> count{0};         ///< values in the ring
+  chan_word<std::size_t> given_back{0};    ///< values before those
   chan_queue recvq;
   chan_queue sendq;
-  std::atomic<std::size_t> handles{1};
+  chan_word<std::size_t> handles{1};
 
   // Whether an operation would not wait. False: at one instant during the call it would have. Both are one instant's
   // view although they look at several words: closed never goes back to 0, and before it is set there is one word to

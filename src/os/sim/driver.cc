@@ -111,6 +111,7 @@ SimResult sim_run(const SimOptions& options, void (*body)(void*), void* arg) noe
   }
   SimResult& r = History::instance().result;
   r.decisions = History::instance().decisions();
+  if (options.costs != nullptr) r.report = &History::instance().report;
   return r;
 }
 

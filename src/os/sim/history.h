@@ -108,6 +108,7 @@ class History {
   static std::uint64_t translate(std::uint64_t word) noexcept;
 
   SimResult result;
+  SimReport report;
   char message[512];
   char text[kText];
 

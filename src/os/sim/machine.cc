@@ -50,9 +50,11 @@ void Machine::run(const SimOptions& options, void (*body)(void*), void* arg) noe
   static constexpr unsigned kDelays[] = {20, 100, 300, 700};
   delay_permille_ = kDelays[stores_.below(4)];
   next_due_ = UINT64_MAX;
+  if (costs()) cost_begin();
 
   create(body, arg, 0, false);
   current_ = &threads_[0];
+  if (costs()) cores_.remove(*current_);
   switch_context(driver_, current_->context);
   // finish() comes back here.
   release_memory();
@@ -89,6 +91,7 @@ void Machine::conclude(SimVerdict verdict, const char* message) noexcept {
   r.steps = steps_;
   r.virtual_ns = now_ - options_->start_ns;
   r.threads = thread_count_;
+  if (costs()) cost_report();
   Text text(h.message, sizeof h.message);
   text << message;
   // The first lines written are the cause, as a rule; without a final newline.
@@ -162,7 +165,7 @@ void Machine::print_threads(Text& out) noexcept {
 // ---- steps and switches ---------------------------------------------------------------------
 
 void Machine::record(SimOp op, const void* where) noexcept {
-  history_->add(steps_, now_, index(*current_), op, where);
+  if (!costs()) history_->add(steps_, now_, index(*current_), op, where);
 }
 
 void Machine::point(SimOp op, const void* where) noexcept {
@@ -171,6 +174,7 @@ void Machine::point(SimOp op, const void* where) noexcept {
 }
 
 void Machine::step(SimOp op, const void* where, bool full) noexcept {
+  if (costs()) return cost_step(op, where, full, "");
   tick();
   const int me = index(*current_);
   current_->next_op = op;
@@ -250,6 +254,7 @@ std::uint64_t Machine::scripted(SimChoice what, std::uint64_t by_default) noexce
 
 template <class F>
 std::uint64_t Machine::decide(SimChoice what, std::uint64_t by_default, F dice) noexcept {
+  if (costs()) return by_default;
   ++current_->decided;
   std::uint64_t value = 0;
   switch (options_->strategy) {
@@ -278,6 +283,7 @@ void Machine::switch_to(Thread& next, bool last) noexcept {
 
 /// The current thread cannot run; somebody else does. Returns when it can, and was chosen.
 void Machine::go_on(bool last) noexcept {
+  if (costs()) return cost_go_on(last);
   while (runnable_count_ == 0) {
     if (!jump_to_deadline()) finish(SimVerdict::deadlock, "nobody can run, no timeout is pending");
     expire();
@@ -286,6 +292,7 @@ void Machine::go_on(bool last) noexcept {
 }
 
 void Machine::make_runnable(Thread& t, Wait result) noexcept {
+  if (costs()) return cost_ready(t, result);
   t.state = State::runnable;
   t.result = result;
   t.next_op = SimOp::point;  // up to its next step
@@ -295,6 +302,7 @@ void Machine::make_runnable(Thread& t, Wait result) noexcept {
 }
 
 void Machine::leave_runnable(Thread& t) noexcept {
+  if (costs()) return leave_core();
   const std::uint16_t last = runnable_[--runnable_count_];
   runnable_[t.runnable_at] = last;
   threads_[last].runnable_at = t.runnable_at;
@@ -309,6 +317,10 @@ void Machine::block(SimOp op, const void* on, std::int64_t deadline,
   me.waits_on = on;
   me.deadline = deadline;
   me.spurious_at = spurious_at;
+  if (costs()) {
+    ++slept_;
+    if (deadline != kNever) cores_.add(me, deadline > me.clock ? deadline : me.clock);
+  }
   const std::int64_t event = deadline < spurious_at ? deadline : spurious_at;
   if (event < next_event_) next_event_ = event;
   go_on();
@@ -383,6 +395,7 @@ Wait Machine::futex_wait(const std::uint32_t* word, std::uint32_t expected,
 void Machine::futex_wake(const void* word, int n) noexcept {
   point(SimOp::futex_wake, word);
   std::uint64_t woken = 0;
+  const std::int64_t wake_call = costs() ? options_->costs->wake_call : 0;
   for (; n > 0; --n) {
     // Any of the sleepers: the contract promises no order. Reservoir sampling of one.
     Thread* first = nullptr;
@@ -412,6 +425,11 @@ void Machine::futex_wake(const void* word, int n) noexcept {
     if (chosen == nullptr) break;
     make_runnable(*chosen, Wait::woken);
     ++woken;
+    ++woken_;
+    if (wake_call != 0) {
+      spend(wake_call);
+      now_ = current_->clock;
+    }
   }
   seen(woken, woken);
 }
@@ -481,6 +499,7 @@ void Machine::join(int i) noexcept {
 // ---- store buffers --------------------------------------------------------------------------
 
 void Machine::access(SimOp op, const void* where, bool full, const SimSite& at) noexcept {
+  if (costs()) return cost_step(op, where, full, at.function_name());
   if (op == SimOp::store || op == SimOp::fence) {
     if (full) history_->fence_met(op, at);
     full = full && (options_->weaken == nullptr || !weakened(at));
@@ -559,6 +578,10 @@ int Machine::signal(int i, int signo) noexcept {
   if (t == nullptr || t->state == State::ended || t->state == State::reaped) return ESRCH;
   if (signo <= 0 || signo >= 64) return EINVAL;
   if (signal_handler == nullptr) return 0;
+  if (costs()) {
+    ++signalled_;
+    if (t->pending == 0) t->signal_at = t->state == State::blocked ? now_ : now_ + options_->costs->signal_run;
+  }
   t->pending |= std::uint64_t{1} << signo;
   // Interrupts the sleep, as EINTR: that may be reported as a wake-up.
   if (t->state == State::blocked && !t->in_handler) make_runnable(*t, Wait::woken);
@@ -570,6 +593,10 @@ int Machine::signal(int i, int signo) noexcept {
 void Machine::deliver() noexcept {
   Thread& t = *current_;
   if (t.pending == 0 || t.in_handler || signal_handler == nullptr) return;
+  if (costs()) {
+    if (t.signal_at > t.clock) return;
+    spend(options_->costs->signal_handle);
+  }
   drain(t);  // an interrupt is a full fence
   t.in_handler = true;
   while (t.pending != 0) {

@@ -2,6 +2,8 @@
 //
 //   free -> runnable <-> blocked       runnable -> ended -> reaped
 //
+// With SimOptions::costs (cost.cc) there is a third way to be runnable: without a core, in the queue for one.
+//
 // Exactly one thread is `current`. It gives way in two places only: point(), before each step,
 // where the strategy chooses who goes on, and block(). Each switch goes straight from one thread's
 // stack to the next one's; the driver's stack is where the run began, and is returned to once, by
@@ -12,6 +14,7 @@
 #include <cstdint>
 
 #include "os/os.h"
+#include "os/sim/cores.h"
 #include "os/sim/history.h"
 #include "os/sim/random.h"
 #include "os/sim/schedule.h"
@@ -50,6 +53,15 @@ struct Thread {
   std::uintptr_t stack_hi = 0;
   char name[16] = {};
   StoreBuffer stores;
+  // With costs.
+  std::int64_t clock = 0;      // its own time: the end of what it has done
+  std::int64_t placed_at = 0;  // when it got its core
+  std::int64_t busy = 0;
+  std::int64_t signal_at = 0;  // when what is pending arrives
+  std::int64_t next_at = 0;    // in the heap
+  int heap_at = -1;
+  int pauses = 0;              // of the cpu_relax that it is about to do
+  int core = -1;               // the last one; its own while it is runnable and not in the queue
 };
 
 class Machine {
@@ -74,7 +86,9 @@ class Machine {
   /// Every thread's (process_barrier).
   void drain_all() noexcept;
   void at_once(void (*look)(void*), void* arg) noexcept;
-  void seen(std::uint64_t before, std::uint64_t after) noexcept { history_->values(before, after); }
+  void seen(std::uint64_t before, std::uint64_t after) noexcept {
+    if (!costs()) history_->values(before, after);
+  }
   void record(SimOp op, const void* where) noexcept;
 
   /// Index of the new thread; a negative errno.
@@ -85,6 +99,9 @@ class Machine {
                   std::int64_t timeout_ns) noexcept;
   void futex_wake(const void* word, int n) noexcept;
   void sleep(std::int64_t ns) noexcept;
+  /// User code, for so long if it costs anything.
+  void work(std::int64_t ns) noexcept;
+  void relax(int pauses) noexcept;
   int signal(int thread, int signo) noexcept;
   void* map(std::size_t bytes, std::size_t align) noexcept;
 
@@ -98,6 +115,15 @@ class Machine {
   Thread* thread(int i) noexcept { return i >= 0 && i < thread_count_ ? &threads_[i] : nullptr; }
   int live() const noexcept { return live_; }
   std::int64_t now() const noexcept { return now_; }
+  /// Nothing that it does is before that; no step.
+  std::int64_t clock() const noexcept { return costs() ? current_->clock : now_; }
+  bool costs() const noexcept { return options_->costs != nullptr; }
+  std::int64_t busy(const Thread& t) const noexcept {
+    return costs() ? t.busy : static_cast<std::int64_t>(t.steps) * options_->step_ns;
+  }
+  void waited_for_lock(const char* name, std::int64_t ns) noexcept {
+    if (costs()) cores_.waited_for_lock(name, ns);
+  }
   std::uint64_t steps() const noexcept { return steps_; }
   const SimOptions& options() const noexcept { return *options_; }
   History& history() noexcept { return *history_; }
@@ -128,6 +154,17 @@ class Machine {
   void deliver() noexcept;
   void print_threads(Text& out) noexcept;
   void release_memory() noexcept;
+  // cost.cc
+  void cost_begin() noexcept;
+  void cost_step(SimOp op, const void* where, bool full, const char* place) noexcept;
+  void cost_charge(SimOp op, const void* where, bool full, const char* place) noexcept;
+  void cost_ready(Thread& t, Wait result) noexcept;
+  void cost_go_on(bool last) noexcept;
+  void cost_report() noexcept;
+  void spend(std::int64_t ns) noexcept;
+  void leave_core() noexcept;
+  void give_way() noexcept;
+  Thread& next_thread() noexcept;
 
   const SimOptions* options_ = nullptr;
   History* history_ = nullptr;
@@ -148,6 +185,14 @@ class Machine {
   int live_ = 0;
   int runnable_count_ = 0;
   std::uint16_t runnable_[kMaxThreads] = {};
+  // With costs.
+  Cores cores_;
+  int waiting_n_ = 0;                      // threads without a core, oldest first
+  int waiting_at_ = 0;
+  std::uint16_t waiting_[kMaxThreads] = {};
+  std::uint64_t woken_ = 0;
+  std::uint64_t slept_ = 0;
+  std::uint64_t signalled_ = 0;
   Thread threads_[kMaxThreads];
 };
 

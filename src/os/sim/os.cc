@@ -72,6 +72,16 @@ void sim_seen(std::uint64_t before, std::uint64_t after) noexcept {
   if (machine.live_points()) machine.seen(before, after);
 }
 
+void sim_work(std::int64_t ns) noexcept {
+  if (machine.live_points()) machine.work(ns);
+}
+
+std::int64_t sim_now() noexcept { return machine.running() ? machine.clock() : 0; }
+
+void sim_waited_for_lock(const char* name, std::int64_t since) noexcept {
+  if (machine.running()) machine.waited_for_lock(name, machine.clock() - since);
+}
+
 // ---- threads --------------------------------------------------------------------------------
 
 // Handles and kernel ids are the index plus one: both have a zero that means nobody.
@@ -130,8 +140,8 @@ void process_barrier() noexcept {
   if (machine.live_points()) machine.drain_all();
 }
 
-void cpu_relax(int) noexcept {
-  if (machine.live_points()) machine.point(SimOp::relax, nullptr);
+void cpu_relax(int n) noexcept {
+  if (machine.live_points()) machine.relax(n);
 }
 
 void sleep_ns(std::int64_t ns) noexcept {
@@ -180,12 +190,12 @@ std::int64_t nanotime() noexcept {
 
 std::int64_t thread_cputime() noexcept {
   if (!machine.running()) return real_clock(CLOCK_THREAD_CPUTIME_ID);
-  return static_cast<std::int64_t>(machine.current().steps) * machine.options().step_ns;
+  return machine.busy(machine.current());
 }
 
 std::int64_t thread_cputime_of(int tid) noexcept {
   const auto* t = machine.thread(tid - 1);
-  return t == nullptr ? -1 : static_cast<std::int64_t>(t->steps) * machine.options().step_ns;
+  return t == nullptr ? -1 : machine.busy(*t);
 }
 
 std::uint64_t cputicks() noexcept {

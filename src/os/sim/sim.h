@@ -44,6 +44,7 @@
 #include <string_view>
 
 #include "os/atomic.h"
+#include "os/sim/costs.h"
 
 namespace gort::inline v0::os {
 
@@ -110,6 +111,9 @@ struct SimOptions {
   /// `function` or `function:line`: its seq_cst stores and fences are not full ones. Null: none.
   const char* weaken = nullptr;
 
+  /// Steps cost what they would cost, and threads run at the same time (costs.h): a forecast, no search. No dice.
+  const SimCosts* costs = nullptr;
+
   std::span<const SimDecision> script{};  ///< SimStrategy::script; each thread's in the order of `at`
   bool record = false;                    ///< fill SimResult::decisions
 
@@ -136,6 +140,7 @@ struct SimResult {
   std::string_view message;  ///< what went wrong; of a crash also what was written to descriptor 2
   std::string_view history;  ///< one line per step, then each thread's last state
   std::string_view table;    ///< of a failed run: what matters of it, one column per thread
+  const SimReport* report = nullptr;       ///< of a run with costs
   std::span<const SimDecision> decisions;  ///< where the run left the path of an empty script
 };
 
@@ -194,6 +199,9 @@ void sim_assert(bool condition, const char* text) noexcept;
 /// it. `values`: names of the word's values, from 0 on, which live as long as the process. At most 512 names in a run.
 void sim_label(const void* addr, std::size_t bytes, const char* name,
                std::span<const char* const> values = {}) noexcept;
+
+/// User code that computes for so long, in pieces of a microsecond; without costs one scheduling point.
+void sim_work(std::int64_t ns) noexcept;
 
 /// Called when the run has failed, or is to be printed: for names that only the end knows. Nothing that it reads is
 /// a step.
