@@ -60,7 +60,7 @@ result<void> fd_set_deadline(net_fd* f, fd_side side, clock::time_point t);
 result<void> fd_shutdown(net_fd* f, fd_side side);
 result<void> fd_no_delay(net_fd* f, bool on);
 result<int> fd_release(fd_owner& f);
-void fd_close(net_fd* f) noexcept;
+bool fd_close(net_fd* f) noexcept;  ///< false: it was closed already
 bool fd_is_open(net_fd* f) noexcept;
 int fd_number(net_fd* f) noexcept;
 address fd_address(net_fd* f, bool peer);

@@ -114,7 +114,7 @@ class endpoint {
   /// Closes it for all owners, and wakes everybody who waits on it with net::closed. Any thread, any number of
   /// times. Never waits. The descriptor goes back to the system at once, or, if another thread is in a system call
   /// with it at this very moment, when that returns.
-  void close() noexcept { detail::fd_close(fd()); }
+  void close() noexcept { static_cast<void>(detail::fd_close(fd())); }
   bool is_open() const noexcept { return detail::fd_is_open(fd()); }
   /// Of reads and writes.
   result<void> set_deadline(clock::time_point t) { return detail::fd_set_deadline(fd(), detail::fd_side::both, t); }

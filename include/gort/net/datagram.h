@@ -44,10 +44,13 @@ class [[nodiscard]] datagram : public endpoint<datagram> {
   explicit datagram(detail::fd_owner fd, std::string unlink_path = {}) noexcept
       : fd_(std::move(fd)), path_(std::move(unlink_path)) {}
 
+  /// As endpoint::close; removes the path of a Unix socket, too.
+  void close() noexcept;
+
  private:
   friend class endpoint<datagram>;
   detail::fd_owner fd_;
-  std::string path_;
+  std::string path_;  ///< to be removed by whoever closes it
 };
 
 struct datagram_options {

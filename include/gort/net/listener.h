@@ -43,10 +43,13 @@ class [[nodiscard]] listener : public endpoint<listener> {
   explicit listener(detail::fd_owner fd, std::string unlink_path = {}) noexcept
       : fd_(std::move(fd)), path_(std::move(unlink_path)) {}
 
+  /// As endpoint::close; removes the path of a Unix socket, too.
+  void close() noexcept;
+
  private:
   friend class endpoint<listener>;
   detail::fd_owner fd_;
-  std::string path_;  ///< to be unlinked by the destructor
+  std::string path_;  ///< to be removed by whoever closes it
 };
 
 /// TCP or Unix, by the form of the text (net/address.h). Host names are resolved, and their first address is taken.
