@@ -2,8 +2,8 @@
 # units as x_test.cc and x_bench.cc. Dropping a file into a floor is all that it takes to build it.
 
 # The two sets of objects (DESIGN: L1). tools/check_floors and tools/check_symbols know the same list.
-set(GORT_CORE_FLOORS arch base sched sema world sync heap gc)  # below them: os/linux or os/sim
-set(GORT_API_FLOORS net trace prof debug api)
+set(GORT_CORE_FLOORS arch base sched sema world sync heap gc net)  # below them: os/linux or os/sim
+set(GORT_API_FLOORS trace prof debug api)
 
 function(gort_floor_sources out)
   set(all)

@@ -158,6 +158,11 @@ function(gort_test source)
   endif()
   gort_internal_includes(${target})
   target_link_libraries(${target} PRIVATE ${library} ${libraries} GTest::gtest_main ${CMAKE_DL_LIBS})
+  if(rel MATCHES "^tests/kv/")
+    target_link_libraries(${target} PRIVATE gort_kv)
+    target_compile_definitions(${target} PRIVATE GORT_KV_PROGRAM="$<TARGET_FILE:gort-kv>")
+    add_dependencies(${target} gort-kv)
+  endif()
   if(GORT_SMOKE_TESTS_ONLY AND NOT "smoke" IN_LIST test_labels)
     # The time of a newcomer's first `make test` goes into compiling. The same runs in the debug build, and optimized in
     # the Clang and LTO builds.

@@ -56,6 +56,9 @@ const char* fault_name(Fault f) noexcept {
     case Fault::starvation: return "starvation";
     case Fault::wait_look: return "wait_look";
     case Fault::alone: return "alone";
+    case Fault::net_break: return "net_break";
+    case Fault::net_ready: return "net_ready";
+    case Fault::net_stale: return "net_stale";
     case Fault::hold_runnable: return "hold_runnable";
     case Fault::chan_next: return "chan_next";
     case Fault::select_look: return "select_look";

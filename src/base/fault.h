@@ -38,6 +38,9 @@ enum class Fault : std::uint8_t {
   starvation,  ///< a mutex never hands over, however long somebody has waited
   wait_look,   ///< who is about to wait does not look again under the lock of the queue
   alone,       ///< a thread without P does not wait for who skips a lock (sched/alone.h)
+  net_break,   ///< an earlier timer, or a request for a thread, does not wake who sleeps in the poller
+  net_ready,   ///< who is about to wait for a descriptor does not look whether an edge has come
+  net_stale,   ///< a late event counts for whoever has the record by now
   hold_runnable,  ///< a goroutine that is runnable whenever it is looked at is never held
   chan_next,    ///< who serves a channel's queue gives up at a waiter whose wait is over
   select_look,  ///< a select queues without a look under its channels' locks

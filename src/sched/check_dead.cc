@@ -52,7 +52,8 @@ void confirm_dead() noexcept {
     before = changes();
   }
   // When the last one goes off or is stopped, that is by somebody who goes idle afterwards: suspicion comes back.
-  if (timers_pending(kNoTimer)) {
+  // So it is with somebody who waits for the network: whether anything will come from there, nobody knows.
+  if (timers_pending(kNoTimer) || sched.net_waiting.load(os::memory_order_seq_cst) != 0) {
     sched.dead_suspected.store(false, os::memory_order_relaxed);
     return;
   }

@@ -7,6 +7,7 @@
 //
 //   can run = Ms - idle - idle with a locked goroutine - asleep until a timer is due
 //             (Ms being created, and Ms in blocking calls, can)
+//   who waits for the network may be woken by somebody outside: no report
 //   a timer that is not stopped will wake somebody: sysmon looks for one before it confirms
 //   orders count as threads that will come
 #pragma once

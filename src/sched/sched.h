@@ -119,6 +119,11 @@ struct Sched {
   Note idle_note;                          ///< the watcher's
   os::atomic<std::int32_t> bubbles{0};     ///< that exist (bubble.h); mostly 0
 
+  // ---- the network (watch.h; net/poller.h)
+  os::atomic<bool> net_started{false};          ///< there is a poller: the hooks are set
+  os::atomic<std::int64_t> net_waiting{0};      ///< waits for descriptors, counted before they queue
+  os::atomic<std::uint64_t> net_polls{0};       ///< how often a poller was asked; about
+
   // ---- sysmon
   Note sysmon_note;
   os::atomic<bool> sysmon_wait{false};     ///< deep asleep: who makes work for it rings the note
@@ -261,6 +266,14 @@ struct SchedHooks {
   void (*move_timers)(P* p, P* to) noexcept = nullptr;
   /// Whether a timer that is not stopped is due before `until`. Under no lock. O(timers).
   bool (*timers_pending)(std::int64_t until) noexcept = nullptr;
+  // The network. Set before Sched::net_started is. All give a chain, by waiter::next, of waits that have ended and that
+  // the caller makes ready.
+  /// What has become ready; does not wait. `p`: the caller's; null: asks all instances. Under no lock.
+  waiter* (*net_poll)(P* p) noexcept = nullptr;
+  /// Sleeps until something is ready, or `deadline`, or it is broken. The watcher.
+  waiter* (*net_sleep)(std::int64_t deadline) noexcept = nullptr;
+  /// Ends that sleep, or the next one. Any thread.
+  void (*net_break)() noexcept = nullptr;
 };
 extern SchedHooks sched_hooks;
 

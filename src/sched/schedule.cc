@@ -226,6 +226,9 @@ G* find_runnable(M* m) noexcept {
   P* p = m->p;
   run_own_timers(p);
   if (G* g = find_local(p); g != nullptr) return g;
+  if (net_to_poll() && net_ready(sched_hooks.net_poll(p))) {
+    if (G* g = find_local(p); g != nullptr) return g;
+  }
   // At most half of the busy Ps' number of Ms search at once: more would only fight over the same queues.
   const std::int32_t busy = sched.nprocs - sched.npidle.load(os::memory_order_relaxed);
   if (m->spinning || 2 * sched.nmspinning.load(os::memory_order_relaxed) < busy) {

@@ -94,6 +94,9 @@ void debug_item(const char* all, const char* item, const char* end) noexcept {
       bad_setting("GORT_DEBUG", all, "slowstop wants milliseconds, 1 or more");
     }
     debug_settings.slow_stop_ns = n * 1'000'000;
+  } else if (starts_with(word, "pollers=", &value)) {
+    if (!parse_number(value, &n) || n < 1 || n > 16) bad_setting("GORT_DEBUG", all, "pollers wants a number from 1 to 16");
+    debug_settings.pollers = static_cast<std::int32_t>(n);
   } else if (starts_with(word, "forcemigrate=", &value)) {
     force_migrate_setting(all, value);
   } else if (starts_with(word, "heldlocks=", &value)) {
@@ -101,7 +104,7 @@ void debug_item(const char* all, const char* item, const char* end) noexcept {
   } else {
     Printer(2) << "gort: GORT_DEBUG: no setting '" << word
                << "'; known: asyncpreemptoff=0|1, forcemigrate=0|1, heldlocks=warn|fatal,"
-                  " schedtrace=ms, scheddetail=0|1, slowstop=ms\n";
+                  " pollers=n, schedtrace=ms, scheddetail=0|1, slowstop=ms\n";
     os::exit_process(2);
   }
 }

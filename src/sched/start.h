@@ -23,6 +23,7 @@ struct DebugSettings {
   bool asyncpreempt = true;                  ///< false: goroutines are stopped at calls into gort only
   std::int64_t slow_stop_ns = 10'000'000'000;  ///< a stop that takes longer is reported
   HeldLocks held_locks = HeldLocks::warn;
+  std::int32_t pollers = 0;                  ///< instances of the network poller; 0: by the number of Ps
 };
 extern DebugSettings debug_settings;
 

@@ -124,8 +124,8 @@ void hand_off_p(OwnedP p, bool captives_first) noexcept {
   M* const captive = settle_p(std::move(p));
   sched.lock.unlock();
   if (captive != nullptr) captive->park.wakeup();
-  // It went idle without an M that looks after the timers.
-  const std::int64_t when = earliest_timer();
+  // It went idle without an M that looks after the timers and the network.
+  const std::int64_t when = watch_wanted();
   if (__builtin_expect(when != kNoTimer, 0)) timer_set_earlier(when);
 }
 

@@ -24,6 +24,7 @@ constexpr std::int64_t kWakeDelay = 1'000'000;     // after a deep sleep, when n
 constexpr int kIdleRounds = 50;                    // rounds without work before the delay doubles
 constexpr std::int64_t kLongCall = 10'000'000;     // a P without use for anybody stays in its call so long
 constexpr std::int64_t kLateTimer = 200'000;       // a P that still switches would have run it
+constexpr std::int64_t kLateNet = 1'000'000;       // likewise: it would have asked the poller
 constexpr std::int64_t kDeadRecheck = 1'000'000'000;
 constexpr std::int64_t kModulesEvery = 1'000'000'000;
 constexpr int kProcsRounds = 3;  // of kModulesEvery: the cgroup's limit of processors is read again
@@ -160,6 +161,28 @@ std::int64_t look_at_timers(std::int64_t now) noexcept {
   return left < kWatchOthers ? kWatchOthers : left < kMostDelay ? left : kMostDelay;
 }
 
+/// Somebody waits for the network and nobody has asked the poller for a while: all Ps are busy, or the one that runs does
+/// not come back to the scheduler and the others sleep. How soon to look again.
+std::int64_t look_at_net(std::int64_t now) noexcept {
+  static std::uint64_t seen_polls = 0;
+  static std::int64_t seen_when = 0;
+  if (!net_to_poll()) return kMostDelay;
+  const std::uint64_t polls = sched.net_polls.load(os::memory_order_relaxed);
+  if (polls != seen_polls) {
+    seen_polls = polls;
+    seen_when = now;
+  } else if (now - seen_when >= kLateNet) {
+    seen_when = now;
+    if (sched.npidle.load(os::memory_order_relaxed) != 0) {
+      timer_set_earlier(kForever);
+    } else {
+      alone_ends();  // what is readied touches what others do
+      net_ready(sched_hooks.net_poll(nullptr));
+    }
+  }
+  return kLateNet;
+}
+
 bool any_p_in_call() noexcept {
   for (std::int32_t i = 0; i < sched.nprocs; ++i) {
     if (p_at(i)->status.load(os::memory_order_seq_cst) == PStatus::syscall) return true;
@@ -262,6 +285,7 @@ void sysmon_thread(void*) noexcept {
     const std::int64_t soon = watch.asleep ? kWatchAsleep : watch.others ? kWatchOthers : kMostDelay;
     if (delay > soon) delay = soon;
     if (delay > timers) delay = timers;
+    if (const std::int64_t net = look_at_net(now); delay > net) delay = net;
   }
 }
 

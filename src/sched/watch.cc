@@ -2,6 +2,7 @@
 
 #include "base/fault.h"
 #include "sched/check_dead.h"
+#include "sched/park.h"
 
 namespace gort::inline v0::rt {
 
@@ -14,13 +15,13 @@ bool take_slot() noexcept {
 }
 
 /// Sleeps until something is due, or until there may be something else to do. The time that it slept for; kNoTimer:
-/// there is nothing to wait for.
-std::int64_t sleep_until_due() noexcept {
+/// there is nothing to wait for. *come: what has come from the network.
+std::int64_t sleep_until_due(waiter** come) noexcept {
   sched.idle_note.clear();
-  const std::int64_t when = earliest_timer();
+  const std::int64_t when = watch_wanted();
   if (when == kNoTimer || when <= os::nanotime()) return when;
   sched.watch_until.store(when, os::memory_order_seq_cst);  // S1
-  if (earliest_timer() >= when) {                           // S2
+  if (watch_wanted() >= when) {                             // S2
     bool orders = false;
     {
       LockGuard guard(sched.lock);
@@ -29,7 +30,7 @@ std::int64_t sleep_until_due() noexcept {
       ++sched.watches;
       if (!orders) check_dead();
     }
-    if (!orders) idle_wait(when);  // S3
+    if (!orders) *come = idle_wait(when);  // S3
     LockGuard guard(sched.lock);
     sched.nwatching = 0;
   }
@@ -65,6 +66,25 @@ std::int64_t earliest_timer() noexcept {
   return when;
 }
 
+std::int64_t watch_wanted() noexcept {
+  const std::int64_t when = earliest_timer();
+  return when == kNoTimer && sched.net_waiting.load(os::memory_order_seq_cst) != 0 ? kForever : when;
+}
+
+bool net_ready(waiter* chain) noexcept {
+  if (chain == nullptr) return false;
+  while (chain != nullptr) {
+    waiter* w = chain;
+    chain = w->next;
+    if (w->ready == ready_waiter) {
+      ready(g_of(w), false);
+    } else {
+      w->ready(w);
+    }
+  }
+  return true;
+}
+
 void run_all_timers(std::int64_t now) noexcept {
   const std::int32_t n = sched.nprocs.load(os::memory_order_acquire);
   for (std::int32_t i = 0; i < n; ++i) {
@@ -86,7 +106,7 @@ void timer_set_earlier(std::int64_t when) noexcept {
 Watch watch_timers(M* m) noexcept {
   GORT_DCHECK(m->p == nullptr && !m->spinning && os::tls().locks == 0, "watch_timers: with a P or locks");
   for (;;) {
-    const std::int64_t seen = earliest_timer();
+    const std::int64_t seen = watch_wanted();
     if (seen == kNoTimer || sched.npidle.load(os::memory_order_seq_cst) == 0) return Watch::not_needed;
     if (!take_slot()) {
       // Who watches may have gone to sleep for longer.
@@ -94,7 +114,14 @@ Watch watch_timers(M* m) noexcept {
       timer_set_earlier(seen);
       return Watch::not_needed;
     }
-    while (sleep_until_due() != kNoTimer) {
+    waiter* come = nullptr;
+    while (sleep_until_due(&come) != kNoTimer) {
+      if (come != nullptr) {
+        // With a P, if there is one: then they need not pass through the global queue.
+        const bool has_p = leave_with_p();
+        net_ready(come);
+        return has_p ? Watch::has_p : Watch::not_needed;
+      }
       if (orders_wait()) {
         sched.watch_until.store(kNobody, os::memory_order_seq_cst);
         return Watch::orders;
@@ -114,8 +141,15 @@ bool timers_pending(std::int64_t until) noexcept {
   return earliest_timer() < until && sched_hooks.timers_pending(until);
 }
 
-void idle_wait(std::int64_t deadline) noexcept { sched.idle_note.sleep_for(deadline - os::nanotime()); }
+waiter* idle_wait(std::int64_t deadline) noexcept {
+  if (sched.net_started.load(os::memory_order_seq_cst)) return sched_hooks.net_sleep(deadline);
+  sched.idle_note.sleep_for(deadline - os::nanotime());
+  return nullptr;
+}
 
-void break_idle_wait() noexcept { sched.idle_note.ring(); }
+void break_idle_wait() noexcept {
+  if (sched.net_started.load(os::memory_order_seq_cst)) return sched_hooks.net_break();
+  sched.idle_note.ring();
+}
 
 }  // namespace gort::inline v0::rt

@@ -1,4 +1,4 @@
-// gort: who looks after the timers when nobody else does.
+// gort: who looks after the timers and the network when nobody else does.
 //
 // Each P has a heap of timers (src/sync/timers.h); here only its earliest time is known (P::timer_when), and who runs
 // what is due is reached through sched_hooks. Due timers are run
@@ -27,6 +27,15 @@
 // watches, or wakes the next one, when it is done), or wakes somebody, or no P is idle: then the next one that
 // becomes idle brings a watcher. A goroutine that arms a timer because it is about to park need not do A2: its P
 // remembers it (P::unwatched), and either finds somebody to run, then does A2, or goes idle and brings the watcher.
+//
+// Where somebody waits for the network (Sched::net_waiting), the watcher's sleep is one in the poller (net/poller.h), and
+// it may last for ever. Otherwise the network is asked
+//
+//   by whoever finds nothing to do on its own P       find_runnable, before it steals
+//   by sysmon, when nobody has for a millisecond      every P may be busy; or, if one is idle, it brings a watcher
+//
+// A goroutine that begins to wait for the network brings nobody: its M either finds others to run, and then sysmon comes,
+// or goes idle and watches. A watcher that was woken by the network brings no next one: its P looks again soon.
 #pragma once
 
 #include <cstdint>
@@ -37,9 +46,24 @@ namespace gort::inline v0::rt {
 
 inline constexpr std::int64_t kNobody = INT64_MAX;  ///< Sched::watch_until
 inline constexpr std::int64_t kAwake = INT64_MIN;   ///< likewise
+inline constexpr std::int64_t kForever = INT64_MAX - 1;  ///< likewise: until something comes from the network
 
 /// The earliest time at which a timer may be due, over all Ps; kNoTimer: none. A moment's view. O(Ps).
 std::int64_t earliest_timer() noexcept;
+
+/// Until when somebody has to watch: the earliest timer, kForever for the network's sake alone, kNoTimer: not at all.
+std::int64_t watch_wanted() noexcept;
+
+/// Whether it is worth while to ask the poller now: somebody waits, and nobody sleeps in it.
+inline bool net_to_poll() noexcept {
+  if (__builtin_expect(sched.net_waiting.load(os::memory_order_relaxed) == 0, 1)) return false;
+  const std::int64_t until = sched.watch_until.load(os::memory_order_relaxed);
+  return until == kNobody || until == kAwake;
+}
+
+/// Makes ready what the poller has told, in order: on the queue of this M's P, else on the global one. Whether there was
+/// anything. In the runtime, under no lock.
+bool net_ready(waiter* chain) noexcept;
 
 /// Runs what is due in all heaps. On an M with a P on its own stack, or sysmon. Under no lock.
 void run_all_timers(std::int64_t now) noexcept;
@@ -48,8 +72,8 @@ void run_all_timers(std::int64_t now) noexcept;
 void timer_set_earlier(std::int64_t when) noexcept;
 
 enum class Watch : std::uint8_t {
-  not_needed,  ///< no timers, no idle P, or somebody else watches
-  has_p,       ///< timers were due, and this M has a P
+  not_needed,  ///< no timers or network, no idle P, or somebody else watches
+  has_p,       ///< timers were due or the network has come, and this M has a P
   orders,      ///< somebody wants a thread; nobody watches now
 };
 
@@ -61,8 +85,9 @@ bool timers_pending(std::int64_t until) noexcept;
 
 // ---- the seam: how the watcher sleeps ----------------------------------------------------------
 
-/// Sleeps until `deadline` or until broken; may return early. The watcher only.
-void idle_wait(std::int64_t deadline) noexcept;
+/// Sleeps until `deadline`, until something comes from the network, or until broken; may return early. The watcher only.
+/// What has come: to be made ready.
+[[nodiscard]] waiter* idle_wait(std::int64_t deadline) noexcept;
 /// Ends the watcher's sleep, or its next one. Any thread.
 void break_idle_wait() noexcept;
 

@@ -1,0 +1,184 @@
+#include "config.h"
+
+#include <gort/this_goroutine.h>
+#include <gort/world.h>
+
+#include <span>
+
+#include "command.h"
+#include "server.h"
+#include "session.h"
+
+namespace kv {
+namespace {
+
+/// "1gb", "100mb", "4096".
+std::optional<std::size_t> to_bytes(std::string_view s) {
+  constexpr std::pair<std::string_view, std::size_t> units[] = {
+      {"kb", 1u << 10}, {"mb", 1u << 20},     {"gb", 1u << 30}, {"k", 1000},
+      {"m", 1'000'000}, {"g", 1'000'000'000}, {"b", 1}};
+  const std::string low = lower(s);
+  std::string_view digits = low;
+  std::size_t unit = 1;
+  for (const auto& [name, size] : units) {
+    if (!digits.ends_with(name)) continue;
+    digits.remove_suffix(name.size());
+    unit = size;
+    break;
+  }
+  const auto n = to_integer(digits);
+  if (!n || *n < 0) return std::nullopt;
+  return static_cast<std::size_t>(*n) * unit;
+}
+
+constexpr std::pair<std::string_view, eviction> kPolicies[] = {
+    {"noeviction", eviction::none},
+    {"allkeys-lru", eviction::all_lru},
+    {"allkeys-random", eviction::all_random},
+    {"volatile-lru", eviction::volatile_lru},
+    {"volatile-random", eviction::volatile_random},
+    {"volatile-ttl", eviction::volatile_ttl}};
+
+template <class T>
+bool set_number(T& to, std::string_view s, std::int64_t least, std::int64_t most) {
+  const auto n = to_integer(s);
+  if (!n || *n < least || *n > most) return false;
+  to = static_cast<int>(*n);
+  return true;
+}
+template <class T>
+bool set_bytes(T& to, std::string_view s) {
+  const auto n = to_bytes(s);
+  if (n) to = *n;
+  return n.has_value();
+}
+
+struct row {
+  std::string_view name;
+  bool at_start_only;
+  std::string (*get)(server&);
+  bool (*set)(server&, std::string_view);  ///< null: it cannot be
+};
+
+std::string yes(bool b) { return b ? "yes" : "no"; }
+bool is_yes(std::string_view s) { return is_word(s, "yes"); }
+
+/// What we accept and do not have: clients and test programs set these.
+bool accepted(server&, std::string_view) { return true; }
+template <char... C>
+std::string constant(server&) {
+  return {C...};
+}
+
+constexpr row kRows[] = {
+    {"appendonly", false, constant<'n', 'o'>,
+     [](server&, std::string_view v) { return is_word(v, "no"); }},
+    {"bind", true, [](server& s) { return s.config.bind; },
+     [](server& s, std::string_view v) { return s.config.bind = v, true; }},
+    {"databases", true, constant<'1'>, nullptr},
+    {"dbfilename", true, [](server& s) { return s.config.file; },
+     [](server& s, std::string_view v) { return s.config.file = v, true; }},
+    {"dir", true, [](server& s) { return s.config.dir; },
+     [](server& s, std::string_view v) { return s.config.dir = v, true; }},
+    {"maxclients", false, [](server& s) { return std::to_string(s.config.max_clients.load()); },
+     [](server& s, std::string_view v) {
+       return set_number(s.config.max_clients, v, 1, 1'000'000);
+     }},
+    {"maxmemory", false, [](server& s) { return std::to_string(s.config.max_memory.load()); },
+     [](server& s, std::string_view v) { return set_bytes(s.config.max_memory, v); }},
+    {"maxmemory-policy", false,
+     [](server& s) {
+       for (const auto& [name, p] : kPolicies) {
+         if (p == s.config.policy.load()) return std::string(name);
+       }
+       return std::string();
+     },
+     [](server& s, std::string_view v) {
+       for (const auto& [name, p] : kPolicies) {
+         if (is_word(v, name)) return s.config.policy = p, true;
+       }
+       return false;
+     }},
+    {"maxprocs", false, [](server&) { return std::to_string(gort::num_procs()); },
+     [](server&, std::string_view v) {
+       const auto n = to_integer(v);
+       if (!n || *n < 1 || *n > 1024) return false;
+       gort::max_procs(static_cast<int>(*n));
+       return true;
+     }},
+    {"port", true, [](server& s) { return std::to_string(s.config.port); },
+     [](server& s, std::string_view v) { return set_number(s.config.port, v, 0, 65535); }},
+    {"proto-max-bulk-len", true, [](server& s) { return std::to_string(s.config.max_bulk.load()); },
+     [](server& s, std::string_view v) { return set_bytes(s.config.max_bulk, v); }},
+    {"save", false, constant<>, accepted},
+    {"save-at-end", false, [](server& s) { return yes(s.config.save_at_end); },
+     [](server& s, std::string_view v) { return s.config.save_at_end = is_yes(v), true; }},
+    {"timeout", false, [](server& s) { return std::to_string(s.config.idle_timeout.load()); },
+     [](server& s, std::string_view v) {
+       return set_number(s.config.idle_timeout, v, 0, INT32_MAX);
+     }},
+    {"write-timeout", false,
+     [](server& s) { return std::to_string(s.config.write_timeout.load()); },
+     [](server& s, std::string_view v) {
+       return set_number(s.config.write_timeout, v, 1, INT32_MAX);
+     }},
+};
+
+void get(call& c) {
+  std::vector<const row*> found;
+  for (const row& r : kRows) {
+    for (std::size_t i = 2; i < c.size(); ++i) {
+      if (!matches(lower(c[i]), r.name)) continue;
+      found.push_back(&r);
+      break;
+    }
+  }
+  c.out.map(found.size());
+  for (const row* r : found) {
+    c.out.bulk(r->name);
+    c.out.bulk(r->get(c.srv));
+  }
+}
+
+void config(call& c) {
+  if (c.is(1, "get") && c.size() >= 3) return get(c);
+  if (c.is(1, "set") && c.size() >= 4 && c.size() % 2 == 0) {
+    for (std::size_t i = 2; i < c.size(); i += 2) {
+      const std::string error = set_config(c.srv, c[i], c[i + 1], false);
+      if (!error.empty()) throw general(error);
+    }
+    return c.out.ok();
+  }
+  if (c.is(1, "resetstat")) {
+    for (auto* n : {&c.srv.stats.commands, &c.srv.stats.connections, &c.srv.stats.errors,
+                    &c.srv.stats.evicted})
+      *n = 0;
+    return c.out.ok();
+  }
+  if (c.is(1, "rewrite")) throw general("The server is running without a config file");
+  throw general("unknown subcommand or wrong number of arguments for '" + std::string(c[1]) +
+                "'. Try CONFIG HELP.");
+}
+
+constexpr command kCommands[] = {
+    {"config", -2, admin | no_multi, no_keys, config},
+};
+
+}  // namespace
+
+std::string set_config(server& s, std::string_view name, std::string_view value, bool at_start) {
+  for (const row& r : kRows) {
+    if (!is_word(name, r.name)) continue;
+    if (r.set == nullptr || (r.at_start_only && !at_start))
+      return "CONFIG SET failed - can't set immutable config '" + lower(name) + "'";
+    if (!r.set(s, value))
+      return "CONFIG SET failed (possibly related to argument '" + lower(name) + "') - '" +
+             std::string(value) + "' is no value for it";
+    return "";
+  }
+  return "Unknown option or number of arguments for CONFIG SET - '" + std::string(name) + "'";
+}
+
+std::span<const command> config_commands() { return kCommands; }
+
+}  // namespace kv

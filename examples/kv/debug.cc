@@ -1,0 +1,104 @@
+// DEBUG: looking into the runtime, and making trouble, while clients are served.
+//
+//   DEBUG HOG n            n endless loops in goroutines of the server; 0 ends them
+//   DEBUG STACKS           where every goroutine stands, all at one moment
+//   DEBUG STOPWORLD [ms]   stops all goroutines for so long (0); how many microseconds it took to stop them
+//   DEBUG SLEEP seconds    this connection alone
+//   DEBUG SAVE-DELAY us    slows snapshots down
+//   DEBUG RELOAD           save, drop everything, load
+//   DEBUG ADVANCE ms       lets time pass for what expires
+#include <gort/debug.h>
+#include <gort/this_goroutine.h>
+#include <gort/world.h>
+
+#include <chrono>
+
+#include "command.h"
+#include "server.h"
+#include "session.h"
+
+namespace kv {
+namespace {
+
+using namespace std::chrono_literals;
+using steady = std::chrono::steady_clock;
+
+std::int64_t us(steady::duration d) {
+  return std::chrono::duration_cast<std::chrono::microseconds>(d).count();
+}
+
+void stop_world(call& c) {
+  const std::int64_t ms = c.size() > 2 ? c.integer(2) : 0;
+  if (ms < 0 || ms > 10'000) throw general("0 to 10000 ms");
+  const auto asked = steady::now();
+  auto world = gort::stop_world("DEBUG STOPWORLD", 1s);
+  if (!world)
+    throw general(
+        "the world could not be stopped within a second: some goroutine computes without calls "
+        "into gort");
+  const auto stopped = steady::now();
+  // Nobody else runs, so there is nobody to leave the processor to.
+  while (steady::now() - stopped < std::chrono::milliseconds(ms)) {
+  }
+  world.restart();
+  c.out.integer(us(stopped - asked));
+}
+
+void reload(call& c) {
+  if (auto r = c.srv.saves.save(c.db); !r) throw general(r.error());
+  c.db.lock(keyspace::kAll);
+  c.db.for_each_shard([&](shard& s) { c.db.clear(s); });
+  c.db.unlock();
+  if (auto r = c.srv.saves.load(c.db); !r) throw general(r.error());
+  c.out.ok();
+}
+
+void object(call& c) {
+  c.db.lock(keyspace::mask_of(c[2]));
+  key_node* n = c.db.peek(c[2]);
+  if (n == nullptr) throw no_such_key();
+  c.out.simple("Value at:0x0 refcount:1 encoding:" + std::string(n->value.value->encoding()) +
+               " serializedlength:" + std::to_string(n->value.value->bytes()) +
+               " lru:" + std::to_string(n->value.used) +
+               " lru_seconds_idle:" + std::to_string(c.srv.now_ms() / 1000 - n->value.used));
+}
+
+void debug(call& c) {
+  const auto is = [&](std::string_view word, std::size_t size) {
+    return c.is(1, word) && c.size() == size;
+  };
+  if (is("hog", 3)) {
+    const std::int64_t n = c.integer(2);
+    if (n < 0 || n > 1000) throw general("0 to 1000 hogs");
+    c.srv.hogs.let_loose(static_cast<int>(n));
+  } else if (is("stacks", 2)) {
+    return c.out.verbatim(gort::all_stacks());
+  } else if (is("stopworld", 2) || is("stopworld", 3)) {
+    return stop_world(c);
+  } else if (is("sleep", 3)) {
+    gort::this_goroutine::sleep_for(std::chrono::duration<double>(c.real(2)));
+  } else if (is("save-delay", 3)) {
+    c.srv.saves.delay_us = c.integer(2);
+  } else if (is("advance", 3)) {
+    c.srv.time_offset += c.integer(2);
+  } else if (c.is(1, "reload")) {
+    return reload(c);
+  } else if (is("object", 3)) {
+    return object(c);
+  } else if (!is("jmap", 2) && !c.is(1, "set-active-expire") && !c.is(1, "change-repl-id")) {
+    throw general("unknown subcommand or wrong number of arguments for '" + std::string(c[1]) +
+                  "'. There are HOG n, STACKS, STOPWORLD [ms], SLEEP s, SAVE-DELAY us, ADVANCE ms, "
+                  "RELOAD, OBJECT key.");
+  }
+  c.out.ok();
+}
+
+constexpr command kCommands[] = {
+    {"debug", -2, admin | no_multi, no_keys, debug},
+};
+
+}  // namespace
+
+std::span<const command> debug_commands() { return kCommands; }
+
+}  // namespace kv

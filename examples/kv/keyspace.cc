@@ -1,0 +1,157 @@
+#include "keyspace.h"
+
+#include <algorithm>
+#include <bit>
+
+namespace kv {
+
+void access::lock(keyspace::mask wanted) noexcept {
+  if (holds(wanted)) return;
+  // In the order of their numbers, all at once: never one more while some are held.
+  unlock();
+  for (keyspace::mask rest = wanted; rest != 0; rest &= rest - 1)
+    keys_.shards[std::countr_zero(rest)].lock.lock();
+  held_ = wanted;
+}
+
+void access::unlock() noexcept {
+  for (keyspace::mask rest = held_; rest != 0; rest &= rest - 1)
+    keys_.shards[std::countr_zero(rest)].lock.unlock();
+  held_ = 0;
+}
+
+key_node* access::peek(std::string_view key) {
+  const std::size_t hash = hash_of(key);
+  shard& s = keys_.shards[keyspace::index_of(hash)];
+  key_node* n = s.keys.find(key, hash);
+  if (n == nullptr || n->value.expires == 0 || n->value.expires > now) return n;
+  about_to_change(s, n);
+  remove(s, n);
+  add_to<std::uint64_t>(s.expired, 1);
+  return nullptr;
+}
+
+key_node* access::find(std::string_view key) {
+  key_node* n = peek(key);
+  if (n != nullptr) n->value.used = static_cast<std::uint32_t>(now / 1000);
+  return n;
+}
+
+void access::put(std::string_view key, ref<object> value, std::int64_t expires) {
+  const std::size_t hash = hash_of(key);
+  shard& s = keys_.shards[keyspace::index_of(hash)];
+  key_node* n = s.keys.find(key, hash);
+  if (n == nullptr) {
+    n = add(s, key, std::move(value));
+    add_to<std::uint64_t>(s.changes, 1);
+    tell_watchers(s, key);
+  } else {
+    about_to_change(s, n);
+    add_to(s.bytes, value->bytes() - n->value.value->bytes());
+    n->value.value = std::move(value);
+    n->value.used = static_cast<std::uint32_t>(now / 1000);
+  }
+  if (n->value.expires != expires) {
+    unlink_expiry(s, n);
+    if (expires != 0) set_expiry(n, expires);
+  }
+}
+
+bool access::erase(std::string_view key) {
+  key_node* n = peek(key);
+  if (n == nullptr) return false;
+  shard& s = keys_.of(key);
+  about_to_change(s, n);
+  remove(s, n);
+  return true;
+}
+
+void access::set_expiry(key_node* n, std::int64_t expires) {
+  shard& s = keys_.shards[keyspace::index_of(n->hash)];
+  about_to_change(s, n);
+  unlink_expiry(s, n);
+  n->value.expires = expires;
+  if (expires == 0) return;
+  s.expiring.emplace(expires, n);
+  s.next_expiry.store(s.expiring.begin()->first, std::memory_order_relaxed);
+}
+
+void access::unlink_expiry(shard& s, key_node* n) {
+  if (n->value.expires == 0) return;
+  s.expiring.erase({n->value.expires, n});
+  n->value.expires = 0;
+  s.next_expiry.store(s.expiring.empty() ? INT64_MAX : s.expiring.begin()->first,
+                      std::memory_order_relaxed);
+}
+
+int access::expire(shard& s, int most) {
+  int done = 0;
+  while (done < most && !s.expiring.empty() && s.expiring.begin()->first <= now) {
+    key_node* n = s.expiring.begin()->second;
+    about_to_change(s, n);
+    remove(s, n);
+    add_to<std::uint64_t>(s.expired, 1);
+    ++done;
+  }
+  return done;
+}
+
+void access::clear(shard& s) {
+  s.keys.for_each([&](const key_node& n) { about_to_change(s, const_cast<key_node*>(&n)); });
+  s.expiring.clear();
+  s.keys.clear();
+  s.next_expiry.store(INT64_MAX, std::memory_order_relaxed);
+  s.size.store(0, std::memory_order_relaxed);
+  s.bytes.store(0, std::memory_order_relaxed);
+}
+
+key_node* access::add(shard& s, std::string_view key, ref<object> value) {
+  key_node* n = s.keys.insert(key, hash_of(key), entry{});
+  n->value.value = std::move(value);
+  n->value.epoch = keys_.epoch.load(std::memory_order_relaxed);
+  n->value.used = static_cast<std::uint32_t>(now / 1000);
+  s.size.store(s.keys.size(), std::memory_order_relaxed);
+  add_to(s.bytes, bytes_of(*n));
+  return n;
+}
+
+void access::remove(shard& s, key_node* n) {
+  unlink_expiry(s, n);
+  add_to(s.bytes, std::size_t{0} - bytes_of(*n));
+  s.keys.erase(n);
+  s.size.store(s.keys.size(), std::memory_order_relaxed);
+}
+
+void access::about_to_change(shard& s, key_node* n) {
+  const std::uint32_t epoch = keys_.epoch.load(std::memory_order_relaxed);
+  if (n->value.epoch != epoch) {
+    if (keys_.saving.load(std::memory_order_relaxed)) {
+      s.for_snapshot.push_back({n->key, n->value.value, n->value.expires});
+    }
+    n->value.epoch = epoch;
+  }
+  add_to<std::uint64_t>(s.changes, 1);
+  tell_watchers(s, n->key);
+}
+
+void access::tell_watchers(shard& s, std::string_view key) {
+  if (s.watched.empty()) return;
+  const auto at = s.watched.find(std::string(key));
+  if (at == s.watched.end()) return;
+  for (const auto& w : at->second) w->touched.store(true, std::memory_order_relaxed);
+}
+
+void access::watch(std::string_view key, std::shared_ptr<watcher> w) {
+  peek(key);  // what has expired by now does not count as a change later
+  keys_.of(key).watched[std::string(key)].push_back(std::move(w));
+}
+
+void access::unwatch(std::string_view key, const std::shared_ptr<watcher>& w) {
+  shard& s = keys_.of(key);
+  const auto at = s.watched.find(std::string(key));
+  if (at == s.watched.end()) return;
+  std::erase(at->second, w);
+  if (at->second.empty()) s.watched.erase(at);
+}
+
+}  // namespace kv

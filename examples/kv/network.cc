@@ -1,0 +1,123 @@
+#include "network.h"
+
+#include <gort/context.h>
+#include <gort/go.h>
+#include <gort/mutex.h>
+#include <gort/this_goroutine.h>
+#include <sys/socket.h>
+
+#include <chrono>
+#include <memory>
+#include <mutex>
+
+#include "server.h"
+#include "session.h"
+
+namespace kv {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+/// One connection. Two goroutines write to it if it has subscribed: its own, and the one that pushes messages; each holds
+/// `writing_` from the execution of a command to the end of its answer, so that nothing comes between.
+class connection {
+ public:
+  connection(server& srv, gort::net::conn c)
+      : socket_(std::make_shared<gort::net::conn>(std::move(c))),
+        in_({.bulk_bytes = srv.config.max_bulk.load(),
+             .request_bytes = srv.config.max_bulk.load() + (1u << 20)}),
+        session_(srv, socket_->peer_address().to_string(),
+                 {.close = [s = socket_] { s->close(); },
+                  .end_reading = [s = socket_] { static_cast<void>(s->close_read()); }}) {}
+
+  void serve() {
+    std::size_t chunk = 2 << 10;  // small, since most of 10,000 connections say little
+    while (answer()) {
+      if (session_.subscriber != nullptr && !pusher_.valid()) {
+        pusher_ = gort::spawn({.name = "push"}, [this] { push(); });
+      }
+      const std::span<char> room = in_.room(chunk);
+      const auto n = socket_->read_some(room);
+      if (!n || *n == 0) return;
+      in_.filled(*n);
+      session_.srv.stats.bytes_in.fetch_add(*n, std::memory_order_relaxed);
+      if (*n == room.size() && chunk < (64u << 10)) chunk *= 2;
+    }
+  }
+
+ private:
+  /// Executes what has come and writes the answers. False: the connection ends.
+  bool answer() {
+    std::scoped_lock hold(writing_);
+    session::wants w;
+    do {
+      w = session_.run(in_);
+      if (!write(session_.out.out)) return false;
+    } while (w == session::wants::flush);
+    return w == session::wants::input;
+  }
+
+  bool write(std::string& text) {
+    if (text.empty()) return true;
+    // The janitor closes the socket of who does not read for too long (server.cc).
+    session_.writing_since.store(session_.db.now, std::memory_order_relaxed);
+    const bool done = socket_->write_all(text).has_value();
+    session_.writing_since.store(0, std::memory_order_relaxed);
+    session_.srv.stats.bytes_out.fetch_add(text.size(), std::memory_order_relaxed);
+    // One huge answer does not make the connection a large one for good.
+    if (text.capacity() > (1u << 20)) text = {};
+    text.clear();
+    return done;
+  }
+
+  /// Messages, as they come, until the connection ends.
+  void push() {
+    const auto from = session_.subscriber->messages;
+    std::string text;
+    while (auto first = from.recv()) {
+      std::scoped_lock hold(writing_);
+      (*first)->encode(session_.out);
+      session_.take_mail();
+      if (!write(session_.out.out)) return socket_->close();
+    }
+  }
+
+  std::shared_ptr<gort::net::conn> socket_;  // shared with whoever may close it
+  gort::mutex writing_;
+  parser in_;
+  session session_;
+  gort::task<void> pusher_;  // its end cancels and waits: the rest is still there
+};
+
+}  // namespace
+
+void accept_clients(server& srv, gort::net::listener& from, gort::scope& clients) {
+  for (;;) {
+    auto c = from.accept_some();
+    if (!c) {
+      if (c.error() == gort::net::closed || c.error() == std::errc::operation_canceled) return;
+      gort::this_goroutine::sleep_for(10ms);  // the system's trouble, for now
+      continue;
+    }
+    srv.stats.connections.fetch_add(1, std::memory_order_relaxed);
+    if (static_cast<std::int64_t>(srv.clients.size()) >=
+        srv.config.max_clients.load(std::memory_order_relaxed)) {
+      srv.stats.rejected.fetch_add(1, std::memory_order_relaxed);
+      static_cast<void>(c->write_some("-ERR max number of clients reached\r\n"));
+      continue;
+    }
+    clients.go({.name = "client"}, [&srv, socket = std::move(*c)]() mutable {
+      connection(srv, std::move(socket)).serve();
+    });
+  }
+}
+
+void hang_up_all(server& srv) {
+  std::scoped_lock hold(srv.clients.lock);
+  for (const auto& [id, s] : srv.clients.all) {
+    if (s->line.end_reading) s->line.end_reading();
+  }
+}
+
+}  // namespace kv

@@ -1,0 +1,154 @@
+#include "session.h"
+
+#include <new>
+
+#include "server.h"
+
+namespace kv {
+
+namespace {
+constexpr std::size_t kFlushAt = 64 << 10;
+/// So many requests of a pipeline may run without letting go of a lock that all of them need.
+constexpr int kAtOnce = 16;
+
+std::string unknown(std::span<const std::string_view> args) {
+  std::string text = "ERR unknown command '" + std::string(args[0].substr(0, 128)) +
+                     "', with args beginning with: ";
+  for (std::string_view a : args.subspan(1)) {
+    if (text.size() > 256) break;
+    text += "'" + std::string(a.substr(0, 128)) + "' ";
+  }
+  return text;
+}
+}  // namespace
+
+session::session(server& s, std::string from, connection_line how)
+    : srv(s),
+      id(s.clients.next_id()),
+      peer(std::move(from)),
+      line(std::move(how)),
+      db(s.keys),
+      connected_at(s.now_ms()),
+      active_at(connected_at.load()) {
+  srv.clients.add(this);
+}
+
+session::~session() {
+  db.unlock();
+  unwatch();
+  leave_all();
+  srv.clients.remove(this);
+}
+
+session::wants session::run(parser& p) {
+  int locked_for = 0;
+  std::uint64_t commands = 0;
+  wants w = wants::input;
+  db.now = srv.now_ms();
+  active_at.store(db.now, std::memory_order_relaxed);
+  while (!closing) {
+    const parser::status s = p.next();
+    if (s == parser::need_more) break;
+    if (s == parser::broken) {
+      out.error(p.error());
+      srv.stats.protocol_errors.fetch_add(1, std::memory_order_relaxed);
+      closing = true;
+      break;
+    }
+    if (++locked_for > kAtOnce) {
+      db.unlock();
+      db.now = srv.now_ms();
+      locked_for = 0;
+    }
+    execute(p.args());
+    ++commands;
+    if (out.out.size() > kFlushAt) {
+      w = wants::flush;
+      break;
+    }
+  }
+  db.unlock();
+  srv.stats.commands.fetch_add(commands, std::memory_order_relaxed);
+  buffers.store(p.capacity() + out.out.capacity(), std::memory_order_relaxed);
+  return closing ? wants::end : w;
+}
+
+void session::execute(std::span<const std::string_view> args) {
+  const std::size_t before = out.out.size();
+  const command* c = find_command(args[0]);
+  if (c == nullptr) {
+    transaction.broken = true;
+    out.error(unknown(args));
+  } else {
+    last.store(c, std::memory_order_relaxed);
+    if (!refuse(*c, args)) {
+      if (transaction.open && (c->flags & at_once) == 0) {
+        queue(*c, args);
+      } else {
+        keyspace::mask keys = 0;
+        for_each_key(*c, args, [&](std::string_view k) { keys |= keyspace::mask_of(k); });
+        // A command without keys may wait for something: not with locks that others want.
+        keys == 0 ? db.unlock() : db.lock(keys);
+        answer(*c, args);
+        if (!mail.empty()) {
+          db.unlock();
+          deliver(mail);
+        }
+      }
+    }
+  }
+  if (replies != replies::on) [[unlikely]] {
+    out.out.resize(before);
+    if (replies == replies::skip_this) replies = replies::on;
+    if (replies == replies::skip_next) replies = replies::skip_this;
+  }
+}
+
+/// Whether the command may not be executed or queued; then the answer says why.
+bool session::refuse(const command& c, std::span<const std::string_view> args) {
+  const auto no = [&](std::string_view why) {
+    transaction.broken = true;
+    out.error(why);
+    return true;
+  };
+  const auto n = static_cast<int>(args.size());
+  if (c.arity >= 0 ? n != c.arity : n < -c.arity) {
+    return no("ERR wrong number of arguments for '" + std::string(c.name) + "' command");
+  }
+  if (subscriptions() > 0 && out.protocol < 3 && (c.flags & pubsub) == 0) {
+    return no("ERR Can't execute '" + std::string(c.name) +
+              "': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this "
+              "context");
+  }
+  if (transaction.open && (c.flags & no_multi) != 0)
+    return no("ERR Command not allowed inside a transaction");
+  if ((c.flags & deny_oom) != 0 && srv.config.max_memory.load(std::memory_order_relaxed) != 0) {
+    db.unlock();
+    if (!srv.make_room(db)) return no("OOM command not allowed when used memory > 'maxmemory'.");
+  }
+  return false;
+}
+
+void session::queue(const command& c, std::span<const std::string_view> args) {
+  transaction.queue.push_back({&c, {args.begin(), args.end()}});
+  out.simple("QUEUED");
+}
+
+void session::answer(const command& c, std::span<const std::string_view> args) {
+  const std::size_t before = out.out.size();
+  std::string error;
+  try {
+    call request{*this, srv, db, out, args};
+    c.run(request);
+    return;
+  } catch (const command_error& e) {
+    error = e.text;
+  } catch (const std::bad_alloc&) {
+    error = "ERR out of memory";
+  }
+  out.out.resize(before);
+  out.error(error);
+  srv.stats.errors.fetch_add(1, std::memory_order_relaxed);
+}
+
+}  // namespace kv

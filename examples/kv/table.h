@@ -1,0 +1,166 @@
+// A hash table from strings to V with what std::unordered_map lacks: a cursor that survives growing and shrinking.
+// The keyspace's shards, hashes and sets are made of it.
+//
+// Elements never move: pointers to them are good until they are erased. The cursor is the number of a bucket with its
+// bits reversed, counted up from the highest bit (the idea is Redis'): when the table doubles, a bucket's elements go to
+// two buckets that lie side by side in that order, so a walk that has passed the one has passed both. A walk gives
+// every element that is there from its beginning to its end at least once.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace kv {
+
+inline std::size_t hash_of(std::string_view key) noexcept {
+  return std::hash<std::string_view>{}(key);
+}
+
+template <class V>
+class table {
+ public:
+  struct node {
+    node* next;
+    std::size_t hash;
+    std::string key;
+    V value;
+  };
+
+  table() = default;
+  table(table&& o) noexcept { swap(o); }
+  table(const table& o) {
+    reserve(o.size_);
+    o.for_each([this](const node& n) { insert(n.key, n.hash, n.value); });
+  }
+  table& operator=(table o) noexcept {
+    swap(o);
+    return *this;
+  }
+  ~table() { clear(); }
+  void swap(table& o) noexcept {
+    buckets_.swap(o.buckets_);
+    std::swap(size_, o.size_);
+  }
+
+  std::size_t size() const noexcept { return size_; }
+  bool empty() const noexcept { return size_ == 0; }
+  /// Of the table itself, without what keys and values have allocated.
+  std::size_t bytes() const noexcept {
+    return buckets_.capacity() * sizeof(node*) + size_ * sizeof(node);
+  }
+
+  node* find(std::string_view key) noexcept { return find(key, hash_of(key)); }
+  const node* find(std::string_view key) const noexcept {
+    return const_cast<table*>(this)->find(key, hash_of(key));
+  }
+  node* find(std::string_view key, std::size_t hash) noexcept {
+    if (size_ == 0) return nullptr;
+    for (node* n = buckets_[hash & mask()]; n != nullptr; n = n->next) {
+      if (n->hash == hash && n->key == key) return n;
+    }
+    return nullptr;
+  }
+
+  /// `key` must not be there.
+  node* insert(std::string_view key, std::size_t hash, V value) {
+    if (size_ >= buckets_.size()) resize(buckets_.empty() ? 4 : buckets_.size() * 2);
+    node*& head = buckets_[hash & mask()];
+    head = new node{head, hash, std::string(key), std::move(value)};
+    ++size_;
+    return head;
+  }
+  /// The element with that key, made with V() if there was none; and whether it was made.
+  std::pair<node*, bool> find_or_insert(std::string_view key) {
+    const std::size_t hash = hash_of(key);
+    if (node* n = find(key, hash)) return {n, false};
+    return {insert(key, hash, V()), true};
+  }
+
+  bool erase(std::string_view key) {
+    node* n = find(key);
+    if (n != nullptr) erase(n);
+    return n != nullptr;
+  }
+  void erase(node* gone) {
+    node** p = &buckets_[gone->hash & mask()];
+    while (*p != gone) p = &(*p)->next;
+    *p = gone->next;
+    delete gone;
+    --size_;
+    if (size_ * 8 < buckets_.size() && buckets_.size() > 16) resize(buckets_.size() / 4);
+  }
+  void clear() noexcept {
+    for (node* n : buckets_) {
+      while (n != nullptr) delete std::exchange(n, n->next);
+    }
+    buckets_ = {};
+    size_ = 0;
+  }
+  void reserve(std::size_t n) {
+    std::size_t want = 4;
+    while (want < n) want *= 2;
+    if (n > 0 && want > buckets_.size()) resize(want);
+  }
+
+  template <class F>
+  void for_each(F&& f) const {
+    for (const node* n : buckets_) {
+      for (; n != nullptr; n = n->next) f(*n);
+    }
+  }
+
+  /// f(element) for one bucket's elements; gives the cursor of the next call, 0 after the last. Begin with 0. f must
+  /// not erase.
+  template <class F>
+  std::uint64_t scan(std::uint64_t cursor, F&& f) {
+    if (size_ == 0) return 0;
+    for (node* n = buckets_[cursor & mask()]; n != nullptr; n = n->next) f(*n);
+    cursor |= ~static_cast<std::uint64_t>(mask());
+    return reversed(reversed(cursor) + 1);
+  }
+
+  /// Any element, by the bits of `random`: those that follow an empty bucket are a little more likely. Null if there
+  /// is none.
+  node* any(std::uint64_t random) noexcept {
+    if (size_ == 0) return nullptr;
+    std::size_t b = random & mask();
+    while (buckets_[b] == nullptr) b = (b + 1) & mask();
+    std::size_t length = 0;
+    for (const node* n = buckets_[b]; n != nullptr; n = n->next) ++length;
+    node* n = buckets_[b];
+    for (std::size_t i = (random >> 40) % length; i > 0; --i) n = n->next;
+    return n;
+  }
+
+ private:
+  std::size_t mask() const noexcept { return buckets_.size() - 1; }
+  static std::uint64_t reversed(std::uint64_t v) noexcept {
+    v = __builtin_bswap64(v);
+    v = (v & 0x0f0f0f0f0f0f0f0f) << 4 | (v >> 4 & 0x0f0f0f0f0f0f0f0f);
+    v = (v & 0x3333333333333333) << 2 | (v >> 2 & 0x3333333333333333);
+    return (v & 0x5555555555555555) << 1 | (v >> 1 & 0x5555555555555555);
+  }
+  void resize(std::size_t n) {
+    std::vector<node*> old(n, nullptr);
+    old.swap(buckets_);
+    for (node* e : old) {
+      while (e != nullptr) {
+        node* next = e->next;
+        node*& head = buckets_[e->hash & mask()];
+        e->next = head;
+        head = e;
+        e = next;
+      }
+    }
+  }
+
+  std::vector<node*> buckets_;  // empty, or a power of two
+  std::size_t size_ = 0;
+};
+
+}  // namespace kv

@@ -1,0 +1,83 @@
+#include "gort/net/conn.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/stat.h>
+
+#include "api/net_fd.h"
+
+namespace gort::inline v0::net {
+
+using detail::done_or;
+using detail::fails;
+
+namespace {
+
+[[gnu::noinline]] int last_errno() noexcept { return errno; }
+
+/// PollKind bits of a stream that a stranger has made; negative: -errno.
+int kind_of(int fd) noexcept {
+  struct stat st;
+  if (::fstat(fd, &st) != 0) return -last_errno();
+  if (!S_ISSOCK(st.st_mode)) return S_ISFIFO(st.st_mode) ? rt::kPollStream : 0;
+  int type = 0;
+  socklen_t size = sizeof type;
+  if (::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) != 0) return -last_errno();
+  if (type != SOCK_STREAM) return rt::kPollSocket;
+  return rt::kPollSocket | rt::kPollStream;
+}
+
+}  // namespace
+
+result<conn> conn::adopt(int fd) {
+  const int kind = kind_of(fd);
+  if (kind < 0) return fails(-kind);
+  result<detail::fd_owner> f = detail::adopt_fd(fd, static_cast<std::uint16_t>(kind));
+  if (!f) return std::unexpected(f.error());
+  return conn(*std::move(f));
+}
+
+std::pair<read_half, write_half> conn::split() && {
+  detail::fd_owner other = fd_.share();
+  return {read_half(std::move(other)), write_half(std::move(fd_))};
+}
+
+result<void> conn::set_keep_alive(std::optional<keep_alive> k) {
+  int e = detail::set_option(fd_.get(), SOL_SOCKET, SO_KEEPALIVE, k ? 1 : 0);
+  if (!k || e != 0) return done_or(e);
+  const auto set = [&](int name, int value) {
+    if (e == 0) e = detail::set_option(fd_.get(), IPPROTO_TCP, name, value);
+  };
+  set(TCP_KEEPIDLE, static_cast<int>(k->idle.count()));
+  set(TCP_KEEPINTVL, static_cast<int>(k->interval.count()));
+  set(TCP_KEEPCNT, k->count);
+  return done_or(e);
+}
+
+result<void> conn::set_linger(std::optional<std::chrono::seconds> s) {
+  const ::linger l{s ? 1 : 0, s ? static_cast<int>(s->count()) : 0};
+  return done_or(detail::set_option(fd_.get(), SOL_SOCKET, SO_LINGER, &l, sizeof l));
+}
+
+result<void> conn::set_receive_buffer(int bytes) {
+  return done_or(detail::set_option(fd_.get(), SOL_SOCKET, SO_RCVBUF, bytes));
+}
+
+result<void> conn::set_send_buffer(int bytes) {
+  return done_or(detail::set_option(fd_.get(), SOL_SOCKET, SO_SNDBUF, bytes));
+}
+
+result<std::pair<conn, conn>> socket_pair() {
+  int fds[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) != 0) return fails(last_errno());
+  result<detail::fd_owner> a = detail::own_fd(fds[0], rt::kPollSocket | rt::kPollStream);
+  if (!a) {
+    os::fd_close(fds[1]);
+    return std::unexpected(a.error());
+  }
+  result<detail::fd_owner> b = detail::own_fd(fds[1], rt::kPollSocket | rt::kPollStream);
+  if (!b) return std::unexpected(b.error());
+  return std::pair(conn(*std::move(a)), conn(*std::move(b)));
+}
+
+}  // namespace gort::inline v0::net

@@ -1,0 +1,25 @@
+// gort: making sockets, as listen, dial and datagrams do.
+#pragma once
+
+#include "api/net_fd.h"
+
+namespace gort::inline v0::net::detail {
+
+/// A non-blocking, close-on-exec socket for this kind of address. Positive: a descriptor; else -errno.
+int make_socket(const address& for_this, int type) noexcept;
+/// errno's value or 0. None of them waits.
+int bind_socket(int fd, const address& where) noexcept;
+int option(int fd, int level, int name, int value) noexcept;
+/// TCP: no_delay and keep_alive with its defaults; others: nothing. For connections that a listener accepts as well: they
+/// inherit it.
+void usual_options(int fd, const address& of) noexcept;
+/// Waits for the end of a connect() that is under way; heeds the context. 0 or errno.
+int await_connection(net_fd* f);
+/// A Unix socket's path that nobody listens on any more is removed.
+void remove_stale(const address& where, int type) noexcept;
+/// Host and port of "host:port"; false: it is no such thing.
+bool split_host_port(std::string_view text, std::string_view* host, std::uint16_t* port) noexcept;
+/// What of address::parse or of the resolver this text means, several.
+result<std::vector<address>> addresses_of(std::string_view text);
+
+}  // namespace gort::inline v0::net::detail
