@@ -33,7 +33,6 @@ constexpr int kFailed = 85;  // a requirement did not hold
 constexpr int kHung = 86;    // the watchdog
 constexpr int kShown = 87;
 constexpr int kSlowStopMs = 150;
-constexpr int kOffLimitMs = 600;    // and the report is out, names included
 constexpr int kNoReportMs = 20'000;
 constexpr std::size_t kShownOfErr = 6'000;
 #if defined(GORT_TEST_ASAN) || defined(GORT_TEST_TSAN)
@@ -179,7 +178,7 @@ void expect_ends(Recipe scenario, int limit_ms) {
   EXPECT_TRUE(c.ended_well()) << "status " << c.status << "\n" << c.err.substr(0, kShownOfErr);
 }
 
-void expect_shown(const char* bug, Recipe recipe, std::initializer_list<const char*> culprit) {
+void expect_shown(const char* bug, Recipe recipe, std::initializer_list<const char*> culprit, int limit_ms) {
   const int all = shown_runs();
   const auto names = [&](const std::string& text) {
     return std::all_of(culprit.begin(), culprit.end(), [&](const char* p) { return std::regex_search(text, std::regex(p)); });
@@ -187,7 +186,7 @@ void expect_shown(const char* bug, Recipe recipe, std::initializer_list<const ch
   int hits = 0;
   double seconds = 0;
   for (int i = 0; i < all; ++i) {
-    const Child c = run_child(recipe, 1, bug, kOffLimitMs);
+    const Child c = run_child(recipe, 1, bug, limit_ms);
     seconds += c.seconds;
     if ((c.hung || c.shown) && names(c.err)) {
       ++hits;

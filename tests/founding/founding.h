@@ -46,8 +46,9 @@ int founding_runs();
 void expect_passes(const char* bug, const char* which, Recipe recipe, int runs_per_child = 0, int limit_ms = 20'000);
 /// One run with the measure on, of something that is no recipe of a bug.
 void expect_ends(Recipe scenario, int limit_ms = 60'000);
-/// With it off: every time, within seconds, and stderr says all of `culprit` (regular expressions).
-void expect_shown(const char* bug, Recipe recipe, std::initializer_list<const char*> culprit);
+/// With it off: every time, within seconds, and stderr says all of `culprit` (regular expressions). `limit_ms`: after that
+/// long a run is taken to hang.
+void expect_shown(const char* bug, Recipe recipe, std::initializer_list<const char*> culprit, int limit_ms = 600);
 
 // ---- what recipes are made of ---------------------------------------------------------------------
 
