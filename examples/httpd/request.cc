@@ -1,0 +1,132 @@
+#include "request.h"
+
+#include <http_parser.h>
+#include <strings.h>
+
+#include <climits>
+#include <utility>
+
+namespace httpd {
+
+const http_parser_settings request::kSettings = [] {
+  http_parser_settings s;
+  http_parser_settings_init(&s);
+  s.on_message_begin = on_begin;
+  s.on_url = on_url;
+  s.on_header_field = on_field;
+  s.on_header_value = on_value;
+  s.on_headers_complete = on_head;
+  s.on_body = on_body;
+  s.on_message_complete = on_complete;
+  return s;
+}();
+
+request::request(const limits& most) : most_(most) {
+  http_parser_init(&parser_, HTTP_REQUEST);
+  parser_.data = this;
+}
+
+std::size_t request::feed(std::string_view bytes) {
+  if (bytes.empty() || state_ == state::complete || state_ == state::failed) return 0;
+  const std::size_t taken = http_parser_execute(&parser_, &kSettings, bytes.data(), bytes.size());
+  const auto error = HTTP_PARSER_ERRNO(&parser_);
+  if (error == HPE_PAUSED) {  // at the end of a request
+    http_parser_pause(&parser_, 0);
+  } else if (error == HPE_HEADER_OVERFLOW) {
+    fail(431);
+  } else if (error != HPE_OK) {
+    fail(failure_);
+  }
+  return taken;
+}
+
+void request::feed_end() {
+  if (state_ != state::receiving) return;
+  http_parser_execute(&parser_, &kSettings, nullptr, 0);
+  if (state_ != state::complete) fail(400);
+}
+
+void request::next() {
+  state_ = state::idle;
+  wants_continue_ = false;
+  head_ = 0;
+  target_.clear(), field_.clear(), value_.clear(), body_.clear();
+  if (body_.capacity() > (64u << 10)) body_ = {};
+}
+
+bool request::wants_continue() noexcept { return std::exchange(wants_continue_, false); }
+
+std::string_view request::method() const noexcept {
+  return http_method_str(static_cast<http_method>(parser_.method));
+}
+
+std::string_view request::path() const noexcept {
+  return std::string_view(target_).substr(0, target_.find('?'));
+}
+
+int request::fail(int status) {
+  failure_ = status;
+  state_ = state::failed;
+  return -1;  // for on_head, 1 would mean: it has no body
+}
+
+bool request::head_grows(std::size_t n) {
+  head_ += n;
+  return head_ <= most_.head;
+}
+
+int request::on_begin(http_parser* p) {
+  of(p).state_ = state::receiving;
+  return 0;
+}
+
+int request::on_url(http_parser* p, const char* at, std::size_t n) {
+  request& r = of(p);
+  if (!r.head_grows(n)) return r.fail(414);
+  r.target_.append(at, n);
+  return 0;
+}
+
+int request::on_field(http_parser* p, const char* at, std::size_t n) {
+  request& r = of(p);
+  if (!r.head_grows(n)) return r.fail(431);
+  if (!r.value_.empty()) r.field_.clear(), r.value_.clear();  // the next header begins
+  r.field_.append(at, n);
+  return 0;
+}
+
+int request::on_value(http_parser* p, const char* at, std::size_t n) {
+  request& r = of(p);
+  if (!r.head_grows(n)) return r.fail(431);
+  r.value_.append(at, n);
+  if (::strcasecmp(r.field_.c_str(), "expect") == 0 && ::strcasecmp(r.value_.c_str(), "100-continue") == 0) {
+    r.wants_continue_ = true;
+  }
+  return 0;
+}
+
+int request::on_head(http_parser* p) {
+  request& r = of(p);
+  p->upgrade = 0;  // we offer no other protocol: answered as if it had not been asked for
+  if (p->method == HTTP_CONNECT) return r.fail(501);
+  if (p->content_length != ULLONG_MAX && p->content_length > r.most_.body) return r.fail(413);
+  if (p->http_major != 1) return r.fail(505);
+  return 0;
+}
+
+int request::on_body(http_parser* p, const char* at, std::size_t n) {
+  request& r = of(p);
+  if (r.body_.size() + n > r.most_.body) return r.fail(413);
+  r.body_.append(at, n);
+  return 0;
+}
+
+int request::on_complete(http_parser* p) {
+  request& r = of(p);
+  r.state_ = state::complete;
+  r.keeps_alive_ = http_should_keep_alive(p) != 0;
+  http_parser_pause(p, 1);
+  return 0;
+}
+
+}  // namespace httpd
