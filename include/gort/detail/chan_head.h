@@ -7,7 +7,7 @@
 
 #include "gort/waiter.h"
 #if defined(GORT_SIM)
-#include "os/atomic.h"
+#include GORT_SIM_ATOMIC  // the simulator's own; users never see it
 #endif
 
 namespace gort::inline v0 {
@@ -34,11 +34,11 @@ struct chan_queue {
 
 /// What of a channel's record (rt::Chan begins with it) is looked at without its lock.
 struct chan_head {
-  chan_word<std::uint32_t> closed{0};      ///< 0, then 1 for ever
+  chan_word<std::uint32_t> closed{0};        ///< 0, then 1 for ever
   std::uint32_t size = 0;                    ///< of an element; constant
   std::size_t cap = 0;                       ///< constant
-  chan_word<std::size_t> count{0};         ///< values in the ring
-  chan_word<std::size_t> given_back{0};    ///< values before those
+  chan_word<std::size_t> count{0};           ///< values in the ring
+  chan_word<std::size_t> given_back{0};      ///< values before those
   chan_queue recvq;
   chan_queue sendq;
   chan_word<std::size_t> handles{1};

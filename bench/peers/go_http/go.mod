@@ -1,0 +1,3 @@
+module gort/bench/http
+
+go 1.22

@@ -1,3 +1,0 @@
-module gort/bench/servers
-
-go 1.22
