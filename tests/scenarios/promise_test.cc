@@ -10,6 +10,8 @@
 #include <thread>
 #include <vector>
 
+#include "sched/entry.h"
+#include "sync/event.h"
 #include "tests/support/runtime_fixture.h"
 
 using ::testing::ExitedWithCode;
@@ -253,8 +255,11 @@ TEST_F(PromiseDeath, AnEventThatIsWaitedForMustNotDie) {
 #if defined(GORT_DEBUG)
   EXPECT_EXIT(gort::run([] {
                 auto e = std::make_unique<gort::event>();
-                gort::go([&] { e->wait(); });
-                for (int i = 0; i < 10; ++i) gort::this_goroutine::yield();
+                gort::go([at = e.get()] { at->wait(); });
+                yield_until([at = e.get()] {
+                  gort::rt::RuntimeEntry entry;
+                  return gort::rt::event_awaited(gort::detail::event_access::word(*at));
+                });
                 e.reset();
               }),
               ExitedWithCode(2), "gort::event: destroyed while somebody waits for it");
