@@ -215,10 +215,10 @@ double seconds_of_leaving(int n) {
     all.push_back(spawn([=, mine = each[static_cast<std::size_t>(i)]] { select(never.on_recv(), mine.on_recv()); }));
   }
   yield_some(3);
-  const std::int64_t start = process_cpu_ns();
+  const std::int64_t start = test::process_cpu_ns();
   for (int i = n; i-- > 0;) each[static_cast<std::size_t>(i)].send(true);  // the youngest first
   for (auto& t : all) t.join();
-  return static_cast<double>(process_cpu_ns() - start) * 1e-9;
+  return static_cast<double>(test::process_cpu_ns() - start) * 1e-9;
 }
 
 TEST_P(SelectAtProcs, Scenario63_Chanlinear) {
