@@ -12,7 +12,12 @@ namespace gort::inline v0::detail {
 
 namespace {
 
-constexpr std::int64_t kAgeNs = std::chrono::nanoseconds(pool<int>::kAge).count();
+#if defined(GORT_TESTING)
+constinit std::atomic<std::int64_t> age_ns{std::chrono::nanoseconds(pool<int>::kAge).count()};
+std::int64_t most_age() noexcept { return age_ns.load(std::memory_order_relaxed); }
+#else
+constexpr std::int64_t most_age() noexcept { return std::chrono::nanoseconds(pool<int>::kAge).count(); }
+#endif
 constexpr std::uint32_t kKept = 15;  // and one in `hot`
 
 /// One processor's. Nobody waits for `busy`: whoever finds it taken does without this stock.
@@ -94,11 +99,15 @@ void replace_victims(pool_core* core, Stock& s) noexcept {
 void age(pool_core* core) noexcept {
   const std::int64_t now = os::nanotime();
   std::int64_t last = core->aged.load(std::memory_order_relaxed);
-  if (now - last < kAgeNs || !core->aged.compare_exchange_strong(last, now, std::memory_order_relaxed)) return;
+  if (now - last < most_age() || !core->aged.compare_exchange_strong(last, now, std::memory_order_relaxed)) return;
   for (std::uint32_t i = 0; i < core->size; ++i) replace_victims(core, core->stocks[i]);
 }
 
 }  // namespace
+
+#if defined(GORT_TESTING)
+void set_pool_age_for_test(std::int64_t ns) noexcept { age_ns.store(ns, std::memory_order_relaxed); }
+#endif
 
 pool_core* pool_make(void (*destroy)(void*) noexcept) {
   const int cpus = os::cpu_count();

@@ -45,8 +45,8 @@ void retire(P* p) noexcept {
   // An M in the middle of user code that has to wait for another P. (It takes itself off the count.)
   if (const M* m = p->m.load(os::memory_order_relaxed); m != nullptr && m->inside) ++sched.ninside;
   stack_unclaim_all(p);
-  sched.g_started.fetch_add(p->g_started.exchange(0, os::memory_order_relaxed), os::memory_order_relaxed);
-  sched.g_ended.fetch_add(p->g_ended.exchange(0, os::memory_order_relaxed), os::memory_order_relaxed);
+  sched.g_started.fetch_add(p->g_started.exchange(0, os::memory_order_relaxed), os::memory_order_release);
+  sched.g_ended.fetch_add(p->g_ended.exchange(0, os::memory_order_relaxed), os::memory_order_release);
   const bool waited_for = p->m.load(os::memory_order_acquire) != nullptr;
   // Else the M may get it back, and has still had nothing of it (L3).
   if (!waited_for) p->claimed.store(false, os::memory_order_relaxed);

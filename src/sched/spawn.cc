@@ -85,17 +85,19 @@ G* make_g(P* p) noexcept {
   return last;
 }
 
+/// Release, partner: sum. Who has seen that nobody is left has also seen what they did: the end of a run frees it. And who
+/// sees an end sees that start.
 void count(P* p, os::atomic<std::uint64_t> P::*own, os::atomic<std::uint64_t>& shared) noexcept {
   if (p != nullptr) {
-    (p->*own).store((p->*own).load(os::memory_order_relaxed) + 1, os::memory_order_relaxed);
+    (p->*own).store((p->*own).load(os::memory_order_relaxed) + 1, os::memory_order_release);
   } else {
-    shared.fetch_add(1, os::memory_order_relaxed);
+    shared.fetch_add(1, os::memory_order_release);
   }
 }
 
 std::uint64_t sum(os::atomic<std::uint64_t> P::*own, const os::atomic<std::uint64_t>& shared) noexcept {
-  std::uint64_t n = shared.load(os::memory_order_relaxed);
-  for (std::int32_t i = 0; i < sched.nprocs; ++i) n += (p_at(i)->*own).load(os::memory_order_relaxed);
+  std::uint64_t n = shared.load(os::memory_order_acquire);
+  for (std::int32_t i = 0; i < sched.nprocs; ++i) n += (p_at(i)->*own).load(os::memory_order_acquire);
   return n;
 }
 
@@ -216,7 +218,7 @@ void g_free(P* p, G* g) noexcept {
 bool g_count_end(G* g, std::uint64_t goid) noexcept {
   std::uint64_t expected = goid;
   if (goid == 0 || !g->counted.compare_exchange_strong(expected, 0, os::memory_order_relaxed)) return false;
-  sched.g_ended.fetch_add(1, os::memory_order_relaxed);
+  sched.g_ended.fetch_add(1, os::memory_order_release);  // partner: sum
   return true;
 }
 

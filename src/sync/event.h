@@ -1,12 +1,12 @@
-// gort: events: a word that is set or not; who waits for it is kept in a table of the runtime's own, by the word's address.
+// gort: events: a word that is set or not, and a list of who waits for it (wait_list.h).
 //
 //   word   meaning
 //   0      not set
 //   1      set
-//   2      not set, somebody may wait: set must look into the table
+//   2      not set, somebody may wait: set must look into the list
 //
-// Waiting is for who has seen under the lock of the word's row that it is not set; setting changes the word and takes
-// the waiters off under the same lock. So once a waiter is woken, the word is nobody's business any more.
+// Waiting is for who has seen under the list's lock that it is not set; setting changes the word and takes the waiters
+// off under the same lock. So once a waiter is woken, the word is nobody's business any more.
 #pragma once
 
 #include "sync/blocking_wait.h"
@@ -21,7 +21,7 @@ inline constexpr std::uint32_t kEventAwaited = 2;
 /// Blocks until it is set. done: it was set during the call. May change the thread.
 WaitEnd event_wait(EventWord* word, std::int64_t deadline, CancelSource* cancel, WaitReason reason) noexcept;
 
-/// Sets it and wakes all who wait, in their order. Any thread, in the runtime, under no lock. O(waiters of the row).
+/// Sets it and wakes all who wait, in their order. Any thread, in the runtime, under no lock. O(waiters).
 void event_set(EventWord* word) noexcept;
 
 /// Not set any more. Who waits already is not concerned.

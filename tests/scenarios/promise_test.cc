@@ -2,7 +2,9 @@
 // test: labels=smoke
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <stdexcept>
@@ -10,6 +12,8 @@
 #include <thread>
 #include <vector>
 
+#include "sched/entry.h"
+#include "sync/event.h"
 #include "tests/support/runtime_fixture.h"
 
 using ::testing::ExitedWithCode;
@@ -107,6 +111,47 @@ TEST_P(Event, MayDieAsSoonAsTheWaitIsOver) {
       gort::go([p = e.get()] { p->set(); });
       e->wait();
     }
+  });
+}
+
+/// Of processor time, for n events with one waiter each; the youngest first.
+double seconds_of_setting(int n) {
+  std::deque<gort::event> events(static_cast<std::size_t>(n));
+  std::atomic<int> waiting{0};
+  gort::scope s;
+  for (auto& e : events) {
+    s.go([&] {
+      ++waiting;
+      e.wait();
+    });
+  }
+  yield_until([&] { return waiting == n; });
+  for (int i = 0; i < 10; ++i) gort::this_goroutine::yield();
+  const std::int64_t start = gort::test::process_cpu_ns();
+  for (auto e = events.rbegin(); e != events.rend(); ++e) e->set();
+  const std::int64_t end = gort::test::process_cpu_ns();
+  s.join();
+  return static_cast<double>(end - start) * 1e-9;
+}
+
+// Setting one does not look at those who wait for others.
+TEST(EventScale, TimeGrowsWithTheirNumber) {
+#if defined(GORT_TEST_TSAN)
+  GTEST_SKIP() << "TSan's price of a stack grows with their number";
+#endif
+  gort::run({.max_procs = 1}, [] {
+    seconds_of_setting(1000);
+#if defined(GORT_TEST_ASAN)
+    constexpr int kFew = 500;
+#else
+    constexpr int kFew = 4000;
+#endif
+    double few = 1e9, many = 1e9;
+    for (int i = 0; i < 5; ++i) {
+      few = std::min(few, seconds_of_setting(kFew));
+      many = std::min(many, seconds_of_setting(16 * kFew));
+    }
+    EXPECT_LT(many, few * 16 * 16) << "16 times as many took " << many / few << " times as long";
   });
 }
 
@@ -253,8 +298,11 @@ TEST_F(PromiseDeath, AnEventThatIsWaitedForMustNotDie) {
 #if defined(GORT_DEBUG)
   EXPECT_EXIT(gort::run([] {
                 auto e = std::make_unique<gort::event>();
-                gort::go([&] { e->wait(); });
-                for (int i = 0; i < 10; ++i) gort::this_goroutine::yield();
+                gort::go([at = e.get()] { at->wait(); });
+                yield_until([at = e.get()] {
+                  gort::rt::RuntimeEntry entry;
+                  return gort::rt::event_awaited(gort::detail::event_access::word(*at));
+                });
                 e.reset();
               }),
               ExitedWithCode(2), "gort::event: destroyed while somebody waits for it");

@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "base/fault.h"
+#include "sema/sema.h"
 #include "sync/blocking_wait.h"
 #include "sync/timers.h"
 #include "tests/sim/bodies.h"
@@ -124,6 +125,35 @@ void sleepers(void*) {
 
 TEST_P(SimTimers, SleepersEndInTheirTime) {
   for (int procs : {1, 2, 3}) expect_ok(options(procs), 300, sleepers);
+}
+
+/// Everybody waits for one goroutine, which sleeps, and sleeps again: each time the last one that runs arms a timer, and the
+/// one that goes off makes it run again. That is no deadlock at any moment. Forgets: at the end it is one, and reported.
+template <bool kForgets>
+void last_one_sleeps(void*) {
+  static constinit SemWord end{0};
+  start({});
+  os::sim_label(&end, sizeof end, "end");
+  go(
+      [](void*) {
+        Bell unused;
+        for (int i = 0; i < 4; ++i) {
+          arm_in(&unused, kMilli);
+          sleep_in_gort(i % 2 == 0 ? kMilli / 2 : 2 * kMilli);
+          remove(&unused);
+        }
+        RuntimeEntry entry;
+        if (!kForgets) sem_release(&end);
+      },
+      nullptr);
+  RuntimeEntry entry;
+  sem_acquire(&end);
+}
+
+TEST_P(SimTimers, TheLastOneThatArmsATimerIsNoDeadlock) {
+  for (int procs : {1, 2}) expect_ok(options(procs), 300, last_one_sleeps<false>);
+  const SimResult r = os::sim_explore(options(2), 20, last_one_sleeps<true>, nullptr);
+  EXPECT_EQ(r.verdict, SimVerdict::crash) << tell(r);
 }
 
 /// A goroutine arms one and computes on: another P must see to it.

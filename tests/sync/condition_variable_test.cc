@@ -230,4 +230,38 @@ TEST_P(Condition, CancelledWithTheLockHeld) {
   });
 }
 
+// Scenario 106: who waits already is told, whoever else comes to wait just then.
+TEST_P(Condition, Scenario106_NobodyStealsANotification) {
+  GORT_TEST_START(GetParam());
+  run([] {
+    const int rounds = 1000 / kSlowdown;
+    for (int i = 0; i < rounds; ++i) {
+      gort::mutex m;
+      gort::condition_variable cv;
+      event locked;
+      auto first = spawn([&] {
+        std::unique_lock hold(m);
+        locked.set();
+        cv.wait(hold);
+      });
+      locked.wait();
+      { std::scoped_lock it_waits(m); }
+      bool done = false;
+      auto all = spawn([&] { cv.notify_all(); });
+      auto newcomer = spawn([&] {
+        std::unique_lock hold(m);
+        while (!done) cv.wait(hold);
+      });
+      first.join();
+      {
+        std::scoped_lock hold(m);
+        done = true;
+      }
+      cv.notify_all();
+      newcomer.join();
+      all.join();
+    }
+  });
+}
+
 }  // namespace

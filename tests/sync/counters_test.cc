@@ -229,4 +229,28 @@ TEST_P(Counters, BarrierCancelled) {
   });
 }
 
+// Scenario 106: what was done before done() is seen after wait(), also where wait() finds the count at 0.
+TEST_P(Counters, Scenario106_WaitGroupRace) {
+  GORT_TEST_START(GetParam());
+  run([] {
+    for (int i = 0; i < 1000 / kSlowdown; ++i) {
+      auto g = std::make_unique<wait_group>();
+      std::atomic<int> n{0};
+      int plain[2] = {0, 0};
+      for (int k = 0; k < 2; ++k) {
+        g->add();
+        go([&n, &plain, k, w = g.get()] {
+          ++n;
+          plain[k] = 1;
+          w->done();
+        });
+      }
+      g->wait();
+      g.reset();
+      ASSERT_EQ(n, 2);
+      ASSERT_EQ(plain[0] + plain[1], 2);
+    }
+  });
+}
+
 }  // namespace

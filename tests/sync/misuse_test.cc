@@ -1,4 +1,4 @@
-// Misuse of synchronization primitives is a fatal error that names it, with a traceback.
+// Scenario 106, misuse: a fatal error that names it, with a traceback.
 #include "tests/sync/sync.h"
 
 namespace {

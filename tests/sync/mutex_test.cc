@@ -174,4 +174,29 @@ TEST_P(Mutex, DestroyedByTheLastUser) {
   });
 }
 
+// Scenario 106: one that holds it nearly always, and ten that want it; all get it. (10 s in the original; a hang here.)
+TEST_P(Mutex, Scenario106_TenLockersDespiteAHog) {
+  GORT_TEST_START(GetParam());
+  run([] {
+    gort::mutex m;
+    std::atomic<bool> stop{false};
+    auto hog = spawn([&] {
+      while (!stop) {
+        m.lock();
+        spin_for(100'000);
+        m.unlock();
+      }
+    });
+    in_goroutines(10, [&] {
+      for (int i = 0; i < 3; ++i) {
+        this_goroutine::sleep_for(std::chrono::microseconds(100));
+        m.lock();
+        m.unlock();
+      }
+    });
+    stop = true;
+    hog.join();
+  });
+}
+
 }  // namespace

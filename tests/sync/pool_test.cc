@@ -3,6 +3,12 @@
 
 #include "tests/sync/sync.h"
 
+#if defined(GORT_TESTING)
+namespace gort::inline v0::detail {
+void set_pool_age_for_test(std::int64_t ns) noexcept;  // of src/api/pool.cc
+}
+#endif
+
 namespace {
 
 using namespace gort;
@@ -85,5 +91,43 @@ TEST(PoolBeforeStart, ForeignThread) {
   }
   EXPECT_EQ(alive, 0);
 }
+
+#if defined(GORT_TESTING)
+// Scenario 106: what nobody needs is destroyed in two steps; until the second it can still be had.
+TEST(PoolAge, WhatIsNotNeededGoesInTwoSteps) {
+  run({.max_procs = 1}, [] {
+    {
+      pool<Thing> p;
+      detail::set_pool_age_for_test(3'600'000'000'000);
+      auto fill = [&](int n) {
+        std::vector<std::unique_ptr<Thing>> many;
+        for (int i = 0; i < n; ++i) many.push_back(p.get());
+        for (auto& t : many) p.put(std::move(t));
+      };
+      fill(10);
+      EXPECT_EQ(alive, 10);
+      auto step = [&] {  // what is put when the age is reached is in the stock, and ages with it
+        detail::set_pool_age_for_test(0);
+        p.put(std::make_unique<Thing>());
+        detail::set_pool_age_for_test(3'600'000'000'000);
+      };
+      step();
+      EXPECT_EQ(alive, 11) << "victims now";
+      {
+        auto again = p.get();
+      }  // one is used up
+      {
+        auto again = p.get();
+      }  // a victim: none is made while there are some
+      EXPECT_EQ(alive, 9);
+      step();
+      step();
+      EXPECT_LE(alive, 3) << "but for the one at hand, and what was put since";
+    }
+    EXPECT_EQ(alive, 0);
+    detail::set_pool_age_for_test(std::chrono::nanoseconds(pool<Thing>::kAge).count());
+  });
+}
+#endif
 
 }  // namespace

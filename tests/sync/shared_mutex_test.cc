@@ -178,4 +178,64 @@ TEST_P(SharedMutex, DestroyedByTheLastUser) {
   });
 }
 
+// Scenario 92: any number of readers at the same time, each waiting until all are in.
+TEST_P(SharedMutex, Scenario92_ParallelReaders) {
+  GORT_TEST_START(GetParam());
+  run([] {
+    for (int readers : {1, 3, 4, 10}) {
+      gort::shared_mutex m;
+      latch all_in(readers);
+      in_goroutines(readers, [&] {
+        std::shared_lock hold(m);
+        all_in.arrive_and_wait();
+      });
+      EXPECT_TRUE(m.try_lock());
+      m.unlock();
+    }
+  });
+}
+
+/// Readers and writers in turns, one of `every` turns a writer's; goroutines and threads.
+void hammer(int every) {
+  run([=] {
+    gort::shared_mutex m;
+    std::atomic<int> inside{0};  // readers count 1, a writer 10'000
+    std::int64_t written = 0;
+    std::atomic<std::int64_t> writes{0};
+    const int rounds = 5000 / kSlowdown;
+    std::atomic<int> first{0};
+    auto work = [&] {
+      int turn = first += 7;
+      for (int i = 0; i < rounds; ++i, ++turn) {
+        if (turn % every == 0) {
+          std::unique_lock hold(m);
+          EXPECT_EQ(inside.fetch_add(10'000), 0);
+          ++written;
+          ++writes;
+          inside -= 10'000;
+        } else {
+          std::shared_lock hold(m);
+          EXPECT_LT(inside.fetch_add(1), 10'000);
+          if (turn % 16 == 0) this_goroutine::yield();
+          --inside;
+        }
+      }
+    };
+    Threads threads(2, work);
+    in_goroutines(10, work);
+    threads.join();
+    EXPECT_EQ(written, writes);
+  });
+}
+
+TEST_P(SharedMutex, Scenario92_HammerOneWriteInTen) {
+  GORT_TEST_START(GetParam());
+  hammer(10);
+}
+
+TEST_P(SharedMutex, Scenario92_HammerOneWriteInAHundred) {
+  GORT_TEST_START(GetParam());
+  hammer(100);
+}
+
 }  // namespace
