@@ -7,7 +7,7 @@
 
 #include "gort/waiter.h"
 #if defined(GORT_SIM)
-#include "os/atomic.h"
+#include GORT_SIM_ATOMIC
 #endif
 
 namespace gort::inline v0 {

@@ -46,6 +46,9 @@ constexpr Cast kCaptives = {.takers = 3};
 constexpr Cast kCaptivesStops = {.yielders = 1, .takers = 2, .stoppers = 1, .foreign = 1};
 constexpr Cast kCaptivesResize = {.blockers = 1, .takers = 2, .resizers = 1, .askers = 1};
 constexpr Cast kCaptivesFew = {.takers = 3, .few_threads = true};
+constexpr Cast kTakesInside = {.takers = 3, .takes_inside = true};
+constexpr Cast kUsersOfP = {.users_of_p = 3};
+constexpr Cast kUsersOfPOutside = {.users_of_p = 3, .uses_outside = true};
 constexpr Cast kAtCalls = {.yielders = 1, .blockers = 1, .pairs = 1, .users = 2};
 constexpr Cast kAtCallsAlone = {.users = 2};
 constexpr Cast kAtCallsStops = {.blockers = 2, .stoppers = 1, .foreign = 1, .users = 2, .rounds = 6};
@@ -64,6 +67,7 @@ constexpr Cast kEnders = {.stoppers = 1, .enders = 1};
 constexpr Cast kEndersResize = {.yielders = 1, .resizers = 1, .enders = 1};
 constexpr Cast kCollect = {.yielders = 1, .resizers = 1, .collectors = 1};
 constexpr Cast kHolders = {.hogs = 1, .yielders = 1, .blockers = 1, .stoppers = 1, .holders = 2};
+constexpr Cast kHeldQueue = {.hogs = 2, .blockers = 1, .holders = 2};
 constexpr Cast kHeldAlone = {.yielders = 1, .holders = 1};
 constexpr Cast kResizeRace = {.resizers = 2};
 
@@ -117,6 +121,21 @@ constexpr Flaw kNoCaptives[] = {{.name = "captives",
                                  .fault = Fault::captives,
                                  .seeds = 20,
                                  .tune = rather_short_runs}};
+
+// With one P the holder is a captive, and who waits for it cannot be taken off the P.
+constexpr Flaw kWaitsInside[] = {{.name = "l1",
+                                  .what = "L1: who has a P waits in the runtime for a lock that user code holds",
+                                  .verdict = SimVerdict::livelock,
+                                  .body = play,
+                                  .arg = &kTakesInside,
+                                  .seeds = 20,
+                                  .tune = rather_short_runs}};
+constexpr Flaw kUsesOutside[] = {{.name = "l4",
+                                  .what = "L4: what belongs to a P is used where the goroutine can lose it",
+                                  .verdict = SimVerdict::assert,
+                                  .body = play,
+                                  .arg = &kUsersOfPOutside,
+                                  .seeds = 200}};
 
 constexpr Flaw kS2[] = {{.name = "s2",
                          .what = "start_m can be stopped between taking a P and handing it over",
@@ -177,7 +196,9 @@ constexpr Scenario kAll[] = {
     {.name = "stop_thread_ends", .what = "threads that end with their goroutines against stops", CAST(kEnders),
      .options = kStop, .procs = {1, 2, 3, 4}},
     {.name = "stop_held", .what = "goroutines are held still beside stops", CAST(kHolders), .options = kSlices,
-     .procs = {1, 2, 3, 4}, .seeds = 100, .flaws = kHoldQueue},
+     .procs = {1, 2, 3, 4}, .seeds = 100},
+    {.name = "held_queue", .what = "loops are held still, by those who queue behind them", CAST(kHeldQueue),
+     .options = kSlices, .procs = {2, 1, 3}, .seeds = 60, .flaws = kHoldQueue},
     // Found by stop_held, seed 2: who only yields to the requester was never held.
     {.name = "held_alone", .what = "with one P, a goroutine that yields again and again is held still", CAST(kHeldAlone),
      .options = kStopShort, .procs = {1}, .seeds = 100, .flaws = kHoldRunnable},
@@ -224,7 +245,9 @@ constexpr Scenario kAll[] = {
     {.name = "for_each_p_all", .what = "for_each_p, stops and gomaxprocs at once", CAST(kAskAll), .options = kStop,
      .procs = {1, 2, 3, 4}},
     {.name = "captives", .what = "captives share Ps; one holds a lock", CAST(kCaptives), .options = kSlices,
-     .procs = {1, 2}, .seeds = 40},
+     .procs = {1, 2}, .seeds = 40, .flaws = kWaitsInside},
+    {.name = "captives_l4", .what = "L4: captives and what belongs to a P", CAST(kUsersOfP), .options = kSlices,
+     .procs = {1, 2}, .seeds = 40, .flaws = kUsesOutside},
     {.name = "captives_stops", .what = "captives beside stops", CAST(kCaptivesStops), .options = kSlices,
      .procs = {1, 2, 3}, .seeds = 60},
     {.name = "captives_procs", .what = "captives beside gomaxprocs and for_each_p", CAST(kCaptivesResize),
