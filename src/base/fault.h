@@ -41,6 +41,7 @@ enum class Fault : std::uint8_t {
   net_break,   ///< an earlier timer, or a request for a thread, does not wake who sleeps in the poller
   net_ready,   ///< who is about to wait for a descriptor does not look whether an edge has come
   net_stale,   ///< a late event counts for whoever has the record by now
+  hold_queue,  ///< a goroutine that is held in place keeps those who queue on its P
   hold_runnable,  ///< a goroutine that is runnable whenever it is looked at is never held
   chan_next,    ///< who serves a channel's queue gives up at a waiter whose wait is over
   select_look,  ///< a select queues without a look under its channels' locks

@@ -145,7 +145,7 @@ namespace {
 
 /// Who queues on p gets another P: where nobody else would steal, whoever is to end the hold may be among them.
 void leave_queue(P* p) noexcept {
-  if (p == nullptr || p->runq.empty()) return;
+  if (p == nullptr || p->runq.empty() || fault(Fault::hold_queue)) return;
   Queue1<G, &G::link> batch;
   if (G* g = p->runq.get_next(); g != nullptr) batch.push_back(g);
   while (G* g = p->runq.get()) batch.push_back(g);

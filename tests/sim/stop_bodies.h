@@ -29,6 +29,9 @@ struct Cast {
   int collectors = 0;  ///< goroutines that hold gcsema over two stops
   int holders = 0;    ///< goroutines that hold others still and look at them
   int rounds = 3;     ///< of each of those from `stoppers` on, but for the greedy
+  bool takes_inside = false;  ///< L1 broken: takers wait for their lock in the runtime
+  int users_of_p = 0;        ///< goroutines that use what belongs to their P, in the runtime
+  bool uses_outside = false;  ///< L4 broken: in user code
   bool must_run = false;    ///< between any three stops every hog executes something; needs a P for each
   bool no_claims = false;   ///< fail if a stop is over before a thread that it handed a P to has woken
   bool few_threads = false;  ///< no more than two Ms can be had

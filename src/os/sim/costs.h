@@ -19,24 +19,24 @@ namespace gort::inline v0::os {
 /// Nanoseconds.
 struct SimCosts {
   int cores = 2;
-  std::int64_t plain = 1;          ///< instructions between two steps: fitted, see docs/scaling.md
-  std::int64_t local = 1;          ///< a load or store of a line that the core has
-  std::int64_t atomic = 6;         ///< an RMW, a full store or fence, the line at hand
-  std::int64_t remote = 50;        ///< the line comes from another core
-  std::int64_t clock = 24;         ///< reading it
-  std::int64_t pause = 27;         ///< one of cpu_relax
-  std::int64_t call = 175;         ///< a futex call that finds nothing to do
-  std::int64_t wake_call = 7'200;  ///< a futex wake, to who wakes somebody on an idle core
-  std::int64_t wake_run = 13'600;  ///< from there until the sleeper runs
+  std::int64_t plain = 1;               ///< instructions between two steps: fitted, see docs/scaling.md
+  std::int64_t local = 1;               ///< a load or store of a line that the core has
+  std::int64_t atomic = 6;              ///< an RMW, a full store or fence, the line at hand
+  std::int64_t remote = 100;            ///< the line comes from another core
+  std::int64_t clock = 24;              ///< reading it
+  std::int64_t pause = 27;              ///< one of cpu_relax
+  std::int64_t call = 175;              ///< a futex call that finds nothing to do
+  std::int64_t wake_call = 8'700;       ///< a futex wake, to who wakes somebody on an idle core
+  std::int64_t wake_run = 16'500;       ///< from there until the sleeper runs
+  std::int64_t wake_busy = 700;         ///< a futex wake of somebody who has to wait for a core
   std::int64_t context_switch = 1'000;  ///< to the next thread on the same core
   std::int64_t yield = 530;             ///< sched_yield
-  std::int64_t signal_send = 7'300;     ///< tgkill to a thread that runs on another core
-  std::int64_t signal_run = 12'000;     ///< from there until its handler runs
-  std::int64_t signal_handle = 1'800;   ///< in and out of a handler
+  std::int64_t signal_send = 8'200;     ///< tgkill to a thread that runs on another core
+  std::int64_t signal_run = 13'800;     ///< from there until its handler runs
+  std::int64_t signal_handle = 1'850;   ///< in and out of a handler
   std::int64_t memory = 3'500;          ///< mmap, munmap, madvise
-  std::int64_t thread = 18'500;         ///< creating one
-  std::int64_t slice =
-      3'000'000;  ///< of the kernel, where more threads can run than there are cores
+  std::int64_t thread = 18'400;         ///< creating one
+  std::int64_t slice = 3'000'000;       ///< of the kernel, where more threads can run than there are cores
 };
 
 /// A word or place in the program at which time was spent beyond what it would have taken alone.

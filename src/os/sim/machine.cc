@@ -395,7 +395,6 @@ Wait Machine::futex_wait(const std::uint32_t* word, std::uint32_t expected,
 void Machine::futex_wake(const void* word, int n) noexcept {
   point(SimOp::futex_wake, word);
   std::uint64_t woken = 0;
-  const std::int64_t wake_call = costs() ? options_->costs->wake_call : 0;
   for (; n > 0; --n) {
     // Any of the sleepers: the contract promises no order. Reservoir sampling of one.
     Thread* first = nullptr;
@@ -426,8 +425,8 @@ void Machine::futex_wake(const void* word, int n) noexcept {
     make_runnable(*chosen, Wait::woken);
     ++woken;
     ++woken_;
-    if (wake_call != 0) {
-      spend(wake_call);
+    if (costs()) {
+      spend(chosen->core >= 0 ? options_->costs->wake_call : options_->costs->wake_busy);
       now_ = current_->clock;
     }
   }

@@ -15,6 +15,8 @@ constexpr SimOptions kStop = {.pct_depth = 5, .pct_steps = 6000, .max_steps = 40
 constexpr SimOptions kStopShort = {.pct_depth = 5, .pct_steps = 6000, .max_steps = 100'000, .step_ns = 200};
 /// 2 us per step: a slice is 5000 steps.
 constexpr SimOptions kSlices = {.pct_depth = 5, .pct_steps = 6000, .max_steps = 1'000'000, .step_ns = 2000};
+/// Slices of many, one after the other.
+constexpr SimOptions kLong = {.pct_depth = 5, .pct_steps = 6000, .max_steps = 3'000'000, .step_ns = 2000};
 /// Time does not leap: what is waited for is a share of it.
 constexpr SimOptions kEven = {
     .pct_depth = 5, .pct_steps = 6000, .max_steps = 400'000, .step_ns = 200, .late_permille = 0};
@@ -46,6 +48,9 @@ constexpr Cast kCaptives = {.takers = 3};
 constexpr Cast kCaptivesStops = {.yielders = 1, .takers = 2, .stoppers = 1, .foreign = 1};
 constexpr Cast kCaptivesResize = {.blockers = 1, .takers = 2, .resizers = 1, .askers = 1};
 constexpr Cast kCaptivesFew = {.takers = 3, .few_threads = true};
+constexpr Cast kTakesInside = {.takers = 3, .takes_inside = true};
+constexpr Cast kUsersOfP = {.users_of_p = 3};
+constexpr Cast kUsersOfPOutside = {.users_of_p = 3, .uses_outside = true};
 constexpr Cast kAtCalls = {.yielders = 1, .blockers = 1, .pairs = 1, .users = 2};
 constexpr Cast kAtCallsAlone = {.users = 2};
 constexpr Cast kAtCallsStops = {.blockers = 2, .stoppers = 1, .foreign = 1, .users = 2, .rounds = 6};
@@ -64,6 +69,7 @@ constexpr Cast kEnders = {.stoppers = 1, .enders = 1};
 constexpr Cast kEndersResize = {.yielders = 1, .resizers = 1, .enders = 1};
 constexpr Cast kCollect = {.yielders = 1, .resizers = 1, .collectors = 1};
 constexpr Cast kHolders = {.hogs = 1, .yielders = 1, .blockers = 1, .stoppers = 1, .holders = 2};
+constexpr Cast kHeldQueue = {.hogs = 2, .yielders = 1, .blockers = 1, .holders = 2};
 constexpr Cast kHeldAlone = {.yielders = 1, .holders = 1};
 constexpr Cast kResizeRace = {.resizers = 2};
 
@@ -118,6 +124,21 @@ constexpr Flaw kNoCaptives[] = {{.name = "captives",
                                  .seeds = 20,
                                  .tune = rather_short_runs}};
 
+// With one P the holder is a captive, and who waits for it cannot be taken off the P.
+constexpr Flaw kWaitsInside[] = {{.name = "l1",
+                                  .what = "L1: who has a P waits in the runtime for a lock that user code holds",
+                                  .verdict = SimVerdict::livelock,
+                                  .body = play,
+                                  .arg = &kTakesInside,
+                                  .seeds = 20,
+                                  .tune = rather_short_runs}};
+constexpr Flaw kUsesOutside[] = {{.name = "l4",
+                                  .what = "L4: what belongs to a P is used where the goroutine can lose it",
+                                  .verdict = SimVerdict::assert,
+                                  .body = play,
+                                  .arg = &kUsersOfPOutside,
+                                  .seeds = 200}};
+
 constexpr Flaw kS2[] = {{.name = "s2",
                          .what = "start_m can be stopped between taking a P and handing it over",
                          .verdict = SimVerdict::livelock,
@@ -144,6 +165,12 @@ constexpr Flaw kGcOrder[] = {{.name = "gc_order",
                               .fault = Fault::gc_order,
                               .tune = rather_short_runs}};
 
+constexpr Flaw kHoldQueue[] = {{.name = "hold_queue",
+                                .what = "a goroutine that is held in place keeps those who queue on its P",
+                                .verdict = SimVerdict::livelock,
+                                .fault = Fault::hold_queue,
+                                .seeds = 500,
+                                .pct = false}};
 constexpr Flaw kHoldRunnable[] = {{.name = "hold_runnable",
                                    .what = "a goroutine that is runnable whenever it is looked at is never held",
                                    .verdict = SimVerdict::livelock,
@@ -171,6 +198,8 @@ constexpr Scenario kAll[] = {
      .options = kStop, .procs = {1, 2, 3, 4}},
     {.name = "stop_held", .what = "goroutines are held still beside stops", CAST(kHolders), .options = kSlices,
      .procs = {1, 2, 3, 4}, .seeds = 100},
+    {.name = "held_queue", .what = "loops are held still, by those who queue behind them", CAST(kHeldQueue),
+     .options = kLong, .procs = {2, 3}, .seeds = 60, .flaws = kHoldQueue},
     // Found by stop_held, seed 2: who only yields to the requester was never held.
     {.name = "held_alone", .what = "with one P, a goroutine that yields again and again is held still", CAST(kHeldAlone),
      .options = kStopShort, .procs = {1}, .seeds = 100, .flaws = kHoldRunnable},
@@ -217,7 +246,9 @@ constexpr Scenario kAll[] = {
     {.name = "for_each_p_all", .what = "for_each_p, stops and gomaxprocs at once", CAST(kAskAll), .options = kStop,
      .procs = {1, 2, 3, 4}},
     {.name = "captives", .what = "captives share Ps; one holds a lock", CAST(kCaptives), .options = kSlices,
-     .procs = {1, 2}, .seeds = 40},
+     .procs = {1, 2}, .seeds = 40, .flaws = kWaitsInside},
+    {.name = "captives_l4", .what = "L4: captives and what belongs to a P", CAST(kUsersOfP), .options = kSlices,
+     .procs = {1, 2}, .seeds = 40, .flaws = kUsesOutside},
     {.name = "captives_stops", .what = "captives beside stops", CAST(kCaptivesStops), .options = kSlices,
      .procs = {1, 2, 3}, .seeds = 60},
     {.name = "captives_procs", .what = "captives beside gomaxprocs and for_each_p", CAST(kCaptivesResize),

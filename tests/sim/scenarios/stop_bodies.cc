@@ -24,7 +24,7 @@ struct Stage {
   static int all_of(const Cast& c) {
     return c.hogs + c.yielders + c.blockers + c.spawners + 2 * c.pairs + c.locked + c.takers + c.stoppers +
            c.foreign + c.resizers + c.askers + c.greedy + c.modest + c.scanners + c.users + c.lockers + c.enders +
-           c.collectors + c.holders;
+           c.collectors + c.holders + c.users_of_p;
   }
   const Cast& cast;
   os::atomic<int> ends;            // who still has rounds to do; the others go on until there is none
@@ -212,11 +212,37 @@ void client(void* p) {
 void taker(void*) {
   const bool alone = stage->cast.stoppers + stage->cast.foreign + stage->cast.resizers + stage->cast.askers == 0;
   for (int i = 0; alone ? i < stage->cast.rounds : !stage->over(); ++i) {
-    while (stage->user_lock.exchange(1) != 0) compute();
+    if (stage->cast.takes_inside) {
+      RuntimeEntry entry;
+      while (stage->user_lock.exchange(1) != 0) os::cpu_relax(1);
+    } else {
+      while (stage->user_lock.exchange(1) != 0) compute();
+    }
     sim_assert(stage->inside++ == 0, "one holder");
     for (int k = 0; k < stage->cast.hold; ++k) compute();
     sim_assert(stage->inside-- == 1, "one holder");
     stage->user_lock.store(0);
+    compute();
+  }
+  stage->all.one();
+}
+
+/// What is a P's own is used by who has the P, without a lock (L4).
+void user_of_p(void*) {
+  static constexpr auto use = [](bool& taken) {
+    sim_assert(!taken, "two use what belongs to one P");
+    taken = true;
+    for (int k = 0; k < 40; ++k) os::cpu_relax(1);
+    taken = false;
+  };
+  static constinit bool taken[kMaxProcs] = {};
+  for (int i = 0; i < 40 * stage->cast.rounds; ++i) {
+    if (stage->cast.uses_outside) {
+      use(taken[self_m()->p->id]);
+    } else {
+      RuntimeEntry entry;
+      use(taken[self_m()->p->id]);
+    }
     compute();
   }
   stage->all.one();
@@ -481,6 +507,7 @@ void play(void* arg) {
   enter(cast.spawners, spawner);
   enter(cast.locked, locked_yielder);
   enter(cast.takers, taker);
+  enter(cast.users_of_p, user_of_p);
   for (int i = 0; i < cast.pairs; ++i) {
     go(client, &here.gates[2 * i]);
     go(server, &here.gates[2 * i]);
