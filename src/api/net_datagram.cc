@@ -91,8 +91,12 @@ result<datagram> bind_datagram(const address& where, const datagram_options& o) 
   if (o.reuse_address) detail::option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
   if (o.reuse_port) detail::option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
   if (o.broadcast) detail::option(fd, SOL_SOCKET, SO_BROADCAST, 1);
-  detail::remove_stale(where, SOCK_DGRAM);
-  if (const int e = detail::bind_socket(fd, where); e != 0) return give_up(fd, e);
+  int e = detail::bind_socket(fd, where);
+  if (e == EADDRINUSE && where.family() == family::local) {
+    detail::remove_stale(where, SOCK_DGRAM);
+    e = detail::bind_socket(fd, where);
+  }
+  if (e != 0) return give_up(fd, e);
   std::string path = where.path();
   if (path.starts_with('@')) path.clear();
   return finish(fd, std::move(path));
