@@ -2,6 +2,7 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <sys/stat.h>
 
 #include "api/net_fd.h"
@@ -27,11 +28,20 @@ int kind_of(int fd) noexcept {
   return rt::kPollSocket | rt::kPollStream;
 }
 
+/// Sockets are written to without SIGPIPE; others cannot be.
+void ignore_sigpipe() noexcept {
+  struct sigaction now {};
+  if (::sigaction(SIGPIPE, nullptr, &now) != 0 || (now.sa_flags & SA_SIGINFO) != 0 || now.sa_handler != SIG_DFL) return;
+  now.sa_handler = SIG_IGN;
+  ::sigaction(SIGPIPE, &now, nullptr);
+}
+
 }  // namespace
 
 result<conn> conn::adopt(int fd) {
   const int kind = kind_of(fd);
   if (kind < 0) return fails(-kind);
+  if ((kind & rt::kPollSocket) == 0) ignore_sigpipe();
   result<detail::fd_owner> f = detail::adopt_fd(fd, static_cast<std::uint16_t>(kind));
   if (!f) return std::unexpected(f.error());
   return conn(*std::move(f));

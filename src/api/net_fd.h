@@ -11,6 +11,7 @@
 #include "net/poll_desc.h"
 #include "os/io.h"
 #include "sched/entry.h"
+#include "sched/sched.h"
 
 namespace gort::inline v0::net::detail {
 
@@ -28,6 +29,11 @@ inline int errno_of(rt::PollEnd e) noexcept {
     default: return ECANCELED;
   }
 }
+
+/// For race detectors: what was written before it was sent is seen by who has received it. They cannot see through the
+/// kernel, so this is one meeting place for all, as they have it for libc's calls.
+inline void sent() noexcept { rt::san::release(&rt::sched); }
+inline void received() noexcept { rt::san::acquire(&rt::sched); }
 
 /// Attempts until it is not EAGAIN: a count >= 0, or -errno. `attempt(fd)` must not wait, touch errno or throw.
 /// asked: a stream that gives fewer bytes has no more for now; 0: nothing follows from a count.
@@ -52,7 +58,9 @@ std::ptrdiff_t attempt(net_fd* f, rt::Side side, std::size_t asked, F call) {
       if ((flags & (rt::kSideReady | rt::kSideDrained)) != 0) {
         s.flags.fetch_and(~(rt::kSideReady | rt::kSideDrained), os::memory_order_seq_cst);
       }
+      if (side == rt::kWriteSide) sent();
       r = call(d->fd);
+      if (side == rt::kReadSide) received();
     }
     if (__builtin_expect(r != -EAGAIN, 1)) {
       if (r > 0 && static_cast<std::size_t>(r) < asked && (d->kind & rt::kPollStream) != 0) {

@@ -42,8 +42,12 @@ int prepare(int fd, const address& where, const listen_options& o) noexcept {
   }
   if (where.family() == family::ipv6) detail::option(fd, IPPROTO_IPV6, IPV6_V6ONLY, o.ipv6_only ? 1 : 0);
   detail::usual_options(fd, where);
-  if (!ip && o.unlink) detail::remove_stale(where, SOCK_STREAM);
-  if (const int e = detail::bind_socket(fd, where); e != 0) return e;
+  int e = detail::bind_socket(fd, where);
+  if (e == EADDRINUSE && !ip && o.unlink) {
+    detail::remove_stale(where, SOCK_STREAM);
+    e = detail::bind_socket(fd, where);
+  }
+  if (e != 0) return e;
   return ::listen(fd, o.backlog) == 0 ? 0 : last_errno();
 }
 

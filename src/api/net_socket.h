@@ -15,7 +15,7 @@ int option(int fd, int level, int name, int value) noexcept;
 void usual_options(int fd, const address& of) noexcept;
 /// Waits for the end of a connect() that is under way; heeds the context. 0 or errno.
 int await_connection(net_fd* f);
-/// A Unix socket's path that nobody listens on any more is removed.
+/// A Unix socket's path that nobody listens on any more is removed. (Who does listen sees a connection that ends at once.)
 void remove_stale(const address& where, int type) noexcept;
 /// Host and port of "host:port"; false: it is no such thing.
 bool split_host_port(std::string_view text, std::string_view* host, std::uint16_t* port) noexcept;

@@ -127,6 +127,8 @@ int poll_open(int fd, std::uint16_t kind, bool write, PollDesc** out) noexcept {
     d->write_edges.store(write, os::memory_order_relaxed);
     d->refs.store(kPollOwner, os::memory_order_release);
   }
+  // Partner: poll_tell. The kernel orders the two as well; this is for those who read programs.
+  d->seq.store(d->seq.load(os::memory_order_relaxed), os::memory_order_release);
   if (const int r = os::poll_add(pollers.each[d->poller].fd, fd, write, poll_tag(d)); r < 0) {
     d->refs.store(kPollClosed, os::memory_order_relaxed);
     desc_free(d);
@@ -284,6 +286,7 @@ bool poll_deadline(PollDesc* d, Side which, std::int64_t when) noexcept {
 
 void poll_tell(const os::PollEvent& event, waiter** chain) noexcept {
   PollDesc* d = poll_desc_of(event.tag);
+  static_cast<void>(d->seq.load(os::memory_order_acquire));
   LockGuard guard(d->lock);
   if (poll_tag(d) != event.tag && !fault(Fault::net_stale)) return;  // it was for whoever had the record before
   constexpr std::uint32_t kWhat[] = {os::kPollRead, os::kPollWrite};

@@ -231,7 +231,6 @@ TEST_P(Net, WriteDeadline) {
     const std::vector<char> much(8 << 20);
     std::size_t written = 0;
     EXPECT_EQ(a.write_all(much, &written).error(), std::errc::timed_out);
-    EXPECT_GT(written, 0u);
     EXPECT_LT(written, much.size());
     std::vector<char> got(written);
     EXPECT_EQ(b.read_full(got).value(), written);

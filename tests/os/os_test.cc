@@ -1,0 +1,152 @@
+// Files, pipes, processes, signals, the environment.
+// test: timeout=120
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <chrono>
+
+#include "gort/os.h"
+#include "sched/sched.h"
+#include "tests/support/runtime_fixture.h"
+
+using namespace std::chrono_literals;
+using gort::test::yield_until;
+
+namespace {
+
+class Outside : public gort::test::RuntimeTestAtProcs {};
+GORT_TEST_AT_PROCS(Outside);
+
+std::string temporary(const char* name) { return "/tmp/gort_os_" + std::to_string(::getpid()) + name; }
+
+TEST_P(Outside, Files) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    const std::string path = temporary(".txt");
+    EXPECT_EQ(gort::os::read_file(path).error(), std::errc::no_such_file_or_directory);
+    {
+      gort::os::file f = gort::os::file::open(path, gort::os::open_mode::create_new).value();
+      ASSERT_TRUE(f.write_all("hello"));
+      ASSERT_TRUE(f.write_at("J", 0));
+      ASSERT_TRUE(f.sync());
+      EXPECT_EQ(f.size().value(), 5u);
+      ASSERT_TRUE(f.close());
+      ASSERT_TRUE(f.close());
+      EXPECT_EQ(f.write_all("x").error(), std::errc::bad_file_descriptor);
+    }
+    EXPECT_EQ(gort::os::file::open(path, gort::os::open_mode::create_new).error(), std::errc::file_exists);
+    EXPECT_EQ(gort::os::read_file(path).value(), "Jello");
+    ASSERT_TRUE(gort::os::replace_file(path, "other"));
+    gort::os::file f = gort::os::file::open(path).value();
+    char two[2];
+    EXPECT_EQ(f.read_at(two, 3).value(), 2u);
+    EXPECT_EQ(std::string(two, 2), "er");
+    {
+      gort::with_cancel c;
+      c.cancel();
+      EXPECT_EQ(f.read_some(two).error(), std::errc::operation_canceled);
+    }
+    ::unlink(path.c_str());
+  });
+}
+
+TEST_P(Outside, Pipes) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    auto [r, w] = gort::os::pipe().value();
+    auto reader = gort::spawn([&r = r] {
+      char room[64];
+      std::string all;
+      while (const std::size_t n = r.read_some(room).value()) all.append(room, n);
+      return all;
+    });
+    std::string text;
+    for (int i = 0; i < 20'000; ++i) text += std::to_string(i);
+    ASSERT_TRUE(w.write_all(text));
+    w.close();
+    EXPECT_EQ(reader.get(), text);
+    auto [r2, w2] = gort::os::pipe().value();
+    r2.close();
+    EXPECT_EQ(w2.write_all("x").error(), std::errc::broken_pipe);
+  });
+}
+
+TEST_P(Outside, Processes) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    const auto echo = gort::os::run({.argv = {"sh", "-c", "echo out; echo err >&2; exit 3"}});
+    ASSERT_TRUE(echo) << echo.error().message();
+    EXPECT_EQ(echo->out, "out\n");
+    EXPECT_EQ(echo->err, "err\n");
+    EXPECT_EQ(echo->status.code, 3);
+    EXPECT_EQ(gort::os::run({.argv = {"pwd"}, .dir = "/"})->out, "/\n");
+    EXPECT_EQ(gort::os::run({.argv = {"/bin/sh", "-c", "echo $X"}, .env = {{"X=y"}}})->out, "y\n");
+    EXPECT_EQ(gort::os::run({.argv = {"/no/such/program"}}).error(), std::errc::no_such_file_or_directory);
+
+    auto sort = gort::os::start({.argv = {"sort"}, .in = gort::os::stdio::pipe, .out = gort::os::stdio::pipe}).value();
+    ASSERT_TRUE(sort.in.write_all("b\na\n"));
+    sort.in.close();
+    char room[64];
+    EXPECT_EQ(sort.out.read_full(room).value(), 4u);
+    EXPECT_EQ(std::string(room, 4), "a\nb\n");
+    EXPECT_TRUE(sort.wait()->ok());
+    EXPECT_EQ(sort.wait().error(), std::errc::bad_file_descriptor);
+    EXPECT_EQ(sort.kill(SIGTERM).error(), std::errc::no_such_process);
+
+    auto slow = gort::os::start({.argv = {"sleep", "1000"}}).value();
+    ASSERT_TRUE(slow.kill(SIGTERM));
+    EXPECT_EQ(slow.wait()->signal, SIGTERM);
+    {
+      auto killed = gort::os::start({.argv = {"sleep", "1000"}}).value();
+      gort::with_timeout limit(20ms);
+      EXPECT_EQ(killed.wait().error(), std::errc::operation_canceled);
+      EXPECT_EQ(::kill(killed.pid(), 0), -1);  // gone, and waited for
+    }
+    auto dropped = gort::os::start({.argv = {"sleep", "1000"}}).value();
+    const int pid = dropped.pid();
+    dropped = {};
+    EXPECT_EQ(::kill(pid, 0), -1);
+  });
+}
+
+TEST_P(Outside, Signals) {
+  GORT_TEST_NEEDS_SIGNALS();  // TSan may keep one back for as long as its thread sleeps
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    EXPECT_EQ(gort::os::signals::on({SIGKILL}).error(), std::errc::invalid_argument);
+    EXPECT_EQ(gort::os::signals::on({SIGURG}).error(), std::errc::invalid_argument);
+    {
+      gort::os::signals one = gort::os::signals::on({SIGUSR1, SIGUSR2}).value();
+      gort::os::signals two = gort::os::signals::on({SIGUSR1}).value();
+      for (int i = 0; i < 20; ++i) {
+        ::kill(::getpid(), SIGUSR1);
+        EXPECT_EQ(one.recv(), SIGUSR1);
+        EXPECT_EQ(two.recv(), SIGUSR1);
+        ::kill(::getpid(), SIGUSR2);
+        EXPECT_EQ(one.recv(), SIGUSR2);
+      }
+      const gort::chan<int> c = two.channel();
+      two = {};
+      EXPECT_EQ(gort::chan<int>(c).recv(), std::nullopt);
+      ::kill(::getpid(), SIGUSR1);
+      EXPECT_EQ(one.recv(), SIGUSR1);
+    }
+    struct sigaction now {};
+    ::sigaction(SIGUSR1, nullptr, &now);
+    EXPECT_EQ(now.sa_handler, SIG_DFL);
+  });
+}
+
+TEST_P(Outside, Environment) {
+  EXPECT_EQ(gort::os::env("GORT_TEST_X"), std::nullopt);
+  ASSERT_TRUE(gort::os::set_env("GORT_TEST_X", "y"));
+  EXPECT_EQ(gort::os::env("GORT_TEST_X"), "y");
+  const auto all = gort::os::environment();
+  EXPECT_NE(std::find(all.begin(), all.end(), "GORT_TEST_X=y"), all.end());
+  ASSERT_TRUE(gort::os::unset_env("GORT_TEST_X"));
+  EXPECT_EQ(gort::os::env("GORT_TEST_X"), std::nullopt);
+  EXPECT_EQ(gort::os::set_env("a=b", "").error(), std::errc::invalid_argument);
+}
+
+}  // namespace
