@@ -249,6 +249,26 @@ if(TARGET gort-sim)
   set_tests_properties(sim:short PROPERTIES TIMEOUT ${timeout} LABELS "sim")
 endif()
 
+# Fuzzing (Clang, by hand): cmake --preset clang -DGORT_FUZZ=ON; build/clang/fuzz/kv_resp_fuzz corpus/
+option(GORT_FUZZ "libFuzzer targets; needs Clang" OFF)
+if(GORT_FUZZ)
+  get_target_property(fuzz_sources gort_kv SOURCES)
+  list(TRANSFORM fuzz_sources REPLACE "^([^/])" "${PROJECT_SOURCE_DIR}/examples/kv/\\1")
+  add_executable(kv_resp_fuzz ${PROJECT_SOURCE_DIR}/tests/kv/resp_fuzz.cc ${PROJECT_SOURCE_DIR}/tests/kv/feed.cc ${fuzz_sources})
+  gort_common_flags(kv_resp_fuzz)
+  target_include_directories(kv_resp_fuzz PRIVATE ${PROJECT_SOURCE_DIR}/examples/kv ${PROJECT_SOURCE_DIR}/tests/kv)
+  target_compile_options(kv_resp_fuzz PRIVATE -fsanitize=fuzzer,address,undefined -fno-sanitize=vptr)
+  target_link_options(kv_resp_fuzz PRIVATE -fsanitize=fuzzer,address,undefined)
+  target_link_libraries(kv_resp_fuzz PRIVATE gort)
+  set_target_properties(kv_resp_fuzz PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/fuzz)
+endif()
+
+# The demo, which asks for redis-benchmark.
+if(NOT GORT_SANITIZE AND NOT CMAKE_CROSSCOMPILING)
+  add_test(NAME kv:demo COMMAND python3 ${PROJECT_SOURCE_DIR}/examples/kv/demo.py $<TARGET_FILE:gort-kv>)
+  set_tests_properties(kv:demo PROPERTIES TIMEOUT 180 LABELS "kv;smoke" SKIP_RETURN_CODE 77)
+endif()
+
 # The founding bugs alone: tools/founding.
 get_property(gort_test_targets GLOBAL PROPERTY GORT_TEST_TARGETS)
 list(FILTER gort_test_targets INCLUDE REGEX "^tests_founding_")
