@@ -148,7 +148,7 @@ function(gort_test source)
     # What the tests of one folder share stands in that folder.
     get_filename_component(dir ${source} DIRECTORY)
     file(GLOB shared CONFIGURE_DEPENDS ${dir}/*.cc)
-    list(FILTER shared EXCLUDE REGEX "_test\\.cc$|/tests/support/")
+    list(FILTER shared EXCLUDE REGEX "_(test|fuzz)\\.cc$|/tests/support/")
     target_sources(${target} PRIVATE ${shared})
   endif()
   gort_common_flags(${target})
