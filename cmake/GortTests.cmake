@@ -180,7 +180,7 @@ function(gort_test source)
     # What the tests of one folder share stands in that folder.
     get_filename_component(dir ${source} DIRECTORY)
     file(GLOB shared CONFIGURE_DEPENDS ${dir}/*.cc)
-    list(FILTER shared EXCLUDE REGEX "_test\\.cc$|/tests/support/")
+    list(FILTER shared EXCLUDE REGEX "_(test|fuzz)\\.cc$|/tests/support/")
     if(NOT dir MATCHES "/tests/(founding|kv|reports|steps)$")
       target_sources(${target} PRIVATE ${shared})  # few, or compiled in the manner of the program
     elseif(shared)
@@ -288,6 +288,26 @@ if(TARGET gort-sim)
   add_test(NAME sim:short COMMAND gort-sim --short --seconds 15)
   math(EXPR timeout "120 * ${gort_test_slowness}")
   set_tests_properties(sim:short PROPERTIES TIMEOUT ${timeout} LABELS "sim")
+endif()
+
+# Fuzzing (Clang, by hand): cmake --preset clang -DGORT_FUZZ=ON; build/clang/fuzz/kv_resp_fuzz corpus/
+option(GORT_FUZZ "libFuzzer targets; needs Clang" OFF)
+if(GORT_FUZZ)
+  get_target_property(fuzz_sources gort_kv SOURCES)
+  list(TRANSFORM fuzz_sources REPLACE "^([^/])" "${PROJECT_SOURCE_DIR}/examples/kv/\\1")
+  add_executable(kv_resp_fuzz ${PROJECT_SOURCE_DIR}/tests/kv/resp_fuzz.cc ${PROJECT_SOURCE_DIR}/tests/kv/feed.cc ${fuzz_sources})
+  gort_common_flags(kv_resp_fuzz)
+  target_include_directories(kv_resp_fuzz PRIVATE ${PROJECT_SOURCE_DIR}/examples/kv ${PROJECT_SOURCE_DIR}/tests/kv)
+  target_compile_options(kv_resp_fuzz PRIVATE -fsanitize=fuzzer,address,undefined -fno-sanitize=vptr)
+  target_link_options(kv_resp_fuzz PRIVATE -fsanitize=fuzzer,address,undefined)
+  target_link_libraries(kv_resp_fuzz PRIVATE gort)
+  set_target_properties(kv_resp_fuzz PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/fuzz)
+endif()
+
+# The demo, which asks for redis-benchmark.
+if(NOT GORT_SANITIZE AND NOT CMAKE_CROSSCOMPILING)
+  add_test(NAME kv:demo COMMAND python3 ${PROJECT_SOURCE_DIR}/examples/kv/demo.py $<TARGET_FILE:gort-kv>)
+  set_tests_properties(kv:demo PROPERTIES TIMEOUT 180 LABELS "kv;smoke" SKIP_RETURN_CODE 77)
 endif()
 
 # The founding bugs alone: tools/founding.

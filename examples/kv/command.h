@@ -65,6 +65,7 @@ struct command {
 
 std::span<const command> string_commands();
 std::span<const command> counter_commands();
+std::span<const command> bit_commands();
 std::span<const command> list_commands();
 std::span<const command> hash_commands();
 std::span<const command> set_commands();

@@ -3,6 +3,8 @@
 #include <gort/this_goroutine.h>
 #include <gort/world.h>
 
+#include <algorithm>
+#include <mutex>
 #include <span>
 
 #include "command.h"
@@ -63,11 +65,39 @@ struct row {
 std::string yes(bool b) { return b ? "yes" : "no"; }
 bool is_yes(std::string_view s) { return is_word(s, "yes"); }
 
-/// What we accept and do not have: clients and test programs set these.
-bool accepted(server&, std::string_view) { return true; }
 template <char... C>
 std::string constant(server&) {
   return {C...};
+}
+
+/// What clients and test programs set, and what has no meaning here: kept, so that it can be read back.
+constexpr std::string_view kWithoutEffect[] = {"activedefrag",
+                                               "hash-max-listpack-entries",
+                                               "hash-max-listpack-value",
+                                               "hash-max-ziplist-entries",
+                                               "hash-max-ziplist-value",
+                                               "hz",
+                                               "latency-tracking",
+                                               "lazyfree-lazy-expire",
+                                               "lazyfree-lazy-user-del",
+                                               "list-compress-depth",
+                                               "list-max-listpack-size",
+                                               "list-max-ziplist-size",
+                                               "lua-time-limit",
+                                               "repl-ping-replica-period",
+                                               "save",
+                                               "set-max-intset-entries",
+                                               "set-max-listpack-entries",
+                                               "slowlog-log-slower-than",
+                                               "zset-max-listpack-entries",
+                                               "zset-max-listpack-value",
+                                               "zset-max-ziplist-entries",
+                                               "zset-max-ziplist-value"};
+
+std::string* without_effect(server& s, std::string_view name) {
+  const std::string low = lower(name);
+  if (std::ranges::find(kWithoutEffect, low) == std::ranges::end(kWithoutEffect)) return nullptr;
+  return &s.config.without_effect[low];
 }
 
 constexpr row kRows[] = {
@@ -110,7 +140,6 @@ constexpr row kRows[] = {
      [](server& s, std::string_view v) { return set_number(s.config.port, v, 0, 65535); }},
     {"proto-max-bulk-len", true, [](server& s) { return std::to_string(s.config.max_bulk.load()); },
      [](server& s, std::string_view v) { return set_bytes(s.config.max_bulk, v); }},
-    {"save", false, constant<>, accepted},
     {"save-at-end", false, [](server& s) { return yes(s.config.save_at_end); },
      [](server& s, std::string_view v) { return s.config.save_at_end = is_yes(v), true; }},
     {"timeout", false, [](server& s) { return std::to_string(s.config.idle_timeout.load()); },
@@ -125,6 +154,14 @@ constexpr row kRows[] = {
 };
 
 void get(call& c) {
+  if (c.size() == 3) {
+    std::scoped_lock hold(c.srv.config.lock);
+    if (const std::string* v = without_effect(c.srv, c[2])) {
+      c.out.map(1);
+      c.out.bulk(lower(c[2]));
+      return c.out.bulk(*v);
+    }
+  }
   std::vector<const row*> found;
   for (const row& r : kRows) {
     for (std::size_t i = 2; i < c.size(); ++i) {
@@ -176,6 +213,8 @@ std::string set_config(server& s, std::string_view name, std::string_view value,
              std::string(value) + "' is no value for it";
     return "";
   }
+  std::scoped_lock hold(s.config.lock);
+  if (std::string* v = without_effect(s, name)) return *v = value, "";
   return "Unknown option or number of arguments for CONFIG SET - '" + std::string(name) + "'";
 }
 

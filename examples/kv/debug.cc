@@ -11,11 +11,13 @@
 #include <gort/this_goroutine.h>
 #include <gort/world.h>
 
+#include <algorithm>
 #include <chrono>
 
 #include "command.h"
 #include "server.h"
 #include "session.h"
+#include "snapshot_format.h"
 
 namespace kv {
 namespace {
@@ -63,6 +65,20 @@ void object(call& c) {
                " lru_seconds_idle:" + std::to_string(c.srv.now_ms() / 1000 - n->value.used));
 }
 
+/// Equal values give equal numbers.
+void digests(call& c) {
+  c.out.array(c.size() - 2);
+  for (std::string_view key : c.args.subspan(2)) {
+    c.db.lock(keyspace::mask_of(key));
+    key_node* n = c.db.peek(key);
+    std::string text;
+    if (n != nullptr) format::record(text, "", 0, *n->value.value);
+    if (n != nullptr && n->value.value->type() != type::list)
+      std::ranges::sort(text);  // tables have their own order
+    c.out.simple(std::to_string(format::checksum(0, text)));
+  }
+}
+
 void debug(call& c) {
   const auto is = [&](std::string_view word, std::size_t size) {
     return c.is(1, word) && c.size() == size;
@@ -85,7 +101,10 @@ void debug(call& c) {
     return reload(c);
   } else if (is("object", 3)) {
     return object(c);
-  } else if (!is("jmap", 2) && !c.is(1, "set-active-expire") && !c.is(1, "change-repl-id")) {
+  } else if (c.is(1, "digest-value") && c.size() > 2) {
+    return digests(c);
+  } else if (!c.is(1, "quicklist-packed-threshold") && !is("jmap", 2) &&
+             !c.is(1, "set-active-expire") && !c.is(1, "change-repl-id")) {
     throw general("unknown subcommand or wrong number of arguments for '" + std::string(c[1]) +
                   "'. There are HOG n, STACKS, STOPWORLD [ms], SLEEP s, SAVE-DELAY us, ADVANCE ms, "
                   "RELOAD, OBJECT key.");

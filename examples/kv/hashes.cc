@@ -119,11 +119,11 @@ void hrandfield(call& c) {
   // Random choice does not change the table, but its search is not const.
   auto* hash = const_cast<hash_object*>(c.db.read<hash_object>(c[1]));
   if (c.size() == 2)
-    return hash == nullptr ? c.out.null() : c.out.bulk(hash->fields.any(random_bits())->key);
+    return hash == nullptr ? c.out.null() : c.out.bulk(hash->fields.any(random_bits)->key);
   if (hash == nullptr || n == 0) return c.out.array(0);
   std::vector<const field_node*> chosen;
   if (n < 0) {
-    for (; n < 0; ++n) chosen.push_back(hash->fields.any(random_bits()));
+    for (; n < 0; ++n) chosen.push_back(hash->fields.any(random_bits));
   } else {
     hash->fields.for_each([&](const field_node& f) { chosen.push_back(&f); });
     for (std::size_t i = 0; i < chosen.size(); ++i)

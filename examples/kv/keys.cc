@@ -71,7 +71,7 @@ void randomkey(call& c) {
   for (unsigned i = 0; i < keyspace::kShards && !found; ++i) {
     c.db.with_shard((start + i) % keyspace::kShards, [&](shard& s) {
       for (int tries = 0; tries < 100 && !found && !s.keys.empty(); ++tries) {
-        key = s.keys.any(random_bits())->key;
+        key = s.keys.any(random_bits)->key;
         found = c.db.peek(key) != nullptr;
       }
     });

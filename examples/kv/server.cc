@@ -68,7 +68,7 @@ bool server::evict_one(access& db) {
       return a->value.used < b->value.used;
     };
     for (int i = 0; i < 5; ++i) {
-      key_node* n = any ? s.keys.any(random_bits()) : s.expiring.empty() ? nullptr : nullptr;
+      key_node* n = any ? s.keys.any(random_bits) : nullptr;
       if (!any && !s.expiring.empty()) {
         auto at = s.expiring.begin();
         if (policy != eviction::volatile_ttl)

@@ -35,6 +35,8 @@ struct settings {
   std::atomic<std::int64_t> write_timeout{
       60};  ///< seconds that a client may take to read what it was sent
   std::atomic<std::size_t> max_bulk{512u << 20};
+  gort::mutex lock;                                                // guards:
+  std::map<std::string, std::string, std::less<>> without_effect;  ///< config.cc
 };
 
 struct statistics {

@@ -67,7 +67,7 @@ void spop(call& c) {
   const std::size_t count = std::min(static_cast<std::size_t>(n), set->members.size());
   if (c.size() == 3) c.out.set(count);
   for (std::size_t i = 0; i < count; ++i) {
-    const std::string m = set->members.any(random_bits())->key;
+    const std::string m = set->members.any(random_bits)->key;
     c.out.bulk(m);
     set->erase(m);
   }
@@ -80,11 +80,11 @@ void srandmember(call& c) {
   // Random choice does not change the table, but its search is not const.
   auto* set = const_cast<set_object*>(c.db.read<set_object>(c[1]));
   if (c.size() == 2)
-    return set == nullptr ? c.out.null() : c.out.bulk(set->members.any(random_bits())->key);
+    return set == nullptr ? c.out.null() : c.out.bulk(set->members.any(random_bits)->key);
   if (set == nullptr) return c.out.array(0);
   if (n < 0) {
     c.out.array(static_cast<std::size_t>(-n));
-    for (; n < 0; ++n) c.out.bulk(set->members.any(random_bits())->key);
+    for (; n < 0; ++n) c.out.bulk(set->members.any(random_bits)->key);
     return;
   }
   std::vector<const std::string*> chosen;

@@ -124,17 +124,23 @@ class table {
     return reversed(reversed(cursor) + 1);
   }
 
-  /// Any element, by the bits of `random`: those that follow an empty bucket are a little more likely. Null if there
-  /// is none.
-  node* any(std::uint64_t random) noexcept {
+  /// Any element, each as likely as the others; null if there is none. `random` gives 64 random bits. O(1), if the
+  /// hashes are good.
+  template <class R>
+  node* any(R&& random) noexcept {
     if (size_ == 0) return nullptr;
-    std::size_t b = random & mask();
-    while (buckets_[b] == nullptr) b = (b + 1) & mask();
-    std::size_t length = 0;
-    for (const node* n = buckets_[b]; n != nullptr; n = n->next) ++length;
-    node* n = buckets_[b];
-    for (std::size_t i = (random >> 40) % length; i > 0; --i) n = n->next;
-    return n;
+    // A random place in a random chain, until there is something.
+    constexpr std::size_t kLongest = 12;  // longer chains are next to impossible
+    for (int i = 0; i < 2000; ++i) {
+      const std::uint64_t r = random();
+      node* n = buckets_[r & mask()];
+      for (std::size_t k = (r >> 40) % kLongest; n != nullptr && k > 0; --k) n = n->next;
+      if (n != nullptr) return n;
+    }
+    for (node* n : buckets_) {
+      if (n != nullptr) return n;
+    }
+    return nullptr;
   }
 
  private:

@@ -1,0 +1,3 @@
+module gort.invalid/bench/go_kv
+
+go 1.25
