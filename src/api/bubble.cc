@@ -1,4 +1,5 @@
 #include "api/start.h"
+#include "api/timer.h"
 #include "base/check.h"
 #include "gort/testing/bubble.h"
 #include "sched/entry.h"
@@ -13,12 +14,13 @@ void detail::bubble_run(void (*fn)(void*), void* arg, const void* created_by) {
   if (rt::current_bubble() != nullptr) rt::fatal("gort::testing::bubble::run: inside of a bubble");
   ensure_started();
   bool made = false;
+  rt::TimedBubble* b = nullptr;
   {
     rt::RuntimeEntry entry;
     rt::G* g = rt::g_alloc(std::size_t{8} << 20);  // as a main goroutine's: it stands for a test's main function
     made = g != nullptr;
     if (made) {
-      rt::TimedBubble* b = rt::bubble_new();
+      b = rt::bubble_new();
       rt::StartArgs args;
       args.fn = fn;
       args.arg = arg;
@@ -28,10 +30,19 @@ void detail::bubble_run(void (*fn)(void*), void* arg, const void* created_by) {
       args.bubble = b;
       rt::g_start(g, args);
       rt::sem_acquire(&b->ended);
-      rt::bubble_free(b);
     }
   }
   if (!made) throw std::bad_alloc();
+  // Functions of after_func that will never run.
+  for (rt::TimerShot left;;) {
+    {
+      rt::RuntimeEntry entry;
+      if (!rt::take_armed(&b->heap, &left)) break;
+    }
+    func_timer_dropped(left);
+  }
+  rt::RuntimeEntry entry;
+  rt::bubble_free(b);
 }
 
 namespace testing::bubble {

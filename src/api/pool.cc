@@ -56,7 +56,7 @@ struct alignas(128) Stock {
 std::uint32_t processor() noexcept {
   rt::Window window;
   const rt::M* m = rt::self_m();
-  return m != nullptr && m->p != nullptr ? static_cast<std::uint32_t>(m->p->id) : 0;
+  return m != nullptr && m->p != nullptr ? static_cast<std::uint32_t>(m->p->id.load(os::memory_order_relaxed)) : 0;
 }
 
 }  // namespace
@@ -75,8 +75,8 @@ auto with_hot(pool_core* core, F f) noexcept -> decltype(f(core->stocks->hot)) {
   rt::Window window;
   const rt::M* m = rt::self_m();
   const rt::P* p = m != nullptr ? m->p : nullptr;
-  if (p == nullptr || static_cast<std::uint32_t>(p->id) >= core->size) return {};
-  return f(core->stocks[p->id].hot);
+  if (p == nullptr || static_cast<std::uint32_t>(p->id.load(os::memory_order_relaxed)) >= core->size) return {};
+  return f(core->stocks[p->id.load(os::memory_order_relaxed)].hot);
 }
 
 /// Takes out up to kKept of `from`, moves `next` there, and destroys what was taken out, under no lock.

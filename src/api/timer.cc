@@ -5,6 +5,7 @@
 #include <new>
 
 #include "api/start.h"
+#include "api/timer.h"
 #include "base/check.h"
 #include "sched/alone.h"
 #include "sched/entry.h"
@@ -13,6 +14,8 @@
 #include "sync/bubble.h"
 #include "sync/chan.h"
 #include "sync/timers.h"
+
+extern "C" void __lsan_ignore_object(const void* object) __attribute__((weak));
 
 namespace gort::inline v0::detail {
 
@@ -164,8 +167,14 @@ void start_func(const rt::TimerShot& shot) noexcept {
 
 }  // namespace
 
+void func_timer_dropped(const rt::TimerShot& shot) noexcept {
+  if (shot.fire == start_func) func_timer_release(static_cast<func_timer*>(shot.arg));
+}
+
 void func_timer_start(func_timer* t, std::int64_t ns, const void* created_by) noexcept {
   ensure_started();
+  // Heaps of timers are no memory that it looks into, and what is armed when the program ends is never destroyed.
+  if (&__lsan_ignore_object != nullptr) __lsan_ignore_object(t);
   auto* core = ::new (t->core) func_core;
   const rt::G* g = rt::current_g();
   core->run_epoch = g != nullptr ? g->run_epoch : rt::sched.run_epoch.load(os::memory_order_relaxed);

@@ -45,13 +45,13 @@ std::uint32_t go_status(GStatus s) noexcept {
 // Plain words of Ps, Ms and Gs are read while their threads write them: the report is a moment that perhaps never was.
 template <class T>
 GORT_NO_TSAN std::int64_t id_of(const T* p) noexcept {
-  return p != nullptr ? p->id : kNil;
+  return p != nullptr ? static_cast<std::int64_t>(p->id) : kNil;
 }
 GORT_NO_TSAN std::int64_t id_of(const G* g) noexcept { return g != nullptr ? static_cast<std::int64_t>(g->goid) : kNil; }
 
 GORT_NO_TSAN SchedTraceP read_p(const P* p) noexcept {
   SchedTraceP t;
-  t.id = p->id;
+  t.id = p->id.load(os::memory_order_relaxed);
   t.status = go_status(p->status.load(os::memory_order_relaxed));
   t.schedtick = p->schedtick.load(os::memory_order_relaxed);
   t.syscalltick = p->syscalltick.load(os::memory_order_relaxed);

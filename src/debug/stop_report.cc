@@ -60,7 +60,7 @@ bool stands(const P* p) noexcept {
 GORT_NO_TSAN void walk_idle_list() noexcept {
   // Bounded: without the lock, a list that changes may lead in circles.
   P* p = sched.idle_p;
-  for (int i = 0; i < kMaxProcs && p != nullptr; ++i, p = p->idle_link) idle_listed[p->id] = true;
+  for (int i = 0; i < kMaxProcs && p != nullptr; ++i, p = p->idle_link) idle_listed[p->id.load(os::memory_order_relaxed)] = true;
 }
 
 /// Which Ps are on the idle list. With the lock if it is to be had: whoever has it may be the one that we look for.
@@ -106,7 +106,7 @@ M* holder_of(P* p, PStatus status) noexcept {
 GORT_NO_TSAN void look_at(P* p, Stuck* s) noexcept {
   s->p = p;
   s->status = p->status.load(os::memory_order_acquire);
-  s->on_idle_list = idle_listed[p->id];
+  s->on_idle_list = idle_listed[p->id.load(os::memory_order_relaxed)];
   s->m = s->on_idle_list ? nullptr : holder_of(p, s->status);
   s->tid = s->m != nullptr ? s->m->tid.load(os::memory_order_relaxed) : 0;
   s->goid = 0;
@@ -137,7 +137,7 @@ void print_holder(Printer& out, const Stuck& s) noexcept {
 
 /// The line about a P.
 void print_place(Printer& out, const Stuck& s) noexcept {
-  out << "P " << s.p->id << ": " << status_text(s.status);
+  out << "P " << s.p->id.load(os::memory_order_relaxed) << ": " << status_text(s.status);
   if (s.status == PStatus::idle && s.on_idle_list) {
     out << ", on the idle list\n";
     return;

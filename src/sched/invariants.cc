@@ -59,7 +59,7 @@ GORT_NO_TSAN void book(P* p, PAccount& a, Printer& out) noexcept {
   const Places at = places_of(p);
   if (idle + at.wired + at.handed > 1) {
     ++a.twice;
-    out << "P " << p->id << " is in two places: idle list " << idle << ", wired " << at.wired << ", handed "
+    out << "P " << p->id.load(os::memory_order_relaxed) << " is in two places: idle list " << idle << ", wired " << at.wired << ", handed "
         << at.handed << ", first M " << at.first << "; ";
   }
   if (idle && status == PStatus::idle) {
@@ -76,7 +76,7 @@ GORT_NO_TSAN void book(P* p, PAccount& a, Printer& out) noexcept {
     ++a.dead;
   } else {
     ++a.in_hand;
-    out << "P " << p->id << " is nowhere: " << status_text(status) << ", idle list " << idle << ", wired "
+    out << "P " << p->id.load(os::memory_order_relaxed) << " is nowhere: " << status_text(status) << ", idle list " << idle << ", wired "
         << at.wired << ", handed " << at.handed << ", oldp of " << at.old << "; ";
   }
 }

@@ -75,7 +75,7 @@ struct GList {
 struct alignas(128) P {
   explicit P(std::int32_t number) noexcept : id(number), random(0x90f7 + static_cast<std::uint64_t>(number)) {}
 
-  std::int32_t id;                 ///< its place in Sched::all_p; changed by proc_resize only
+  os::atomic<std::int32_t> id;     ///< its place in Sched::all_p; changed by proc_resize only
   os::atomic<PStatus> status{PStatus::idle};
   os::atomic<M*> m{nullptr};       ///< wired M, or the M that it is handed to; written by who owns the P
   P* idle_link = nullptr;          ///< Sched's idle list, under sched.lock

@@ -55,11 +55,13 @@ void retire(P* p) noexcept {
 }
 
 void swap_places(P* a, P* b) noexcept {
-  const std::int32_t i = a->id;
-  a->id = b->id;
-  b->id = i;
-  sched.all_p[a->id].store(a, os::memory_order_relaxed);
-  sched.all_p[b->id].store(b, os::memory_order_relaxed);
+  // Who has told that its P is stopped may still look where that is (tell_stopped).
+  const std::int32_t i = a->id.load(os::memory_order_relaxed);
+  const std::int32_t j = b->id.load(os::memory_order_relaxed);
+  a->id.store(j, os::memory_order_relaxed);
+  b->id.store(i, os::memory_order_relaxed);
+  sched.all_p[j].store(a, os::memory_order_relaxed);
+  sched.all_p[i].store(b, os::memory_order_relaxed);
 }
 
 }  // namespace
@@ -67,7 +69,7 @@ void swap_places(P* a, P* b) noexcept {
 void proc_resize(std::int32_t n, P* own) noexcept {
   GORT_CHECK(sched.lock.held() && n >= 1 && n <= kMaxProcs, "proc_resize: without the lock, or out of range");
   const std::int32_t before = sched.nprocs.load(os::memory_order_relaxed);
-  if (own != nullptr && own->id >= n) swap_places(own, p_at(0));
+  if (own != nullptr && own->id.load(os::memory_order_relaxed) >= n) swap_places(own, p_at(0));
   for (std::int32_t i = n; i < before; ++i) retire(p_at(i));
   for (std::int32_t i = before; i < n; ++i) revive(i);
   sched.nprocs.store(n, os::memory_order_release);

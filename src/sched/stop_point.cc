@@ -249,7 +249,7 @@ void stop_p_in_call(P* p) noexcept {
 void tell_stopped(P* p) noexcept {
   // Whoever is awaited looks in the initiator's stead for the next one that has not stopped: it is woken once.
   // If it wakes by itself meanwhile, it awaits nobody, or somebody anew, and is rung in vain at worst.
-  for (std::int32_t i = p->id; sched.awaited.load(os::memory_order_seq_cst) == p;) {
+  for (std::int32_t i = p->id.load(os::memory_order_relaxed); sched.awaited.load(os::memory_order_seq_cst) == p;) {
     do {
       if (++i >= sched.nprocs.load(os::memory_order_relaxed)) return sched.stop_note.ring();
     } while (p_at(i)->status.load(os::memory_order_seq_cst) == PStatus::stopped);

@@ -56,7 +56,8 @@ std::int64_t watch_wanted() noexcept;
 
 /// Whether it is worth while to ask the poller now: somebody waits, and nobody sleeps in it.
 inline bool net_to_poll() noexcept {
-  if (__builtin_expect(sched.net_waiting.load(os::memory_order_relaxed) == 0, 1)) return false;
+  // Acquire: who waits has found the hooks set.
+  if (__builtin_expect(sched.net_waiting.load(os::memory_order_acquire) == 0, 1)) return false;
   const std::int64_t until = sched.watch_until.load(os::memory_order_relaxed);
   return until == kNobody || until == kAwake;
 }

@@ -57,6 +57,9 @@ struct alignas(64) TimerHeap {
 
 /// Runs what is due at `now`, in the runtime, under no lock. Ends early if the world is to stop.
 void run_heap(TimerHeap* h, std::int64_t now) noexcept;
+/// Takes out what is armed, one at a time; *shot says what it would have been. False: nothing is armed any more. Nobody puts
+/// anything in meanwhile.
+bool take_armed(TimerHeap* h, TimerShot* shot) noexcept;
 /// Takes everything out; nobody puts anything in meanwhile.
 void empty_heap(TimerHeap* h) noexcept;
 

@@ -87,6 +87,20 @@ void run_heap(TimerHeap* h, std::int64_t now) noexcept {
   }
 }
 
+bool take_armed(TimerHeap* h, TimerShot* shot) noexcept {
+  LockGuard guard(h->lock);
+  bool armed = false;
+  while (!armed && !h->empty()) {
+    Timer* t = h->at(h->end - 1).timer;
+    const std::int64_t when = t->when.exchange(kTimerOut, os::memory_order_acq_rel);
+    armed = when <= kTimerLast;
+    *shot = {t->fire, t, t->arg, t->seq.load(os::memory_order_relaxed), when, when};
+    h->remove(t->slot);
+  }
+  h->publish();
+  return armed;
+}
+
 void empty_heap(TimerHeap* h) noexcept {
   LockGuard guard(h->lock);
   while (!h->empty()) {

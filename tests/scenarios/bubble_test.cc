@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <memory>
 #include <stdexcept>
 #include <vector>
 
@@ -215,13 +216,16 @@ TEST_P(Bubble, RethrowsAndGoesOn) {
 TEST_P(Bubble, LeavesNothingBehind) {
   GORT_TEST_START(GetParam());
   gort::run([] {
+    const auto token = std::make_shared<int>();
     for (int i = 0; i < 50; ++i) {
-      bubble::run([] {
-        gort::after_func(1000h, [] { ADD_FAILURE(); });
+      bubble::run([&] {
+        gort::after_func(1000h, [token] { ADD_FAILURE(); });
+        gort::after_func(1000h, [token] { ADD_FAILURE(); }).stop();
         gort::chan<int> c(1);
         c.send(1);
         EXPECT_TRUE(c.recv_for(100h));  // stopped, still in the heap
       });
+      EXPECT_EQ(token.use_count(), 1) << "functions that will not run are destroyed";
       const auto began = clock::now();
       gort::spawn([] { gort::this_goroutine::sleep_for(100us); }).join();
       EXPECT_GE(clock::now() - began, 100us);

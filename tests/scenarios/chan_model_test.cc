@@ -18,6 +18,9 @@
 
 #include "gort/gort.h"
 #include "gort/testing/bubble.h"
+#include "sched/entry.h"
+#include "sched/sched.h"
+#include "sched/spawn.h"
 #include "tests/support/runtime_fixture.h"
 
 namespace {
@@ -284,6 +287,7 @@ class Run {
   void steps(int n) {
     for (auto& w : workers_) {
       w->body = spawn([this, &w = *w] {
+        w.goid = this_goroutine::id();
         for (;;) {
           w.wake.recv();
           if (w.op.cases.empty() && !w.op.otherwise) return;
@@ -305,6 +309,7 @@ class Run {
   static constexpr std::size_t kWorkers = 6;
   struct Worker {
     chan<int> wake{1};
+    std::uint64_t goid = 0;
     Op op;
     with_cancel* cancel = nullptr;  // its context, while it waits
     gort::clock::time_point began;
@@ -325,10 +330,22 @@ class Run {
     return op;
   }
 
-  /// Time for those who go on although they should not.
+  /// Each of them waits, for its turn or in what it was told to do.
+  bool all_parked() {
+    rt::RuntimeEntry entry;
+    std::size_t parked = 0;
+    rt::for_each_g([&](rt::G* g) {
+      for (auto& w : workers_) {
+        if (w->goid != 0 && w->goid == g->goid && g->status.load() == rt::GStatus::waiting) ++parked;
+      }
+    });
+    return parked == kWorkers;
+  }
+
+  /// Until everybody who can go on has done so.
   void settle() {
     if (times_) return gort::testing::bubble::wait();
-    for (int i = 0; i < 12; ++i) this_goroutine::yield();
+    EXPECT_TRUE(test::yield_until([&] { return all_parked(); }));
   }
   /// Those who should: a worker may have lost the processor in the middle.
   bool goes_on(std::size_t worker) {

@@ -318,6 +318,7 @@ TEST_P(SelectAtProcs, Scenario65_Select3_TruthTable) {
     with.send(1);
     full.send(1);
     closed_one.close();
+    static constexpr int kSeven = 7;  // a case keeps no value
     // `stop` ends those that block; then nothing is reported.
     const auto check = [](Blocks expected, auto make) {
       expect_blocking(expected, [=](chan<int> stop, chan<bool> through) {
@@ -326,12 +327,12 @@ TEST_P(SelectAtProcs, Scenario65_Select3_TruthTable) {
       });
     };
     check(Blocks::yes, [=] { return null.on_recv(); });
-    check(Blocks::yes, [=] { return null.on_send(7); });
+    check(Blocks::yes, [=] { return null.on_send(kSeven); });
     check(Blocks::yes, [=] { return empty.on_recv(); });
-    check(Blocks::yes, [=] { return empty.on_send(7); });
+    check(Blocks::yes, [=] { return empty.on_send(kSeven); });
     check(Blocks::no, [=] { return with.on_recv(); });
-    check(Blocks::no, [=] { return with.on_send(7); });
-    check(Blocks::yes, [=] { return full.on_send(7); });
+    check(Blocks::no, [=] { return with.on_send(kSeven); });
+    check(Blocks::yes, [=] { return full.on_send(kSeven); });
     check(Blocks::no, [=] { return closed_one.on_recv(); });
     std::optional<int> v;
     EXPECT_EQ(select(null.on_recv(v), otherwise), 1u);

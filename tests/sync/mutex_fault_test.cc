@@ -15,12 +15,12 @@ int turns_of_the_hog(int procs, int limit) {
     gort::mutex m;
     std::atomic<int> hogs{0};
     std::atomic<bool> waits{false}, got{false};
+    m.lock();
     auto other = spawn([&] {
       waits = true;
       std::scoped_lock hold(m);
       got = true;
     });
-    m.lock();
     while (!waits || waiting() == 0) this_goroutine::yield();
     while (!got && hogs < limit) {
       ++hogs;

@@ -30,6 +30,8 @@
 //   the end of a task, scope or context       running, or waiting for a P
 //   wait()
 //
+// When its last goroutine ends, a bubble is over: functions of after_func that have not begun by then are destroyed.
+//
 // Of all but channels it is taken for granted that they are used in this bubble only.
 //
 // Not for foreign threads: what they do is outside of every bubble, and the clock does not wait for them. A channel, timer
