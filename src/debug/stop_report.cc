@@ -60,7 +60,9 @@ bool stands(const P* p) noexcept {
 GORT_NO_TSAN void walk_idle_list() noexcept {
   // Bounded: without the lock, a list that changes may lead in circles.
   P* p = sched.idle_p;
-  for (int i = 0; i < kMaxProcs && p != nullptr; ++i, p = p->idle_link) idle_listed[p->id.load(os::memory_order_relaxed)] = true;
+  for (int i = 0; i < kMaxProcs && p != nullptr; ++i, p = p->idle_link) {
+    idle_listed[p->id.load(os::memory_order_relaxed)] = true;
+  }
 }
 
 /// Which Ps are on the idle list. With the lock if it is to be had: whoever has it may be the one that we look for.

@@ -59,8 +59,8 @@ GORT_NO_TSAN void book(P* p, PAccount& a, Printer& out) noexcept {
   const Places at = places_of(p);
   if (idle + at.wired + at.handed > 1) {
     ++a.twice;
-    out << "P " << p->id.load(os::memory_order_relaxed) << " is in two places: idle list " << idle << ", wired " << at.wired << ", handed "
-        << at.handed << ", first M " << at.first << "; ";
+    out << "P " << p->id.load(os::memory_order_relaxed) << " is in two places: idle list " << idle
+        << ", wired " << at.wired << ", handed " << at.handed << ", first M " << at.first << "; ";
   }
   if (idle && status == PStatus::idle) {
     ++a.idle;
@@ -76,8 +76,9 @@ GORT_NO_TSAN void book(P* p, PAccount& a, Printer& out) noexcept {
     ++a.dead;
   } else {
     ++a.in_hand;
-    out << "P " << p->id.load(os::memory_order_relaxed) << " is nowhere: " << status_text(status) << ", idle list " << idle << ", wired "
-        << at.wired << ", handed " << at.handed << ", oldp of " << at.old << "; ";
+    out << "P " << p->id.load(os::memory_order_relaxed) << " is nowhere: " << status_text(status)
+        << ", idle list " << idle << ", wired " << at.wired << ", handed " << at.handed
+        << ", oldp of " << at.old << "; ";
   }
 }
 

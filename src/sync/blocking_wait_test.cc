@@ -211,7 +211,9 @@ TEST_P(Waiting, ForeignThreads) {
 INSTANTIATE_TEST_SUITE_P(procs, Waiting, testing::Values(1, 2, 4), testing::PrintToStringParamName());
 
 #if defined(GORT_TESTING)
-void end_it(WaitState* w) noexcept { wait_win(*w, w->word.load(gort::os::memory_order_relaxed) >> kWaitGenerationShift, WaitEnd::done); }
+void end_it(WaitState* w) noexcept {
+  wait_win(*w, w->word.load(gort::os::memory_order_relaxed) >> kWaitGenerationShift, WaitEnd::done);
+}
 
 // A deadline is armed by who parks right after it, so that it is the P that remembers to have it watched. Where the owner
 // does not park, because its wait has ended, somebody is told at once: a later timer relies on the earlier one's being
