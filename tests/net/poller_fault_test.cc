@@ -1,10 +1,13 @@
 // What happens without the poller's protective measures.
 #include <gtest/gtest.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <chrono>
+#include <filesystem>
+#include <fstream>
 #include <thread>
 
 #include "base/fault.h"
@@ -23,13 +26,23 @@ namespace {
 
 class PollerFaults : public gort::test::RuntimeTest {};
 
+/// Whether a thread of ours is in epoll_wait(2), in the kernel's own words.
+bool one_sleeps_in_epoll() {
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::ifstream file(task.path() / "syscall");
+    long number = -1;
+    if (file >> number && (number == SYS_epoll_pwait || number == 441)) return true;  // 441: epoll_pwait2
+  }
+  return false;
+}
+
 std::int64_t waiting() { return rt::sched.net_waiting.load(); }
 
-// Scenario 48 without the bell: a timer that a foreign thread sets stays lying, since the watcher sleeps for ever. (With it:
-// tests/net/poller_test.cc, SleepIsBroken.)
-TEST_F(PollerFaults, WithoutTheBellTimersStayLying) {
-  GORT_TEST_START(2);
-  gort::run([] {
+/// A foreign thread sets a timer while the watcher sleeps in the poller without a time limit, and no bell rings: whether
+/// the timer lies for long.
+bool stays_lying() {
+  bool lies = false;
+  gort::run([&] {
     auto [a, b] = net::socket_pair().value();
     std::atomic<bool> fired = false;
     std::thread outside;
@@ -39,7 +52,8 @@ TEST_F(PollerFaults, WithoutTheBellTimersStayLying) {
     });
     ASSERT_TRUE(yield_until([] { return waiting() == 1; }));
     outside = std::thread([&, w = b.native_handle()] {
-      while (rt::sched.watch_until.load() != INT64_MAX - 1) std::this_thread::yield();  // kForever: it sleeps
+      // kForever is what it says before it looks at the timers once more.
+      while (rt::sched.watch_until.load() != INT64_MAX - 1 || !one_sleeps_in_epoll()) std::this_thread::yield();
       rt::set_fault(rt::Fault::net_break, true);
       std::thread sets([&] {
         gort::timer t(1ms);
@@ -47,7 +61,7 @@ TEST_F(PollerFaults, WithoutTheBellTimersStayLying) {
         fired = true;
       });
       std::this_thread::sleep_for(300ms);
-      EXPECT_FALSE(fired);
+      lies = !fired;
       rt::set_fault(rt::Fault::net_break, false);
       EXPECT_EQ(::send(w, "x", 1, 0), 1);
       sets.join();
@@ -56,6 +70,16 @@ TEST_F(PollerFaults, WithoutTheBellTimersStayLying) {
     gort::blocking([&] { outside.join(); });
     EXPECT_TRUE(fired);
   });
+  return lies;
+}
+
+// Scenario 48 without the bell. (With it: tests/net/poller_test.cc, SleepIsBroken.) Now and then another thread happens to
+// come by, one that ends, and finds the timer.
+TEST_F(PollerFaults, WithoutTheBellTimersStayLying) {
+  GORT_TEST_START(2);
+  int tries = 1;
+  while (!stays_lying() && tries < 20) ++tries;
+  EXPECT_LT(tries, 20);
 }
 
 /// A descriptor's record over one end of a socket pair; the other end is `peer`.
