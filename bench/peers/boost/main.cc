@@ -490,7 +490,7 @@ Result chan_contended(const Options& o) {
 
 Result chan_sync(const Options& o) {
   return measured(o, 2 * kCalls, [](auto stacks, std::uint64_t n) {
-    const std::uint64_t meetings = (n + 2 * kCalls - 1) / (2 * kCalls) * kCalls / 2;
+    const std::uint64_t meetings = (n + kCalls - 1) / kCalls * kCalls / 2;
     fibers::unbuffered_channel<int> c;
     const double start = bench::now();
     fibers::fiber a(launch::post, std::allocator_arg, stacks, [&] {
