@@ -110,7 +110,7 @@ class context {
   std::stop_token stop_token() const;
 
   /// Blocks until this context is cancelled. Heeds the caller's own context: throws gort::cancelled if that is
-  /// cancelled first; if it is the same one, too.
+  /// cancelled first; if it is the same one or below this one, too.
   void wait() const;
 
   /// A case for select: ready as soon as this context is cancelled. (select heeds the caller's own context anyhow.)

@@ -146,7 +146,11 @@ void context::wait() const {
       rt::chan_never(rt::WaitReason::context_wait, how);
     }
   }
-  if (rt::is_cancelled(how.cancel)) detail::throw_cancelled();
+  // The caller may live below this context, and the cancellation be on its way down: the same end, then, for all of them.
+  if (how.cancel == nullptr) return;
+  for (rt::Context* at = rt::context_of(how.cancel); at != nullptr; at = at->up) {
+    if (rt::is_cancelled(&at->source)) throw gort::cancelled(detail::cause_of(at));
+  }
 }
 
 select_case context::on_cancelled() const noexcept {

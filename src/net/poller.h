@@ -6,7 +6,7 @@
 //   sysmon                                           when nobody has for a while: every P may be busy
 //
 // There are several instances, so that many processors do not stand in line for one: a descriptor belongs to the one of
-// the group of Ps that opened it. A P asks its own group's, and now and then another one; the watcher sleeps in a poller of
+// the group of Ps that opened it. A P asks its own group's, and the others if that has nothing; the watcher sleeps in a poller of
 // pollers. With one instance, the usual case, in that one.
 //
 // The scheduler reaches this through sched_hooks.net_… (set by the first poll_open, before any goroutine can wait).
@@ -34,7 +34,6 @@ struct Pollers {
   int all = -1;                       ///< what the watcher sleeps in
   int bell = -1;                      ///< what breaks its sleep
   os::atomic<bool> rung{false};       ///< the bell has been, and nobody has cleared it
-  os::atomic<std::int32_t> error{0};  ///< why there are none
   os::atomic<bool> started{false};
 };
 extern Pollers pollers;

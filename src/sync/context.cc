@@ -7,6 +7,7 @@
 #include "sync/bubble.h"
 #include "sync/chan.h"
 #include "sync/context_timer.h"
+#include "sync/test_points.h"
 
 namespace gort::inline v0::rt {
 
@@ -17,6 +18,7 @@ constinit FixAlloc<ContextCallback> callback_memory;
 constinit FixAlloc<Chan> done_channels;
 
 // Contexts come and go with tasks, so each P keeps some, linked by `next`: the pool's lock is half of a task's price.
+// A P that retires keeps its own until it comes back.
 constexpr std::uint32_t kCached = 1024;
 
 /// The P whose cache may be used until the next stop point; null: the thread has none.
@@ -196,6 +198,7 @@ bool context_cancel(Context* c, CancelCause cause) noexcept {
     start_callbacks(at);
     // Partner: context_done, which hangs the channel in, then looks at the flag.
     if (Chan* done = at->done.load(os::memory_order_seq_cst)) chan_close(done);
+    wait_point(WaitPoint::context_told, nullptr);
     context_timer_stop(at);
     unpin(at);
   }

@@ -28,6 +28,29 @@ class ContextDeath : public RuntimeTest {};
 
 // ---- tasks ----------------------------------------------------------------------------------
 
+// Each P keeps some contexts. More than those, made on one P, let go of by a thread without one, and the other way round:
+// the fixture counts that none is lost, none is counted twice.
+TEST_P(ContextTasks, MadeHereLetGoElsewhere) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    constexpr int kMany = 3000;  // kCached of sync/context.cc and more
+    for (int round = 0; round < 3; ++round) {
+      std::vector<gort::task<void>> tasks;
+      const auto make = [&] {
+        for (int i = 0; i < kMany; ++i) tasks.push_back(gort::spawn([] {}));
+      };
+      const auto let_go = [&] { tasks.clear(); };
+      if (round % 2 == 0) {
+        make();
+        gort::blocking([&] { std::thread(let_go).join(); });
+      } else {
+        gort::blocking([&] { std::thread(make).join(); });
+        let_go();
+      }
+    }
+  });
+}
+
 TEST_P(ContextTasks, ATasksDestructorCancelsAndJoins) {
   GORT_TEST_START(GetParam());
   gort::run([] {
@@ -165,6 +188,49 @@ TEST_P(ContextTasks, AnEndThatHasSeenATimedWaitMeetsAnotherOne) {
     t.wait();
     EXPECT_EQ(t.get(), 7);
     end.join();
+  });
+}
+#endif
+
+#if defined(GORT_TESTING)
+std::atomic<bool> came_back{false};
+
+/// The cancellation has woken who waits for the upper context, and gets no further before that one has come back.
+void until_it_is_back(gort::rt::WaitState*) noexcept {
+  const std::int64_t give_up = now_ns() + 30'000'000'000;
+  while (!came_back && now_ns() < give_up) {
+  }
+}
+
+// Who waits for a context that it lives below is woken before its own one is cancelled.
+TEST_P(ContextTasks, WaitingForAContextAboveOnesOwn) {
+  if (GetParam() < 2) GTEST_SKIP() << "one computes while the other waits";
+  GORT_TEST_START(GetParam());
+  using gort::rt::WaitPoint;
+  auto& hook = gort::rt::wait_hooks[static_cast<int>(WaitPoint::context_told)];
+  gort::run([&] {
+    for (int round = 0; round < 20; ++round) {
+      came_back = false;
+      std::optional<std::error_code> ended;
+      gort::event begins;
+      {
+        gort::with_cancel above;
+        auto t = gort::spawn([&, shown = above.context()] {
+          gort::this_goroutine::check_cancelled();
+          begins.set();
+          ended = cancelled_by([&] { shown.wait(); });
+          came_back = true;
+        });
+        begins.wait();
+        for (int i = 0; i < round; ++i) gort::this_goroutine::yield();  // it waits by now, or comes late
+        hook.store(until_it_is_back, gort::os::memory_order_release);
+        above.cancel();
+        hook.store(nullptr, gort::os::memory_order_release);
+        gort::shield _;
+        t.join();
+      }
+      EXPECT_EQ(ended, cancel_reason::cancelled);
+    }
   });
 }
 #endif

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <csignal>
 #include <chrono>
+#include <list>
 #include <memory>
 #include <optional>
 #include <stdexcept>
