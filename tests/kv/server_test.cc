@@ -7,6 +7,7 @@
 
 #include "feed.h"
 #include "program.h"
+#include "tests/support/runtime_fixture.h"
 
 namespace {
 
@@ -122,6 +123,7 @@ TEST(Server, ManyIdleConnections) {
 }
 
 TEST(Server, HogsDoNotStopIt) {
+  GORT_TEST_NEEDS_SIGNALS();
   program p({"--save-at-end", "no"}, {"GORT_MAXPROCS=2"});
   ASSERT_TRUE(p.ready());
   EXPECT_EQ(p("debug hog 4"), "OK");
