@@ -9,6 +9,7 @@
 #include <random>
 
 #include "program.h"
+#include "tests/support/runtime_fixture.h"
 
 namespace {
 
@@ -56,6 +57,7 @@ void kill_in_saves(int rounds) {
 TEST(Kill, InSaves) { kill_in_saves(20); }
 
 TEST(Kill, TornFileIsRefusedAndKept) {
+  GORT_TEST_NEEDS_SIGNALS();
   const kv_test::temporary dir;
   const std::string file = dir.path + "/dump.gkv";
   {

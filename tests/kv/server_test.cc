@@ -138,6 +138,7 @@ TEST(Server, HogsDoNotStopIt) {
 }
 
 TEST(Server, EndsWell) {
+  GORT_TEST_NEEDS_SIGNALS();
   const kv_test::temporary dir;
   {
     program p({"--dir", dir.path});
