@@ -76,7 +76,10 @@ void compute() {
   const M* m = self_m();
   sim_assert(m->p != nullptr && m->curg != nullptr, "user code runs with a P");
   sim_assert(!stage->standing, "user code runs in a stopped world");
-  sim_assert(!stage->asked[m->p->id], "user code runs while somebody has its P for a safe-point function");
+  // To read the number is a step of its own: it may be another P's by then.
+  const P* p = m->p;
+  const auto id = p->id.load(os::memory_order_relaxed);
+  sim_assert(self_m()->p != p || !stage->asked[id], "user code runs while somebody has its P for a safe-point function");
 }
 
 /// The calling goroutine may be held still by holders.
