@@ -146,6 +146,7 @@ func_core* core_of(func_timer* t) noexcept { return std::launder(reinterpret_cas
 
 void run_func(void* p) {
   auto* t = static_cast<func_timer*>(p);
+  rt::san::acquire(t);
   t->run(t);
   func_timer_release(t);
   goroutine_ends();
@@ -195,7 +196,9 @@ void func_timer_start(func_timer* t, std::int64_t ns, const void* created_by) no
 
 void func_timer_release(func_timer* t) noexcept {
   func_core* core = core_of(t);
+  rt::san::release(t);
   if (core->refs.load(os::memory_order_acquire) != 1 && core->refs.fetch_sub(1, os::memory_order_acq_rel) != 1) return;
+  rt::san::acquire(t);
   {
     rt::RuntimeEntry entry;
     rt::timer_remove(&core->t);
@@ -213,6 +216,7 @@ bool func_timer_stop(func_timer* t) noexcept {
 bool func_timer_reset(func_timer* t, std::int64_t ns) noexcept {
   func_core* core = core_of(t);
   core->refs.fetch_add(1, os::memory_order_relaxed);
+  rt::san::release(t);  // partner: run_func
   rt::RuntimeEntry entry;
   const bool was_armed = rt::timer_arm(&core->t, time_in(ns), 0);
   if (was_armed) core->refs.fetch_sub(1, os::memory_order_relaxed);

@@ -7,6 +7,7 @@
 
 #include "kill_in_saves.h"
 #include "program.h"
+#include "tests/support/runtime_fixture.h"
 
 namespace {
 
@@ -15,6 +16,7 @@ using kv_test::program;
 TEST(Kill, InSaves) { kv_test::kill_in_saves(20); }
 
 TEST(Kill, TornFileIsRefusedAndKept) {
+  GORT_TEST_NEEDS_SIGNALS();
   const kv_test::temporary dir;
   const std::string file = dir.path + "/dump.gkv";
   {
