@@ -28,7 +28,8 @@ MaybeOwnedP pidle_get() noexcept {
 
 MaybeOwnedP pidle_get_spinning() noexcept {
   // Seen in idle() (schedule.cc): the P that idles next looks at everything once more.
-  if (sched.idle_p == nullptr) sched.need_spinning.store(1, os::memory_order_seq_cst);
+  // Both under sched.lock.
+  if (sched.idle_p == nullptr) sched.need_spinning.store(1, os::memory_order_relaxed);
   return pidle_get();
 }
 

@@ -80,7 +80,7 @@ G* steal_work(P* p) noexcept {
 void become_spinning(M* m) noexcept {
   m->spinning = true;
   sched.nmspinning.fetch_add(1, os::memory_order_seq_cst);
-  sched.need_spinning.store(0, os::memory_order_seq_cst);
+  sched.need_spinning.store(0, os::memory_order_relaxed);
   // Partner of the fence in wake_p: whoever still reads need_spinning == 1 has made its work visible to the
   // search that follows.
   os::fence(os::memory_order_seq_cst);
@@ -247,7 +247,7 @@ void leave_spinning(M* m) noexcept {
   m->spinning = false;
   // Who made work visible while this M was searching relied on it: the P that idles next looks again, and if one is
   // idle already, somebody looks now.
-  sched.need_spinning.store(1, os::memory_order_seq_cst);
+  sched.need_spinning.store(1, os::memory_order_relaxed);  // wake_p's fence stands before its look at npidle
   const std::int32_t before = sched.nmspinning.fetch_sub(1, os::memory_order_seq_cst);
   GORT_CHECK(before > 0, "nmspinning is negative");
   wake_p();  // every P may be idle already: then there is none that idles next

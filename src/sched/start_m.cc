@@ -71,9 +71,9 @@ void wake_p_fenced() noexcept {
     GORT_CHECK(before > 0, "nmspinning is negative");
     return;
   }
-  // It looks at everything, for those too who found no idle P before. As become_spinning().
-  sched.need_spinning.store(0, os::memory_order_seq_cst);
-  os::fence(os::memory_order_seq_cst);
+  // It looks at everything, for those too who found no idle P before. As become_spinning(), without its fence: the M
+  // that looks gets the P, or the order, from us by a release and an acquire (litmus "wake_p, searcher").
+  sched.need_spinning.store(0, os::memory_order_relaxed);
   start_m(p.take(), true);
 }
 
@@ -130,7 +130,7 @@ void hand_off_p(OwnedP p, bool captives_first) noexcept {
   if (sched.nmspinning.load(os::memory_order_relaxed) == 0 &&
       sched.npidle.load(os::memory_order_relaxed) == 0 &&
       sched.nmspinning.compare_exchange_strong(expected, 1, os::memory_order_seq_cst)) {
-    sched.need_spinning.store(0, os::memory_order_seq_cst);
+    sched.need_spinning.store(0, os::memory_order_relaxed);  // as in wake_p
     start_m(std::move(p), true);
     return;
   }

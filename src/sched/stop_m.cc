@@ -49,7 +49,7 @@ bool serve_order(M* m) noexcept {
     // Every P is in use, so the orders are moot. What they stood for is looked for by the next P that idles.
     sched.nmspinning.fetch_sub(sched.orders_spinning, os::memory_order_seq_cst);
     sched.orders = sched.orders_spinning = 0;
-    sched.need_spinning.store(1, os::memory_order_seq_cst);
+    sched.need_spinning.store(1, os::memory_order_relaxed);  // as pidle_get_spinning
     return false;
   }
   --sched.orders;

@@ -238,7 +238,7 @@ void sysmon_thread(void*) noexcept {
   std::uint32_t busy = 0;  // Sched::seconds when not all Ps were idle
   int idle_rounds = 0;
   for (;;) {
-    sched.sysmon_wait.store(true, os::memory_order_seq_cst);
+    sched.sysmon_wait.store(true, os::memory_order_relaxed);
     // Partner of let_p_go and pidle_get: they change the state and read the flag, we set the flag and read
     // the state.
     os::fence(os::memory_order_seq_cst);

@@ -94,6 +94,7 @@ void run_all_timers(std::int64_t now) noexcept {
 }
 
 void timer_set_earlier(std::int64_t when) noexcept {
+  // Partner: S1 and S2 in sleep_until_due. The timer can be seen before we look who watches.
   os::fence(os::memory_order_seq_cst);
   const std::int64_t until = sched.watch_until.load(os::memory_order_seq_cst);
   if (until == kNobody) {

@@ -29,6 +29,9 @@ inline std::string tell(const SimResult& r) {
          std::string(history) + "\n" + std::string(r.table);
 }
 
+/// How often something is done; less where every schedule is tried.
+inline int times(int n, int small = 1) { return os::sim_small() && small < n ? small : n; }
+
 inline void go(void (*fn)(void*), void* arg) {
   RuntimeEntry entry;
   G* g = g_alloc(0);

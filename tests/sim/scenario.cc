@@ -1,5 +1,7 @@
 #include "tests/sim/scenario.h"
 
+#include <cstdio>
+
 namespace gort::inline v0::rt {
 
 /// For sim_on_end (names.cc).
@@ -43,13 +45,35 @@ os::SimOptions options_of(const Scenario& s, const Flaw* flaw, os::SimStrategy s
   unsigned n = 0;
   while (n < s.procs.size() && s.procs[n] != 0) ++n;
   if (n != 0) o.cpus = s.procs[seed % n];
-  if ((seed >> 2) % 2 == 1) o.store_buffers = true;
+  if (strategy == os::SimStrategy::exhaustive) {
+    // An enumeration is one thing, not many.
+    bool two = false;
+    for (const std::uint8_t p : s.procs) two |= p == 2;
+    if (n != 0) o.cpus = s.small_procs != 0 ? s.small_procs : two ? 2 : s.procs[0];
+    o.small = s.preemptions == kNotEnumerated;
+    // A slice, and whatever else takes its time, takes fewer steps on a slower machine.
+    if (o.small && o.step_ns < s.small_step_ns) o.step_ns = s.small_step_ns;
+  } else if ((seed >> 2) % 2 == 1) {
+    o.store_buffers = true;
+  }
   if (flaw != nullptr && flaw->weaken != nullptr) {
     o.weaken = flaw->weaken;
     o.store_buffers = true;
   }
   if (flaw != nullptr && flaw->tune != nullptr) flaw->tune(o);
   return o;
+}
+
+os::SimBound bound_of(const Scenario& s) noexcept {
+  return s.preemptions != kNotEnumerated ? os::SimBound(s.preemptions) : s.bound;
+}
+
+const char* bound_name(os::SimBound b) noexcept {
+  static char text[32];
+  if (b.most == os::kSimAll) return "all";
+  static constexpr const char* kKinds[] = {"preemption", "departure", "delay"};
+  std::snprintf(text, sizeof text, "%d %s%s", b.most, kKinds[b.kind], b.most == 1 ? "" : "s");
+  return text;
 }
 
 namespace {
@@ -86,11 +110,11 @@ os::SimResult run_scenario(const Scenario& s, const Flaw* flaw, const os::SimOpt
   return os::sim_run(o, Play::body, &play);
 }
 
-os::SimEnumeration enumerate_scenario(const Scenario& s, const Flaw* flaw, const os::SimOptions& o, int preemptions,
+os::SimEnumeration enumerate_scenario(const Scenario& s, const Flaw* flaw, const os::SimOptions& o, os::SimBound bound,
                                       std::uint64_t max_schedules, bool (*go_on)(std::uint64_t, void*),
                                       void* go_on_arg) noexcept {
   Play play(s, flaw);
-  return os::sim_enumerate(o, preemptions, max_schedules, Play::body, &play, go_on, go_on_arg);
+  return os::sim_enumerate(o, bound, max_schedules, Play::body, &play, go_on, go_on_arg);
 }
 
 os::SimResult shorten_scenario(const Scenario& s, const Flaw* flaw, const os::SimOptions& o,

@@ -47,7 +47,7 @@ TEST_P(SimScenario, EverySchedule) {
   const Scenario& s = *GetParam();
   if (s.preemptions == kNotEnumerated) GTEST_SKIP() << "random schedules only";
   SimOptions o = options_of(s, nullptr, SimStrategy::exhaustive, 1);
-  const os::SimEnumeration e = enumerate_scenario(s, nullptr, o, s.preemptions, UINT64_MAX);
+  const os::SimEnumeration e = enumerate_scenario(s, nullptr, o, bound_of(s), UINT64_MAX);
   EXPECT_EQ(e.result.verdict, SimVerdict::ok) << tell(e.result);
   EXPECT_TRUE(e.complete);
   RecordProperty("schedules", static_cast<int>(e.schedules));

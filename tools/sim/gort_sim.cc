@@ -5,6 +5,7 @@
 //   gort-sim --scenario stop_queue --fault s0               one seed after the other until it is found
 //   gort-sim --scenario stop_queue --fault s0 --replay 17   that run again; --trace prints every step
 //   gort-sim --scenario small_mutex3 --explorer exhaustive --depth 3
+//   gort-sim --litmus                                       each two-sided fence, as x86-64 and as aarch64 may reorder
 //   gort-sim --scaling all --procs 1,32,1024 [--json]       a forecast for so many processors (docs/scaling.md)
 //
 // Exit status: 0 if every schedule held (with --fault: if none was found), 1 if not, 2 for a wrong command line.
@@ -17,6 +18,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/sim/litmus.h"
 #include "tools/sim/scaling.h"
 #include "tools/sim/series.h"
 
@@ -27,6 +29,7 @@ void list() {
   for (const auto& group : all_scenarios()) {
     for (const Scenario& s : group) {
       std::printf("%-20s %s\n", s.name, s.what);
+      std::printf("    --explorer exhaustive   %s\n", bound_name(bound_of(s)));
       for (const Flaw& f : s.flaws) std::printf("    --fault %-16s %s\n", f.name, f.what);
     }
   }
@@ -59,6 +62,8 @@ int run(int argc, char** argv) {
   std::string explorer;
   bool want_list = false;
   bool fences = false;
+  bool faults = false;
+  bool litmuses = false;
   std::uint64_t replay = 0;
   app.add_flag("--list", want_list, "names of scenarios and of their faults");
   app.add_option("--scenario", names, "NAME, NAME,NAME ... or all")->delimiter(',');
@@ -74,6 +79,8 @@ int run(int argc, char** argv) {
   app.add_flag("!--no-shorten", w.shorten, "print failures as they were found");
   app.add_option("--weaken", w.weaken, "takes full stores and fences away: of FUNCTION, or FUNCTION:LINE");
   app.add_flag("--fences", fences, "takes the full fences away one by one: who finds that out?");
+  app.add_flag("--faults", faults, "with each measure switched off in turn: who finds it, in how many seconds?");
+  app.add_flag("--litmus", litmuses, "each two-sided fence by itself, under x86-64's and aarch64's memory models");
   app.add_flag("--short", w.check_flaws, "the short set, and each flaw is found");
   app.add_option("--seconds", w.seconds, "--short: about how long; fewer schedules of each");
   ScalingWishes scaling;
@@ -88,6 +95,7 @@ int run(int argc, char** argv) {
     return app.exit(e) == 0 ? 0 : 2;
   }
   if (want_list) return list(), 0;
+  if (litmuses) return litmus::print_all() ? 0 : 1;
   if (!scaling.loads.empty()) return run_scaling(scaling) ? 0 : 1;
   w.random = explorer.empty() || explorer == "random";
   w.pct = explorer.empty() || explorer == "pct";
@@ -102,7 +110,9 @@ int run(int argc, char** argv) {
   w.fault = fault;
   const auto scenarios = chosen(names, fault);
   if (scenarios.empty()) return 2;
-  const Totals t = fences ? run_fences(scenarios, w) : run_all(scenarios, w);
+  const Totals t = fences   ? run_fences(scenarios, w)
+                   : faults ? run_faults(scenarios, w)
+                            : run_all(scenarios, w);
   std::printf("%llu schedules, %llu failures\n", static_cast<unsigned long long>(t.schedules),
               static_cast<unsigned long long>(t.failures));
   return t.failures == 0 ? 0 : 1;

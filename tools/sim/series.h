@@ -35,6 +35,9 @@ struct Totals {
 /// One line per series, what failed with its history and how to run it again.
 Totals run_all(const std::vector<const Scenario*>& scenarios, const Wishes& wishes);
 
+/// Switches each measure off, and puts each mistake in: a table of who found it, when. A failure: nobody in a minute.
+Totals run_faults(const std::vector<const Scenario*>& scenarios, const Wishes& wishes);
+
 /// Takes each full fence that the scenarios meet away, one after the other, and says who found that out.
 Totals run_fences(const std::vector<const Scenario*>& scenarios, const Wishes& wishes);
 

@@ -70,11 +70,51 @@ Effect effect_of(SimOp op, const void* where) noexcept {
   }
 }
 
+}  // namespace
+
+void Words::clear() noexcept {
+  for (Slot& s : slots_) s = {};
+  used_ = 0;
+  full_ = {nullptr, 0, true, true, true, false};
+  grown = false;
+}
+
+void Words::settle() noexcept {
+  for (Slot& s : slots_) {
+    s.fresh = s.many && s.written && !s.shared;
+    s.shared |= s.fresh;
+  }
+  grown = false;
+}
+
+Words::Slot& Words::slot(const void* word) noexcept {
+  std::size_t i = (reinterpret_cast<std::uintptr_t>(word) * 0x9e3779b97f4a7c15ULL) >> 48;
+  for (; slots_[i].word != word; i = (i + 1) % kSlots) {
+    if (slots_[i].word != nullptr) continue;
+    if (used_ == kSlots / 2) return full_;
+    ++used_;
+    slots_[i] = {word, UINT32_MAX, false, false, false, false};
+    break;
+  }
+  return slots_[i];
+}
+
+void Words::note(const void* word, std::uint32_t user, bool write) noexcept {
+  Slot& s = slot(word);
+  if (s.user == UINT32_MAX) s.user = user;
+  s.many |= s.user != user;
+  s.written |= write;
+  if (s.many && s.written && !s.shared) grown = true;
+}
+
+namespace {
+
 class Exhaustive final : public Schedule {
  public:
   void begin(const SimOptions&) noexcept override {
     at_ = 0;
     spent_ = 0;
+    streak_ = 0;
     asleep_ = 0;
     path().length = 0;
     path().pruned = false;
@@ -91,7 +131,9 @@ class Exhaustive final : public Schedule {
   }
   void offer(std::uint64_t threads) noexcept override { offered_ = threads; }
   std::uint64_t decide(SimChoice what, std::uint64_t by_default) noexcept override {
-    if (what == SimChoice::wake) return static_cast<std::uint64_t>(branch(static_cast<int>(by_default), offered_, 0));
+    if (path().only_fresh) return by_default;
+    if (what == SimChoice::wake) return static_cast<std::uint64_t>(
+          branch(static_cast<int>(by_default), offered_, path().kind != SimBound::preemptions ? offered_ : 0));
     if (what != SimChoice::delay) return by_default;
     // A store with buffers: one that waits does so until it must go, or until it is drained by choice.
     if (path().all || branch(0, 3, 2) == 1) return UINT64_MAX;
@@ -139,12 +181,45 @@ class Exhaustive final : public Schedule {
     const std::uint64_t drains = buffers();
     // Before a step that nobody else notices a switch is the same as after it.
     const bool stays = c.current >= 0 && !c.yields();
-    if (stays && drains == 0 && c.op != SimOp::point && effect_of(c.op, nullptr).kind == Effect::none)
+    int by_default = c.by_default;
+    streak_ = stays ? streak_ + 1 : 0;
+    if (streak_ > kStreak) {
+      streak_ = 0;
+      by_default = longest_waiting(c, -1);
+    }
+    if (path().only_fresh && !(stays && fresh(c))) return by_default;
+    if (by_default == c.current && stays && drains == 0 && c.op != SimOp::point && !noticed(c)) {
       return c.current;
+    }
     std::uint64_t candidates = threads;
     // Who only waits goes on only if nobody else can.
     if (c.yields() && c.by_default != c.current) candidates &= ~bit(c.current);
-    return branch(c.by_default, candidates | drains, c.current >= 0 ? candidates : 0);
+    const SimBound::Kind kind = path().kind;
+    if (kind == SimBound::delays) {
+      const int next = longest_waiting(c, by_default);
+      candidates = next >= 0 ? candidates & bit(next) : 0;
+    }
+    return branch(by_default, candidates | drains, c.current >= 0 || kind != SimBound::preemptions ? candidates : 0);
+  }
+
+  /// A fair default: who goes round in the runtime for ever would keep all others from running.
+  static constexpr int kStreak = 1000;  // steps in a row
+  static int longest_waiting(const Choice& c, int but) noexcept {
+    int best = -1;
+    for (int i = 0; i < c.count; ++i) {
+      const int t = c.runnable[i];
+      if (t != but && (best < 0 || machine.thread(t)->ran_at < machine.thread(best)->ran_at)) best = t;
+    }
+    return best;
+  }
+
+  static bool fresh(const Choice& c) noexcept {
+    const Effect e = effect_of(c.op, machine.current().next_where);
+    return (e.kind == Effect::read || e.kind == Effect::write) && path().words.fresh(e.word);
+  }
+  static bool noticed(const Choice& c) noexcept {
+    const Effect e = effect_of(c.op, machine.current().next_where);
+    return e.kind == Effect::any || (e.kind != Effect::none && path().words.shared(e.word));
   }
 
   Effect effect(int candidate) const noexcept {
@@ -178,6 +253,7 @@ class Exhaustive final : public Schedule {
 
   std::size_t at_ = 0;
   int spent_ = 0;
+  int streak_ = 0;
   std::uint64_t asleep_ = 0;
   std::uint64_t tried_ = 0;
   std::uint64_t offered_ = 0;
@@ -203,28 +279,66 @@ bool next_path(Path& p) noexcept {
 
 Schedule& exhaustive_schedule() noexcept { return exhaustive; }
 
+void note_step(int thread, bool in_handler, SimOp op, const void* where) noexcept {
+  const Effect e = effect_of(op, where);
+  if (e.kind == Effect::none || e.kind == Effect::any) return;
+  const auto user = static_cast<std::uint32_t>(2 * thread + (in_handler ? 1 : 0));
+  path().words.note(e.word, user, e.kind == Effect::write);
+}
+
 }  // namespace sim
 
-SimEnumeration sim_enumerate(const SimOptions& options, int preemptions, std::uint64_t max_schedules,
+namespace {
+
+/// Random schedules, for the words that threads share: what they miss costs a second enumeration, and nothing else.
+void meet_words(const SimOptions& options, void (*body)(void*), void* arg) noexcept {
+  constexpr int kRuns = 200;
+  SimOptions o = options;
+  o.record = false;
+  o.spurious_permille = o.late_permille = o.thread_fail_permille = 0;
+  o.note_words = true;
+  for (int i = 0; i < kRuns; ++i) {
+    o.strategy = i % 2 == 0 ? SimStrategy::uniform : SimStrategy::pct;
+    o.seed = options.seed + static_cast<std::uint64_t>(i);
+    sim_run(o, body, arg);
+  }
+}
+
+}  // namespace
+
+SimEnumeration sim_enumerate(const SimOptions& options, SimBound bound, std::uint64_t max_schedules,
                              void (*body)(void*), void* arg,
                              bool (*go_on)(std::uint64_t schedules, void*), void* go_on_arg) noexcept {
   sim::Path& p = sim::path();
   SimOptions o = options;
   o.strategy = SimStrategy::exhaustive;
+  o.note_words = bound.most != kSimAll;
   SimEnumeration e;
+  p.all = bound.most == kSimAll;
+  p.kind = bound.kind;
+  p.words.clear();
+  if (!p.all) meet_words(o, body, arg);
   for (p.bound = 0;; ++p.bound) {
-    p.all = preemptions == kSimAll;
-    p.refused = false;
-    p.follow = 0;
+    bool again = false;
+    bool refused = false;
     do {
-      e.result = sim_run(o, body, arg);
-      ++e.schedules;
-      if (p.pruned) ++e.pruned;
-      e.result.runs = e.schedules;
-      if (e.result.verdict != SimVerdict::ok) return e;
-      if (e.schedules >= max_schedules || (go_on != nullptr && !go_on(e.schedules, go_on_arg))) return e;
-    } while (sim::next_path(p));
-    if (p.all || p.bound == preemptions || !p.refused) break;
+      p.words.settle();
+      p.only_fresh = again;
+      p.refused = false;
+      p.follow = 0;
+      do {
+        e.result = sim_run(o, body, arg);
+        ++e.schedules;
+        if (p.pruned) ++e.pruned;
+        e.result.runs = e.schedules;
+        if (e.result.threads > e.threads) e.threads = e.result.threads;
+        if (e.result.verdict != SimVerdict::ok) return e;
+        if (e.schedules >= max_schedules || (go_on != nullptr && !go_on(e.schedules, go_on_arg))) return e;
+      } while (sim::next_path(p));
+      refused |= p.refused;
+      again = p.kind != SimBound::preemptions && p.bound == 1;
+    } while (!p.all && p.words.grown);
+    if (p.all || p.bound == bound.most || !refused) break;
   }
   e.complete = true;
   return e;

@@ -183,6 +183,7 @@ void Machine::step(SimOp op, const void* where, bool full) noexcept {
   switch_to(threads_[choose(me, op)]);
   deliver();
   if (full) drain(*current_);
+  if (options_->note_words) note_step(index(*current_), current_->in_handler, op, where);
   record(op, where);
 }
 

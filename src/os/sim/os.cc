@@ -358,6 +358,8 @@ void sim_limit_threads(int max) noexcept { machine.max_threads = max; }
 
 int sim_self() noexcept { return machine.running() ? machine.index(machine.current()) : -1; }
 
+bool sim_small() noexcept { return machine.running() && machine.options().small; }
+
 std::uint64_t sim_steps() noexcept { return machine.running() ? machine.steps() : 0; }
 
 void sim_on_signal(void (*handler)(int signo)) noexcept { machine.signal_handler = handler; }

@@ -49,6 +49,8 @@ class Schedule {
 
 /// SimStrategy::exhaustive (explore.cc).
 Schedule& exhaustive_schedule() noexcept;
+/// For it, also from runs of other strategies: who has to do with which words.
+void note_step(int thread, bool in_handler, SimOp op, const void* where) noexcept;
 /// The strategy's only object.
 Schedule& schedule_of(SimStrategy s) noexcept;
 

@@ -116,6 +116,8 @@ struct SimOptions {
 
   std::span<const SimDecision> script{};  ///< SimStrategy::script; each thread's in the order of `at`
   bool record = false;                    ///< fill SimResult::decisions
+  bool note_words = false;                ///< sim_enumerate's own
+  bool small = false;                     ///< sim_small()
 
   int real_seconds = 30;               ///< isolated runs: real time without an end
   bool isolate = true;                 ///< see above
@@ -157,18 +159,37 @@ SimResult sim_explore(const SimOptions& options, std::uint64_t runs, void (*body
 struct SimEnumeration {
   SimResult result;             ///< the first run that is not ok, else the last
   std::uint64_t schedules = 0;  ///< runs
+  int threads = 0;              ///< at most so many in a run
   std::uint64_t pruned = 0;     ///< of which ended early: another schedule has the same effect
   bool complete = false;        ///< all of them
 };
 inline constexpr int kSimAll = -1;
 
-/// Every schedule with at most `preemptions` preemptions (a switch away from a thread that could go on, another thread
-/// than the longest waiting one when the current one yields, or a store that is delayed), or, with kSimAll, one of
-/// each class of schedules that differ in the order of independent operations only (sleep sets, Godefroid 1996).
-/// No dice: nothing is late, spurious or refused. `preemptions` grows step by step (Musuvathi and Qadeer 2007), so what
+/// What an enumeration tries.
+struct SimBound {
+  enum Kind : std::uint8_t {
+    preemptions,
+    /// Each departure from the default path counts, also where a thread blocks, and which sleeper is woken: for programs
+    /// too long for preemptions alone, where each of many blocked threads multiplies the number of schedules.
+    departures,
+    /// Likewise, but a departure goes to one thread only, the longest waiting (delay-bounded scheduling; Emmi, Qadeer,
+    /// Rakamaric 2011).
+    delays,
+  };
+  int most = 0;  ///< of them; or kSimAll
+  Kind kind = preemptions;
+  constexpr SimBound(int n, Kind k = preemptions) noexcept : most(n), kind(k) {}  // NOLINT: as a number of preemptions
+};
+
+/// Every schedule within the bound: with at most so many preemptions (a switch away from a thread that could go on,
+/// another thread than the longest waiting one when the current one yields, or a store that is delayed), departures
+/// or delays, or, with kSimAll, one of each class of schedules that differ in the order of independent operations only (sleep sets,
+/// Godefroid 1996).
+/// No dice: nothing is late, spurious or refused. The bound grows step by step (Musuvathi and Qadeer 2007), so what
 /// is found first has few. At most 31 threads. Ends early after max_schedules, or when `go_on` says so.
-/// kSimAll takes plain data to be accessed between two sim_points only, and reads of clocks to commute.
-SimEnumeration sim_enumerate(const SimOptions& options, int preemptions, std::uint64_t max_schedules,
+/// A switch before a step that no other thread can notice counts as the one before the next step that somebody can.
+/// That takes plain data to be accessed after a sim_point or under a lock, and reads of clocks to commute.
+SimEnumeration sim_enumerate(const SimOptions& options, SimBound bound, std::uint64_t max_schedules,
                              void (*body)(void*), void* arg,
                              bool (*go_on)(std::uint64_t schedules, void*) = nullptr,
                              void* go_on_arg = nullptr) noexcept;
@@ -221,6 +242,9 @@ void sim_limit_threads(int max) noexcept;
 
 /// Index of the calling simulated thread; -1 outside of a simulation.
 int sim_self() noexcept;
+
+/// SimOptions::small: whether the body shall do less, since every schedule of it is tried.
+bool sim_small() noexcept;
 
 /// Steps of this run so far.
 std::uint64_t sim_steps() noexcept;

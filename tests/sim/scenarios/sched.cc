@@ -74,7 +74,7 @@ void make_more(void*) {
 // Late arrivals find everybody asleep, on the way to sleep, or between the last look and the sleep.
 void from_outside(void*) {
   start({});
-  for (int i = 0; i < 4; ++i) {
+  for (int i = 0; i < times(4); ++i) {
     Done done(1);
     go([](void* p) { static_cast<Done*>(p)->one(); }, &done);
     done.wait();
@@ -84,7 +84,7 @@ void from_outside(void*) {
 
 void from_outside_silently(void*) {
   start({});
-  for (int i = 0; i < 4; ++i) {
+  for (int i = 0; i < times(4); ++i) {
     Done done(1);
     go_silently([](void* p) { static_cast<Done*>(p)->one(); }, &done);
     done.wait();

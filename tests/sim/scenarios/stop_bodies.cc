@@ -76,10 +76,11 @@ void compute() {
   const M* m = self_m();
   sim_assert(m->p != nullptr && m->curg != nullptr, "user code runs with a P");
   sim_assert(!stage->standing, "user code runs in a stopped world");
-  // To read the number is a step of its own: it may be another P's by then.
+  // Reading the number is a step: a signal may come there, and the goroutine go on with another P (for_each_p_busy,
+  // random seed 2341).
   const P* p = m->p;
-  const auto id = p->id.load(os::memory_order_relaxed);
-  sim_assert(self_m()->p != p || !stage->asked[id], "user code runs while somebody has its P for a safe-point function");
+  const std::int32_t id = p->id;
+  sim_assert(m->p != p || !stage->asked[id], "user code runs while somebody has its P for a safe-point function");
 }
 
 /// The calling goroutine may be held still by holders.
@@ -239,7 +240,7 @@ void user_of_p(void*) {
     taken = false;
   };
   static constinit bool taken[kMaxProcs] = {};
-  for (int i = 0; i < 40 * stage->cast.rounds; ++i) {
+  for (int i = 0; i < times(40, 2) * stage->cast.rounds; ++i) {
     if (stage->cast.uses_outside) {
       use(taken[self_m()->p->id]);
     } else {
@@ -285,7 +286,7 @@ void stop_once() {
   sim_assert(!stage->standing, "one stop at a time");
   stage->standing = true;
   look_around();
-  for (int i = 0; i < 20; ++i) os::sim_point();
+  for (int i = 0; i < times(20, 3); ++i) os::sim_point();
   stage->standing = false;
   start_the_world(std::move(w));
 }
@@ -326,7 +327,7 @@ void modest(void*) {
       stop_with(w);
       start_the_world(std::move(w));
     }
-    for (int k = 0; k < 50; ++k) compute();
+    for (int k = 0; k < times(50, 5); ++k) compute();
   }
   stage->ends.fetch_sub(1);
   stage->all.one();
@@ -358,7 +359,7 @@ void user(void*) {
       // Ours is the only user code now. It may take malloc's lock: nobody stands in the middle of a computation.
       sim_assert(!stage->standing && stage->inside == 0, "stopped at calls, alone");
       stage->standing = true;
-      for (int k = 0; k < 20; ++k) os::sim_point();
+      for (int k = 0; k < times(20, 3); ++k) os::sim_point();
       look_around();
       stage->standing = false;
       RuntimeEntry entry;
@@ -398,7 +399,7 @@ void holder(void*) {
         const SuspendedG held = suspend_g(g);
         if (held) {
           const std::uint64_t hog = stage->hog_steps[0];
-          for (int k = 0; k < 10; ++k) os::sim_point();
+          for (int k = 0; k < times(10, 3); ++k) os::sim_point();
           sim_assert(g != stage->only_hog || stage->hog_steps[0] == hog,
                      "a goroutine that is held still goes on");
         }
@@ -485,7 +486,11 @@ void start_with_signals() {
 }
 
 void play(void* arg) {
-  const Cast& cast = *static_cast<const Cast*>(arg);
+  Cast cast = *static_cast<const Cast*>(arg);
+  if (os::sim_small()) {
+    cast.rounds = cast.must_run ? 4 : 1;
+    cast.hold = 20;
+  }
   start_with_signals();
 #if defined(GORT_TESTING)
   if (cast.broken != Fault::kCount) set_fault(cast.broken, true);

@@ -249,15 +249,15 @@ void mutex_excludes(void*) {
   monitor = &m;
   os::sim_label(&m.word, sizeof m.word, "mutex");
   in_all(t, 3, [](int) {
-    for (int i = 0; i < 4; ++i) {
+    for (int i = 0; i < times(4, 2); ++i) {
       monitor->lock();
       ++monitor->items;
       // Longer than the others spin, now and then.
-      for (int k = 0; k < 12 * i; ++k) os::sim_point();
+      for (int k = 0; k < times(12) * i; ++k) os::sim_point();
       monitor->unlock();
     }
   });
-  sim_assert(m.items == 16 && m.word.load() == 0, "the mutex is free in the end, and no bit is left");
+  sim_assert(m.items == 4 * times(4, 2) && m.word.load() == 0, "the mutex is free in the end, and no bit is left");
 }
 
 /// Two bring items, two fetch as many, now and then looking only for a moment.

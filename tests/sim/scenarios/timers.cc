@@ -131,6 +131,8 @@ constexpr Flaw kBreak[] = {{.name = "timer_break",
                             .verdict = SimVerdict::assert,
                             .fault = Fault::timer_break}};
 
+constexpr os::SimBound kDelay(1, os::SimBound::delays);  // departures: too many
+
 constexpr Scenario kAll[] = {
     {.name = "timer_earlier",
      .what = "who sleeps until a timer is woken for an earlier one",
@@ -150,7 +152,7 @@ constexpr Scenario kAll[] = {
      .body = timers_beside_stops,
      .options = kTimersStops,
      .procs = {2, 1, 3},
-     .seeds = 100},
+     .seeds = 100, .bound = kDelay},
 };
 
 }  // namespace

@@ -1,0 +1,130 @@
+// The litmus tests hold; a site that is said to be needed is, and where; and the models themselves do what they are said
+// to do.
+#include "tests/sim/litmus.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+namespace gort::inline v0::rt::litmus {
+namespace {
+
+std::vector<const Litmus*> everything() {
+  std::vector<const Litmus*> out;
+  for (const Litmus& l : all()) out.push_back(&l);
+  return out;
+}
+
+class SimLitmus : public testing::TestWithParam<const Litmus*> {};
+INSTANTIATE_TEST_SUITE_P(All, SimLitmus, testing::ValuesIn(everything()), [](const auto& i) {
+  std::string name = i.param->name;
+  std::erase_if(name, [](char c) { return c == ','; });
+  for (char& c : name) c = c == ' ' ? '_' : c;
+  return name;
+});
+
+TEST_P(SimLitmus, HoldsAsWritten) {
+  EXPECT_FALSE(explore(*GetParam(), Model::tso, nullptr).bad) << GetParam()->outcome;
+  EXPECT_FALSE(explore(*GetParam(), Model::aarch64, nullptr).bad) << GetParam()->outcome;
+}
+
+TEST_P(SimLitmus, SitesAreNeededWhereItIsSaid) {
+  for (const Site& s : GetParam()->sites) {
+    EXPECT_EQ(explore(*GetParam(), Model::tso, s.name).bad, s.needed == Needed::everywhere) << s.name;
+    EXPECT_EQ(explore(*GetParam(), Model::aarch64, s.name).bad, s.needed != Needed::nowhere) << s.name;
+    bool there = false;
+    for (const auto& side : GetParam()->sides) {
+      for (const Op& op : side) there |= op.site != nullptr && std::string(op.site) == s.name;
+    }
+    EXPECT_TRUE(there) << s.name << " is no site of " << GetParam()->name;
+  }
+}
+
+// ---- the models -----------------------------------------------------------------------------------------------
+
+constexpr auto kRelaxed = os::memory_order_relaxed;
+constexpr auto kAcquire = os::memory_order_acquire;
+constexpr auto kRelease = os::memory_order_release;
+constexpr auto kFull = os::memory_order_seq_cst;
+
+Litmus two(std::span<const Op> a, std::span<const Op> b, bool (*bad)(const Outcome&)) {
+  return {"", "", {}, {a, b, {}}, bad, "", {}};
+}
+
+Op load(std::uint8_t word, std::int8_t reg, os::memory_order order) {
+  return {.kind = Kind::load, .word = word, .order = order, .reg = reg};
+}
+Op store(std::uint8_t word, std::int8_t value, os::memory_order order) {
+  return {.kind = Kind::store, .word = word, .order = order, .value = value};
+}
+Op exchange(std::uint8_t word, std::int8_t value, os::memory_order order) {
+  return {.kind = Kind::exchange, .word = word, .order = order, .value = value};
+}
+
+// Store buffering: both look before their stores are there.
+TEST(LitmusModels, StoreBuffering) {
+  struct {
+    os::memory_order write, read;
+    bool rmw, tso, aarch64;
+  } const cases[] = {
+      {kRelaxed, kRelaxed, false, true, true},  {kRelease, kAcquire, false, true, true},
+      {kRelease, kFull, false, true, false},  // stlr, ldar: no compiler promises that
+      {kFull, kFull, false, false, false},      {kFull, kAcquire, false, false, true},
+      {kFull, kRelaxed, true, false, true},     {kFull, kFull, true, false, false},
+  };
+  for (const auto& c : cases) {
+    const auto write = [&](std::uint8_t w) { return c.rmw ? exchange(w, 1, c.write) : store(w, 1, c.write); };
+    const Op a[] = {write(0), load(1, 0, c.read)};
+    const Op b[] = {write(1), load(0, 1, c.read)};
+    const Litmus l = two(a, b, [](const Outcome& o) { return o.reg[0] == 0 && o.reg[1] == 0; });
+    EXPECT_EQ(explore(l, Model::tso, nullptr).bad, c.tso) << static_cast<int>(c.write) << static_cast<int>(c.read);
+    EXPECT_EQ(explore(l, Model::aarch64, nullptr).bad, c.aarch64) << static_cast<int>(c.write) << static_cast<int>(c.read);
+  }
+}
+
+// Message passing: the flag is seen and the data is not.
+TEST(LitmusModels, MessagePassing) {
+  for (const bool releases : {false, true}) {
+    for (const bool acquires : {false, true}) {
+      const Op a[] = {store(0, 1, kRelaxed), store(1, 1, releases ? kRelease : kRelaxed)};
+      const Op b[] = {load(1, 0, acquires ? kAcquire : kRelaxed), load(0, 1, kRelaxed)};
+      const Litmus l = two(a, b, [](const Outcome& o) { return o.reg[0] == 1 && o.reg[1] == 0; });
+      EXPECT_FALSE(explore(l, Model::tso, nullptr).bad);
+      EXPECT_EQ(explore(l, Model::aarch64, nullptr).bad, !releases || !acquires);
+    }
+  }
+}
+
+// Load buffering: each sees what the other stores afterwards.
+TEST(LitmusModels, LoadBuffering) {
+  const Op a[] = {load(0, 0, kRelaxed), store(1, 1, kRelaxed)};
+  const Op b[] = {load(1, 1, kRelaxed), store(0, 1, kRelaxed)};
+  const Litmus l = two(a, b, [](const Outcome& o) { return o.reg[0] == 1 && o.reg[1] == 1; });
+  EXPECT_FALSE(explore(l, Model::tso, nullptr).bad);
+  EXPECT_TRUE(explore(l, Model::aarch64, nullptr).bad);
+}
+
+// A thread sees its own stores at once, and words have one order.
+TEST(LitmusModels, Coherence) {
+  const Op a[] = {store(0, 1, kRelaxed), load(0, 0, kRelaxed)};
+  const Op b[] = {load(0, 1, kRelaxed), load(0, 2, kRelaxed)};
+  const Litmus l = two(a, b, [](const Outcome& o) { return o.reg[0] != 1 || (o.reg[1] == 1 && o.reg[2] == 0); });
+  for (const Model m : {Model::tso, Model::aarch64}) EXPECT_FALSE(explore(l, m, nullptr).bad);
+}
+
+// An RMW lets nobody between its halves; a lock excludes.
+TEST(LitmusModels, RmwIsAtomic) {
+  const Op both[] = {{.kind = Kind::add, .word = 0, .value = 1}};
+  const Litmus adds = two(both, both, [](const Outcome& o) { return o.word[0] != 2; });
+  const Op inside[] = {{.kind = Kind::lock, .word = 1}, load(0, 0, kRelaxed), store(0, 1, kRelaxed), {.kind = Kind::unlock, .word = 1}};
+  const Op also[] = {{.kind = Kind::lock, .word = 1}, load(0, 1, kRelaxed), store(0, 2, kRelaxed), {.kind = Kind::unlock, .word = 1}};
+  const Litmus locked = two(inside, also, [](const Outcome& o) { return o.reg[0] == o.reg[1]; });
+  for (const Model m : {Model::tso, Model::aarch64}) {
+    EXPECT_FALSE(explore(adds, m, nullptr).bad);
+    EXPECT_FALSE(explore(locked, m, nullptr).bad);
+  }
+}
+
+}  // namespace
+}  // namespace gort::inline v0::rt::litmus
