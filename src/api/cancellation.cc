@@ -41,14 +41,10 @@ const std::error_category& cancel_category() noexcept {
 
 namespace detail {
 
-rt::CancelSource* cancellation() noexcept {
-  // The usual case: a goroutine in its run's background.
-  if (const rt::M* m = rt::self_m(); m != nullptr && m->curg != nullptr && m->curg->cancel == m->curg->background) {
-    return m->eh->uncaught == 0 ? m->curg->background : nullptr;
-  }
+rt::CancelSource* cancellation_slow() noexcept {
   rt::CancelSource* s = current_cancel();
   if (s == nullptr || std::uncaught_exceptions() != 0) return nullptr;
-  if (__builtin_expect(!rt::context_linked(s), 0)) context_seen(rt::context_of(s));
+  if (!rt::context_linked(s)) context_seen(rt::context_of(s));
   return s;
 }
 

@@ -5,12 +5,22 @@
 // stack (a destructor that says goodbye on a channel works), not under a shield, never in lock, unlock and close.
 #pragma once
 
+#include "sched/m.h"
 #include "sync/cancel.h"
 
 namespace gort::inline v0::detail {
 
-/// The source whose cancellation ends the caller's blocking operation. Null: none. Outside the runtime; about 2 ns.
-rt::CancelSource* cancellation() noexcept;
+rt::CancelSource* cancellation_slow() noexcept;
+
+/// The source whose cancellation ends the caller's blocking operation. Null: none. Outside the runtime; about 1 ns.
+[[gnu::always_inline]] inline rt::CancelSource* cancellation() noexcept {
+  // The usual case: a goroutine that has waited in its context before, and does not unwind.
+  if (const rt::M* m = rt::self_m(); __builtin_expect(m != nullptr && m->curg != nullptr && m->eh->uncaught == 0, 1)) {
+    rt::CancelSource* s = m->curg->cancel;
+    if (s == nullptr || __builtin_expect(s->linked.load(os::memory_order_acquire), 1)) return s;
+  }
+  return cancellation_slow();
+}
 
 /// Throws gort::cancelled, with the cause of the caller's context. Outside the runtime.
 [[noreturn]] void throw_cancelled();

@@ -66,7 +66,7 @@ bool take_back(task_core* t, waiter* w) noexcept {
 
 bool commit_join(rt::G* g, void* task) noexcept { return publish(static_cast<task_core*>(task), &g->wait); }
 
-/// WaitState::withdraw: the end of the run ends the wait.
+/// WaitState::withdraw, of the background.
 bool withdraw_join(waiter* w, void* task) noexcept {
   std::uintptr_t expected = word_for(w);
   if (!static_cast<task_core*>(task)->word.compare_exchange_strong(expected, kRunning, std::memory_order_acq_rel)) {

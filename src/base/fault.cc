@@ -64,6 +64,7 @@ const char* fault_name(Fault f) noexcept {
     case Fault::chan_next: return "chan_next";
     case Fault::select_look: return "select_look";
     case Fault::select_leave: return "select_leave";
+    case Fault::lock_sleep: return "lock_sleep";
     case Fault::kCount: break;
   }
   return "?";

@@ -16,12 +16,12 @@ enum class LockRank : std::uint8_t {
   timer_op,     // arming of one timer: who does it may wake somebody
   sched,        // Sched::lock: idle lists, global queue, counts
   all_g,        // growth of the registry of goroutines
-  sema_root,    // one root of the semaphore table
   task,         // join state of a task
   context,      // a context's children and callbacks
   cancel,       // the members of a cancel source
   chan,         // a channel; several, in the order of their addresses
-  wait_queue,   // who waits on a primitive of src/sync
+  sema_root,    // one root of the semaphore table: who waits on a primitive of src/sync
+  wait_queue,   // who waits elsewhere
   timers,       // one heap of timers
   g_free,       // global list of dead goroutines
   stack_pool,   // goroutine stacks
@@ -38,11 +38,11 @@ inline const char* lock_rank_name(LockRank r) noexcept {
     case LockRank::timer_op: return "timer_op";
     case LockRank::sched: return "sched";
     case LockRank::all_g: return "all_g";
-    case LockRank::sema_root: return "sema_root";
     case LockRank::task: return "task";
     case LockRank::context: return "context";
     case LockRank::cancel: return "cancel";
     case LockRank::chan: return "chan";
+    case LockRank::sema_root: return "sema_root";
     case LockRank::wait_queue: return "wait_queue";
     case LockRank::timers: return "timers";
     case LockRank::g_free: return "g_free";

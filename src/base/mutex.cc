@@ -1,5 +1,6 @@
 #include "base/mutex.h"
 
+#include "base/fault.h"
 #include "base/print.h"
 
 namespace gort::inline v0::rt {
@@ -7,6 +8,7 @@ namespace gort::inline v0::rt {
 namespace {
 constexpr int kActiveSpins = 4;    // rounds with pauses before the first sleep
 constexpr int kPausesPerSpin = 30;
+constexpr std::int64_t kLongestSleep = 1'000'000;  // ns: after that, who sleeps looks again (mutex.h)
 }  // namespace
 
 void Mutex::lock_slow() noexcept {
@@ -25,9 +27,12 @@ void Mutex::lock_slow() noexcept {
       return;
     }
   }
-  // From here on we leave 2 behind, also when we get the lock: others may sleep, and one wake too many
-  // is cheaper than one too few.
-  while (word_.exchange(2, os::memory_order_acquire) != 0) os::futex_wait(&word_, 2, -1);
+  for (;;) {
+    sleepers_.store(1, os::memory_order_relaxed);  // L1
+    if (word_.exchange(1, os::memory_order_acquire) == 0) break;
+    os::futex_wait(&word_, 1, fault(Fault::lock_sleep) ? -1 : kLongestSleep);
+  }
+  sleepers_.store(1, os::memory_order_relaxed);  // others may sleep, and one wake too many is cheaper than one too few
 }
 
 #if defined(GORT_DEBUG)

@@ -33,6 +33,16 @@ using atomic = std::atomic<T>;
 /// A fence; the caller's comment names the fence or operation that it pairs with.
 inline void fence(memory_order order) noexcept { std::atomic_thread_fence(order); }
 
+/// A full fence right behind a read-modify-write operation of this thread, with nothing but loads and stores that need
+/// no order between: where those operations are full fences themselves (x86), nothing.
+inline void fence_after_rmw() noexcept {
+#if defined(__x86_64__)
+  asm volatile("" ::: "memory");
+#else
+  std::atomic_thread_fence(memory_order_seq_cst);
+#endif
+}
+
 #else
 
 // What an atomic tells the simulator (src/os/sim) about an operation, in three calls: sim_access, a
@@ -161,6 +171,9 @@ class atomic {
 inline void fence(memory_order order, const SimSite& at = SimSite::current()) noexcept {
   sim_access(SimOp::fence, nullptr, order == memory_order_seq_cst, at);
 }
+
+/// As where it is one.
+inline void fence_after_rmw(const SimSite& at = SimSite::current()) noexcept { fence(memory_order_seq_cst, at); }
 
 #endif
 

@@ -129,7 +129,7 @@ void ready(G* g, bool next) noexcept {
   bubble_readies(g);
   M* m = self_m();
   if (m != nullptr && m->p != nullptr) {
-    runq_put(m->p, g, next);
+    if (runq_put(m->p, g, next)) return wake_p_after_rmw();
   } else {
     LockGuard guard(sched.lock);
     global_put(g);

@@ -175,6 +175,8 @@ MaybeOwnedP take_stopped_p(P* p) noexcept;
 void start_m(OwnedP p, bool spinning) noexcept;
 /// Starts one more spinning M if none spins and a P is idle. Call after making work visible.
 void wake_p() noexcept;
+/// The same, where a read-modify-write operation has just made the work visible.
+void wake_p_after_rmw() noexcept;
 /// After queueing a goroutine and going on with another one, which may never poll: that is work for an idle
 /// P. Without wake_p's fence when every P is in use, the common case and the fast one. Then need_spinning tells
 /// the M that idles next to look again: set here with a full fence before npidle is read, read in idle()
@@ -219,14 +221,16 @@ G* global_get(P* p, std::uint32_t max) noexcept;
 /// For runq_put, with p's ring full: makes room by way of the global queue.
 [[gnu::noinline, gnu::cold]] void runq_spill(P* p, G* g) noexcept;
 /// Puts a runnable g on p's queue; `next`: before all others. Owner of p only.
+/// True: a read-modify-write operation has made it visible (wake_p_after_rmw).
 /// Inline, and what needs a buffer apart: a yield does this on the stack of whoever runs next, where each line of a
 /// frame is a cache miss (row yield1000).
-[[gnu::always_inline]] inline void runq_put(P* p, G* g, bool next) noexcept {
+[[gnu::always_inline]] inline bool runq_put(P* p, G* g, bool next) noexcept {
   if (next) {
     g = p->runq.swap_next(g, only_p());
-    if (g == nullptr) return;
+    if (g == nullptr) return true;
   }
   if (__builtin_expect(!p->runq.put(g), 0)) runq_spill(p, g);
+  return false;
 }
 
 // ---- hooks: higher floors fill these in before the runtime starts ------------------------------

@@ -175,7 +175,7 @@ void g_start(G* g, const StartArgs& args) noexcept {
   san::release(g);
   g->status.store(GStatus::runnable, os::memory_order_relaxed);
   if (p != nullptr) {
-    runq_put(p, g, true);
+    if (runq_put(p, g, true)) return wake_p_after_rmw();
   } else {
     LockGuard guard(sched.lock);
     global_put(g);

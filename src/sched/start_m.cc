@@ -45,13 +45,17 @@ void start_m(OwnedP p, bool spinning) noexcept {
   m->park.wakeup();
 }
 
-void wake_p() noexcept {
-  if (sched.nprocs == 1) {
-    const M* m = self_m();
-    if (m != nullptr && m->p != nullptr) return;  // the only P is ours
-  }
-  // Partner of the fence in idle() (schedule.cc): the caller's work is visible before we read the counts.
-  os::fence(os::memory_order_seq_cst);
+namespace {
+
+/// The caller has the only P: nobody else could run anything.
+bool alone_with_p() noexcept {
+  if (sched.nprocs != 1) return false;
+  const M* m = self_m();
+  return m != nullptr && m->p != nullptr;
+}
+
+/// Behind the fence of whoever has made work visible.
+void wake_p_fenced() noexcept {
   if (sched.nmspinning.load(os::memory_order_relaxed) != 0) return;
   if (sched.npidle.load(os::memory_order_relaxed) == 0 &&
       sched.need_spinning.load(os::memory_order_relaxed) != 0) {
@@ -71,6 +75,21 @@ void wake_p() noexcept {
   // that looks gets the P, or the order, from us by a release and an acquire (litmus "wake_p, searcher").
   sched.need_spinning.store(0, os::memory_order_relaxed);
   start_m(p.take(), true);
+}
+
+}  // namespace
+
+void wake_p() noexcept {
+  if (alone_with_p()) return;
+  // Partner of the fence in idle() (schedule.cc): the caller's work is visible before we read the counts.
+  os::fence(os::memory_order_seq_cst);
+  wake_p_fenced();
+}
+
+void wake_p_after_rmw() noexcept {
+  if (alone_with_p()) return;
+  os::fence_after_rmw();  // partner: as in wake_p
+  wake_p_fenced();
 }
 
 namespace {

@@ -46,8 +46,8 @@ struct WaitState {
     void* withdraw_from;              ///< of waits without an open word, see withdraw
   };
   Timer* timer = nullptr;             ///< for waits with a deadline; made at the first, kept; its owner's
-  // How the end of its run ends a wait that has no open word (sync/context_root.cc): takes the waiter off what it
-  // waits for, true if nobody else had; or null. Its owner's, read by who holds it still where it waits.
+  // How a cancellation of its goroutine's context (G::cancel) ends a wait that has no open word: takes the waiter off
+  // what it waits for, true if nobody else had. Null: it does not. Its owner's, read by who holds it where it waits.
   bool (*withdraw)(waiter* w, void* from) noexcept = nullptr;
 };
 

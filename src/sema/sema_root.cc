@@ -9,7 +9,7 @@
 
 namespace gort::inline v0::rt {
 
-constinit SemRoot sem_table[kSemRoots];
+constinit SemRoot sem_table[kSemRoots] = {};  // GCC 12 zeroes an array without initializer, ranks and all
 
 namespace {
 

@@ -23,9 +23,30 @@ bool commit_alone(G*, void*) noexcept {
   return true;
 }
 
+/// Of a plain wait in a context that somebody may have cancelled since this goroutine looked. Its status says that it
+/// waits; the queue is still locked. True: it is, and the wait has ended.
+bool cancelled_meanwhile(G* g) noexcept {
+  if (!is_cancelled(g->wait_state.member_of) || fault(Fault::cancel_look)) return false;
+  g->wait.over = 2;
+  return true;
+}
+
+bool commit_alone_heeding(G* g, void*) noexcept {
+  const bool over = cancelled_meanwhile(g);  // needs no fence: who comes without a P goes through alone_ends
+  alone_leave();
+  return !over;
+}
+
+bool commit_unlock_heeding(G* g, void* lock) noexcept {
+  os::fence(os::memory_order_seq_cst);  // partner: cancel_fire, which sets the flag and then looks at the status
+  const bool over = cancelled_meanwhile(g);
+  static_cast<Mutex*>(lock)->unlock();
+  return !over;
+}
+
 /// WaitState::withdraw of one that waits in a queue with this lock.
 bool withdraw_queued(waiter* w, void* lock) noexcept {
-  LockGuard guard(*static_cast<Mutex*>(lock));
+  const HeldGuard guard(*static_cast<Mutex*>(lock));
   if (w->over != 0) return false;
   w->over = 2;
   return true;
@@ -36,12 +57,18 @@ bool withdraw_queued(waiter* w, void* lock) noexcept {
 WaitEnd park_plain_unlock(G* g, Mutex* lock, Held held, const CancelSource* cancel, WaitReason reason) noexcept {
   g->wait.state = nullptr;
   g->wait.over = 0;
+  bool heeds = false;
   if (cancel != nullptr) {
     g->wait_state.withdraw = withdraw_queued;
     g->wait_state.withdraw_from = lock;
+    heeds = !cancel->background;
+    GORT_DCHECK(cancel == g->cancel && (!heeds || cancel == g->wait_state.member_of), "a cancellation would not find it");
   }
   if (held == Held::alone) {
-    rt::park(commit_alone, nullptr, reason);
+    rt::park(heeds ? commit_alone_heeding : commit_alone, nullptr, reason);
+  } else if (heeds) {
+    GORT_CHECK(os::tls().locks == 1, "a wait with runtime locks held");
+    rt::park(commit_unlock_heeding, lock, reason);
   } else {
     rt::park_unlock(lock, reason);
   }
@@ -65,7 +92,11 @@ BlockingWait::BlockingWait(WaitReason reason, std::int64_t deadline, CancelSourc
   }
   node_->state = nullptr;
   node_->over = 0;
-  if (!plain_wait(deadline, cancel)) race();
+  if (g_ != nullptr && deadline == kNoDeadline) {
+    if (cancel != nullptr && !cancel->background) cancel_join(cancel, own_);
+  } else if (deadline != kNoDeadline || (cancel != nullptr && !cancel->background)) {
+    race();  // of a thread in the background, only the queue ends the wait
+  }
 }
 
 BlockingWait::~BlockingWait() {
@@ -85,16 +116,16 @@ void BlockingWait::race() noexcept {
   node_->state = own_;
 }
 
-WaitEnd BlockingWait::park_unlock(Mutex* lock) noexcept {
+WaitEnd BlockingWait::park_unlock(Mutex* lock, Held held) noexcept {
   if (node_->state == nullptr) {
-    if (g_ != nullptr) return park_plain_unlock(g_, lock, Held::lock, cancel_, reason_);
-    lock->unlock();
+    if (g_ != nullptr) return park_plain_unlock(g_, lock, held, cancel_, reason_);
+    unlock(*lock, held);
     slept_ = true;
     foreign_->wait();
     san::acquire(node_);
     return WaitEnd::done;
   }
-  lock->unlock();
+  unlock(*lock, held);
   return park();
 }
 

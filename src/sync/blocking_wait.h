@@ -12,9 +12,10 @@
 // it cannot win belongs to somebody whose time has run out, and is dropped. Nodes never lie on stacks: others may
 // look at them when the owner has gone on.
 //
-// Cost: where neither a deadline nor a cancellation can end the wait, or only the end of the run (cancel->background),
-// there is no atomic operation besides the queue's lock. The latter marks the node (waiter::over) under that lock and
-// leaves it queued: who serves the queue must ask end_queued, whatever node->state is.
+// Cost: a goroutine's wait without a deadline has no word to race for (a plain wait). Whoever cancels it takes the queue's
+// lock, as who serves the queue does, marks the node (waiter::over) and leaves it queued: who serves the queue must ask
+// end_queued, whatever node->state is. So there is no atomic operation besides the lock's, and, in a context that can be
+// cancelled before the end of its run, one fence (park_plain_unlock).
 #pragma once
 
 #include <optional>
@@ -31,13 +32,13 @@ namespace gort::inline v0::rt {
 
 inline constexpr std::int64_t kNoDeadline = INT64_MAX;  ///< os::nanotime never gets there
 
-/// Whether a goroutine's wait may do without a word to race for, see below.
-inline bool plain_wait(std::int64_t deadline, const CancelSource* cancel) noexcept {
-  return deadline == kNoDeadline && (cancel == nullptr || cancel->background);
+/// Whether goroutine g's wait may do without a word to race for, and can begin at once: whoever cancels knows it.
+inline bool plain_wait(const G* g, std::int64_t deadline, const CancelSource* cancel) noexcept {
+  return deadline == kNoDeadline && (cancel == nullptr || cancel->background || g->wait_state.member_of == cancel);
 }
 
 /// A plain wait of goroutine g, whose own waiter has been queued under `lock`: releases it and sleeps. done, or
-/// cancelled: then the waiter may still be queued. `cancel`: null or a background. May change the thread.
+/// cancelled: then the waiter may still be queued. May change the thread.
 WaitEnd park_plain_unlock(G* g, Mutex* lock, Held held, const CancelSource* cancel, WaitReason reason) noexcept;
 
 class [[nodiscard]] BlockingWait {
@@ -58,7 +59,7 @@ class [[nodiscard]] BlockingWait {
   void race() noexcept;
 
   /// Releases `lock`, under which the node was queued, and sleeps until the wait ends. May change the thread.
-  WaitEnd park_unlock(Mutex* lock) noexcept;
+  WaitEnd park_unlock(Mutex* lock, Held held = Held::lock) noexcept;
   /// As park_unlock for who holds no lock any more (or never did: a sleep). Only with a state.
   WaitEnd park() noexcept;
 

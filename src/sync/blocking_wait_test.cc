@@ -64,9 +64,24 @@ struct Queue {
   waiter* node = nullptr;
 };
 
+/// The goroutine lives in the context of this source meanwhile.
+class LivesIn {
+ public:
+  explicit LivesIn(CancelSource* s) : g_(current_g()), before_(g_ != nullptr ? g_->cancel : nullptr) { set(s); }
+  ~LivesIn() { set(before_); }
+
+ private:
+  void set(CancelSource* s) const {
+    if (g_ != nullptr) g_->cancel = s;
+  }
+  G* g_;
+  CancelSource* before_;
+};
+
 /// Waits in `q` under `cancel`.
 WaitEnd wait_in(Queue& q, CancelSource* cancel) {
   RuntimeEntry entry;
+  const LivesIn lives(cancel);
   BlockingWait wait(WaitReason::test, kNoDeadline, cancel);
   q.lock.lock();
   q.node = wait.node();

@@ -3,6 +3,10 @@
 #include "base/check.h"
 #include "base/fault.h"
 #include "base/sanitizer.h"
+#include "sched/alone.h"
+#include "sched/park.h"
+#include "sched/sched.h"
+#include "world/suspend.h"
 
 namespace gort::inline v0::rt {
 
@@ -26,17 +30,59 @@ void cancel_leave(WaitState* w) noexcept {
   w->member_of = nullptr;
 }
 
+namespace {
+
+/// The goroutine that waits with this record; null: a foreign thread.
+G* goroutine_of(const WaitState* w) noexcept { return w->wake->ready == ready_waiter ? g_of(w->wake) : nullptr; }
+
+/// Claims a goroutine that waits. False: it does not, and will look at the flag before it does. Somebody else may hold it,
+/// for a moment.
+bool claim_waiting(G* g, GStatus* was) noexcept {
+  for (int round = 0;; ++round) {
+    switch (g->status.load(os::memory_order_acquire)) {
+      case GStatus::waiting:
+        if (claim_g(g, was)) return true;
+        break;
+      case GStatus::held:
+        if (round < 100) {
+          os::cpu_relax(8);
+        } else {
+          os::thread_yield();
+        }
+        break;
+      default: return false;
+    }
+  }
+}
+
+/// Ends the wait of a member, whichever kind it is. True: it sleeps, and is to be made ready.
+bool end_wait(WaitState* w) noexcept {
+  const std::uint64_t word = w->word.load(os::memory_order_seq_cst);
+  if ((word & kWaitOpen) != 0) {
+    if ((word & kWaitCancellable) == 0) return false;  // shielded, or a wait that cannot be cancelled
+    return wait_win(*w, word >> kWaitGenerationShift, WaitEnd::cancelled) == Won::parked;
+  }
+  G* g = goroutine_of(w);
+  GStatus was;
+  if (g == nullptr || !claim_waiting(g, &was)) return false;
+  // A member waits in this context, if it is not under a shield, or in a background that it has installed anew.
+  const bool ended = w->withdraw != nullptr && g->cancel == w->member_of && w->withdraw(&g->wait, w->withdraw_from);
+  unclaim_g(g, was);
+  return ended;
+}
+
+}  // namespace
+
 void cancel_fire(CancelSource* s) noexcept {
   san::release(s);  // who finds it cancelled sees what happened before
   if (s->cancelled.exchange(1, os::memory_order_seq_cst) != 0) return;
   if (fault(Fault::cancel_walk)) return;
+  if (const M* m = self_m(); m == nullptr || m->p == nullptr) alone_ends();  // plain waits in queues without a lock
   WaitState* won = nullptr;
   {
     LockGuard guard(s->lock);
     for (WaitState* w = s->members; w != nullptr; w = w->next) {
-      const std::uint64_t word = w->word.load(os::memory_order_seq_cst);
-      if ((word & kWaitCancellable) == 0) continue;  // shielded, or a wait that cannot be cancelled
-      if (wait_win(*w, word >> kWaitGenerationShift, WaitEnd::cancelled) != Won::parked) continue;
+      if (!end_wait(w)) continue;
       w->next_ready = won;
       won = w;
     }

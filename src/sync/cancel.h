@@ -13,6 +13,13 @@
 //
 // All seq_cst: either W3 sees C1, or C2 sees W1 and W2.
 //
+//   the wait …                       is opened (W2) by               and ended (C2)
+//   has a deadline or several        its word: wait_open             by whoever wins the word
+//   places, or is a thread's
+//   is plain (blocking_wait.h):      its status, `waiting`; it is    by who holds the goroutine where it waits
+//   any other goroutine's            queued by then, and W3 is       (claim_g) and takes the queue's lock, as who
+//                                    before the queue's unlock       serves it does: WaitState::withdraw
+//
 // A *background* (the source of a run's root context) has no members: a wait that only it can end costs nothing at
 // all, no word, no atomic operation. Who ends it sweeps over all goroutines, again and again until none waits, and
 // ends the wait from outside: context_root.cc.

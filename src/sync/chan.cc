@@ -100,8 +100,7 @@ void* pop_front(Chan* c) noexcept {
 
 ChanEnd end_of(std::uint32_t ticket) noexcept { return ticket == kChanDelivered ? ChanEnd::done : ChanEnd::closed; }
 
-/// Parks a goroutine whose wait only the queue, or the end of its run, can end: its own waiter, no atomic operation
-/// besides the lock's.
+/// Parks a goroutine whose wait only the queue or a cancellation can end.
 ChanEnd park_plain(G* g, Chan* c, Held held, ChanQueue& q, void* slot, WaitReason reason,
                    const CancelSource* cancel) noexcept {
   waiter* w = &g->wait;
@@ -123,13 +122,7 @@ ChanEnd wait_in(Chan* c, Held held, ChanQueue& q, void* slot, BlockingWait& wait
   w->ticket = kChanQueued;
   san::release(w);
   push(q, w);
-  WaitEnd end = WaitEnd::none;
-  if (held == Held::alone) {  // a goroutine, which came here since its wait can end otherwise
-    alone_leave();
-    end = wait.park();
-  } else {
-    end = wait.park_unlock(&c->lock);
-  }
+  const WaitEnd end = wait.park_unlock(&c->lock, held);
   if (end == WaitEnd::done) return end_of(w->ticket);
   held = lock_or_alone(c->lock);
   if (w->ticket == kChanQueued) remove(q, w);
@@ -179,7 +172,7 @@ template <ChanEnd (*kTry)(Chan*, void*, ChanWake*) noexcept>
     return end;
   }
   G* g = current_g();
-  if (g != nullptr && plain_wait(how.deadline, how.cancel)) {
+  if (g != nullptr && plain_wait(g, how.deadline, how.cancel)) {
     bubble_waits_for(c->bubble);
     end = park_plain(g, c, held, q, slot, reason, how.cancel);
     bubble_waits_no_more();

@@ -1,5 +1,6 @@
 // The runtime's lock, note and allocator. Nothing here leaves static state behind, so runs need no fork.
 #include "base/alloc.h"
+#include "base/fault.h"
 #include "base/mutex.h"
 #include "base/note.h"
 #include "tests/sim/scenario.h"
@@ -22,28 +23,8 @@ struct RankedMutex : Mutex {
   RankedMutex() : Mutex(LockRank::leaf) {}
 };
 
-/// Wakes a sleeper only if the word said so *before* the release: two operations where Mutex has
-/// one.
-class LateLookMutex {
- public:
-  void lock() {
-    std::uint32_t expected = 0;
-    if (word_.compare_exchange_strong(expected, 1)) return;
-    while (word_.exchange(2) != 0) os::futex_wait(&word_, 2, -1);
-  }
-  void unlock() {
-    const bool sleepers = word_.load() == 2;
-    word_.store(0);
-    if (sleepers) os::futex_wake(&word_, 1);
-  }
-
- private:
-  os::atomic<std::uint32_t> word_{0};
-};
-
-template <class M>
 struct Exclusion {
-  M mutex;
+  RankedMutex mutex;
   os::atomic<int> inside{0};
   int sum = 0;
   static void worker(void* p) {
@@ -68,14 +49,15 @@ struct Exclusion {
   }
 };
 
-constexpr Flaw kLookTooEarly[] = {{.name = "looks_too_early",
-                                  .what = "unlock looks for sleepers before it lets go",
-                                  .verdict = SimVerdict::deadlock,
-                                  .body = Exclusion<LateLookMutex>::body}};
+constexpr Flaw kSleepsForGood[] = {{.name = "lock_sleep",
+                                   .what = "whom a release has overlooked sleeps without a limit",
+                                   .verdict = SimVerdict::deadlock,
+                                   .fault = Fault::lock_sleep,
+                                   .pct = false}};
 
 void try_lock_body(void*) {
   static constexpr auto worker = [](void* p) {
-    auto* x = static_cast<Exclusion<RankedMutex>*>(p);
+    auto* x = static_cast<Exclusion*>(p);
     for (int i = 0; i < 3; ++i) {
       if (!x->mutex.try_lock()) continue;
       sim_assert(x->inside.fetch_add(1) == 0, "one at a time");
@@ -83,9 +65,9 @@ void try_lock_body(void*) {
       x->mutex.unlock();
     }
   };
-  Exclusion<RankedMutex> x;
+  Exclusion x;
   const int a = sim_spawn(worker, &x);
-  const int b = sim_spawn(Exclusion<RankedMutex>::worker, &x);
+  const int b = sim_spawn(Exclusion::worker, &x);
   worker(&x);
   sim_join(a);
   sim_join(b);
@@ -236,11 +218,11 @@ void fix_alloc(void*) {
 constexpr Scenario kAll[] = {
     {.name = "mutex",
      .what = "the runtime's lock excludes and forgets nobody",
-     .body = Exclusion<RankedMutex>::body,
+     .body = Exclusion::body,
      .options = kSmall,
      .seeds = 5000,
      .bound = {3, os::SimBound::departures},
-     .flaws = kLookTooEarly},
+     .flaws = kSleepsForGood},
     {.name = "try_lock",
      .what = "try_lock never waits and excludes",
      .body = try_lock_body,

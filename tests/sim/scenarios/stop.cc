@@ -169,7 +169,7 @@ constexpr Flaw kHoldQueue[] = {{.name = "hold_queue",
                                 .what = "a goroutine that is held in place keeps those who queue on its P",
                                 .verdict = SimVerdict::livelock,
                                 .fault = Fault::hold_queue,
-                                .seeds = 5000,
+                                .seeds = 8000,
                                 .pct = false}};
 constexpr Flaw kHoldRunnable[] = {{.name = "hold_runnable",
                                    .what = "a goroutine that is runnable whenever it is looked at is never held",

@@ -237,6 +237,7 @@ void wait_goroutines(void*) {
   go(
       [](void* p) {
         auto* t = static_cast<Table*>(p);
+        current_g()->cancel = &t->source;  // it lives there
         int done = 0;
         for (int i = 0; i < 4; ++i) {
           const WaitEnd end = wait_in(t->q[i % 2], &t->source);
@@ -247,6 +248,7 @@ void wait_goroutines(void*) {
           RuntimeEntry entry;
           cancel_leave(&current_g()->wait_state);
         }
+        current_g()->cancel = nullptr;
         t->done.one();
         sim_assert(done <= t->served.load() + 1, "nobody is served without a partner");
       },
@@ -274,6 +276,40 @@ void wait_goroutines(void*) {
   expect_all_ps_idle();
 }
 
+/// A goroutine's wait that has no word, against its cancellation.
+void wait_plain(void*) {
+  struct Table {
+    Queue q;
+    CancelSource source;
+    Done done{2};
+  };
+  start({});
+  Table table;
+  label(table.source.cancelled, "cancelled");
+  go(
+      [](void* p) {
+        auto* t = static_cast<Table*>(p);
+        current_g()->cancel = &t->source;
+        sim_assert(wait_in(t->q, &t->source) == WaitEnd::cancelled, "nothing else can end it");
+        {
+          RuntimeEntry entry;
+          cancel_leave(&current_g()->wait_state);
+        }
+        current_g()->cancel = nullptr;
+        t->done.one();
+      },
+      &table);
+  go(
+      [](void* p) {
+        auto* t = static_cast<Table*>(p);
+        fire(t->source);
+        t->done.one();
+      },
+      &table);
+  table.done.wait();
+  expect_all_ps_idle();
+}
+
 // ---- the list ------------------------------------------------------------------------------------------
 
 constexpr Flaw kA1[] = {{.name = "fence_a1",
@@ -288,6 +324,16 @@ constexpr Flaw kW2[] = {{.name = "fence_w2",
                          .weaken = "wait_open",
                          .seeds = 5000,
                          .uniform = false}};
+constexpr Flaw kPlain[] = {{.name = "cancel_look",
+                            .what = "who waits does not look at the flag once it can be seen",
+                            .verdict = SimVerdict::deadlock,
+                            .fault = Fault::cancel_look},
+                           {.name = "fence_plain",
+                            .what = "no fence between the status and the look at the flag",
+                            .verdict = SimVerdict::deadlock,
+                            .weaken = "commit_unlock_heeding",
+                            .seeds = 5000,
+                            .uniform = false}};
 constexpr Flaw kYields[] = {{.name = "handoff_yields",
                              .what = "a granted semaphore yields although preemption is off",
                              .verdict = SimVerdict::crash,
@@ -347,6 +393,13 @@ constexpr Scenario kAll[] = {
      .procs = {1, 2},
      .seeds = 300,
      .flaws = kYields},
+    {.name = "wait_plain",
+     .what = "a goroutine's wait without a word, and its cancellation",
+     .body = wait_plain,
+     .options = kSched,
+     .procs = {2, 3, 1},
+     .seeds = 300,
+     .flaws = kPlain},
     {.name = "waits",
      .what = "goroutines' waits against partners and a cancellation",
      .body = wait_goroutines,
