@@ -12,7 +12,8 @@
 //     same word                always; own stores are forwarded always; own stores are forwarded
 //     load, then load/store    always                           acquire load (ldapr, ldar), or a branch to a store
 //     store, then store        always                           release store (stlr), or an exchange's release half
-//     store, then load         fence, seq_cst store, any RMW    fence; seq_cst store (stlr), then seq_cst load (ldar)
+//     store, then load         fence, seq_cst store, any RMW    fence; release store (stlr), then seq_cst load (ldar)
+//                                                               or an RMW's acquire load (ldaxr)
 //
 // An RMW on aarch64 is a load and a store with nobody's store between (ldaxr, stlxr): what follows may pass its store
 // half. Stronger instructions (ldaddal) are covered by that. Not modelled: dependencies through addresses and data,
@@ -28,10 +29,11 @@ namespace gort::inline v0::rt::litmus {
 
 enum class Model : std::uint8_t { tso, aarch64 };
 
-/// Where a site is needed. Both: what x86-64 needs, aarch64 does.
+/// Where a site is needed.
 enum class Needed : std::uint8_t {
   nowhere,     ///< the other operations of its side suffice
   on_aarch64,  ///< on x86-64 they do
+  on_x86_64,  ///< on aarch64 they do: a release store there waits for no store, but holds seq_cst loads back
   everywhere,
 };
 

@@ -17,8 +17,9 @@ extern const std::span<const Scenario> sync_scenarios;
 extern const std::span<const Scenario> timer_scenarios;
 
 std::span<const std::span<const Scenario>> all_scenarios() noexcept {
-  static const std::span<const Scenario> all[] = {base_scenarios, small_scenarios, wait_scenarios, sched_scenarios, protocol_scenarios,
-                                                    stop_scenarios, sync_scenarios, timer_scenarios};
+  static const std::span<const Scenario> all[] = {
+      base_scenarios,     small_scenarios, wait_scenarios, sched_scenarios,
+      protocol_scenarios, stop_scenarios,  sync_scenarios, timer_scenarios};
   return all;
 }
 
@@ -38,7 +39,8 @@ const Flaw* find_flaw(const Scenario& s, std::string_view name) noexcept {
   return nullptr;
 }
 
-os::SimOptions options_of(const Scenario& s, const Flaw* flaw, os::SimStrategy strategy, std::uint64_t seed) noexcept {
+os::SimOptions options_of(const Scenario& s, const Flaw* flaw, os::SimStrategy strategy,
+                          std::uint64_t seed) noexcept {
   os::SimOptions o = s.options;
   o.strategy = strategy;
   o.seed = seed;
@@ -110,8 +112,9 @@ os::SimResult run_scenario(const Scenario& s, const Flaw* flaw, const os::SimOpt
   return os::sim_run(o, Play::body, &play);
 }
 
-os::SimEnumeration enumerate_scenario(const Scenario& s, const Flaw* flaw, const os::SimOptions& o, os::SimBound bound,
-                                      std::uint64_t max_schedules, bool (*go_on)(std::uint64_t, void*),
+os::SimEnumeration enumerate_scenario(const Scenario& s, const Flaw* flaw, const os::SimOptions& o,
+                                      os::SimBound bound, std::uint64_t max_schedules,
+                                      bool (*go_on)(std::uint64_t, void*),
                                       void* go_on_arg) noexcept {
   Play play(s, flaw);
   return os::sim_enumerate(o, bound, max_schedules, Play::body, &play, go_on, go_on_arg);

@@ -36,7 +36,8 @@ void list() {
 }
 
 /// The scenarios that were asked for; `fault` leaves only those that have it. Empty: a message was printed.
-std::vector<const Scenario*> chosen(const std::vector<std::string>& names, const std::string& fault) {
+std::vector<const Scenario*> chosen(const std::vector<std::string>& names,
+                                    const std::string& fault) {
   std::vector<const Scenario*> out;
   for (const std::string& name : names) {
     const Scenario* one = find_scenario(name);
@@ -46,11 +47,14 @@ std::vector<const Scenario*> chosen(const std::vector<std::string>& names, const
     }
     for (const auto& group : all_scenarios()) {
       for (const Scenario& s : group) {
-        if ((one == nullptr || one == &s) && (fault.empty() || find_flaw(s, fault) != nullptr)) out.push_back(&s);
+        if ((one == nullptr || one == &s) && (fault.empty() || find_flaw(s, fault) != nullptr))
+          out.push_back(&s);
       }
     }
   }
-  if (out.empty()) std::fprintf(stderr, "gort-sim: no such scenario has a fault %s; --list has them\n", fault.c_str());
+  if (out.empty())
+    std::fprintf(stderr, "gort-sim: no such scenario has a fault %s; --list has them\n",
+                 fault.c_str());
   return out;
 }
 
@@ -67,7 +71,8 @@ int run(int argc, char** argv) {
   std::uint64_t replay = 0;
   app.add_flag("--list", want_list, "names of scenarios and of their faults");
   app.add_option("--scenario", names, "NAME, NAME,NAME ... or all")->delimiter(',');
-  app.add_option("--seeds", w.seeds, "schedules per scenario and explorer (default: the short set's)");
+  app.add_option("--seeds", w.seeds,
+                 "schedules per scenario and explorer (default: the short set's)");
   app.add_option("--first", w.first_seed, "the first seed")->capture_default_str();
   app.add_option("--explorer", explorer, "default: random and pct")
       ->check(CLI::IsMember({"random", "pct", "exhaustive"}));
@@ -75,19 +80,27 @@ int run(int argc, char** argv) {
   app.add_option("--fault", fault, "with this measure switched off");
   CLI::Option* one = app.add_option("--replay", replay, "this seed alone");
   app.add_flag("--trace", w.trace, "every step of each run that failed, or that is replayed");
-  app.add_flag("--store-buffers", w.buffers, "stores may be delayed in every run (default: in half of them)");
+  app.add_flag("--store-buffers", w.buffers,
+               "stores may be delayed in every run (default: in half of them)");
   app.add_flag("!--no-shorten", w.shorten, "print failures as they were found");
-  app.add_option("--weaken", w.weaken, "takes full stores and fences away: of FUNCTION, or FUNCTION:LINE");
+  app.add_option("--weaken", w.weaken,
+                 "takes full stores and fences away: of FUNCTION, or FUNCTION:LINE");
   app.add_flag("--fences", fences, "takes the full fences away one by one: who finds that out?");
-  app.add_flag("--faults", faults, "with each measure switched off in turn: who finds it, in how many seconds?");
-  app.add_flag("--litmus", litmuses, "each two-sided fence by itself, under x86-64's and aarch64's memory models");
+  app.add_flag("--faults", faults,
+               "with each measure switched off in turn: who finds it, in how many seconds?");
+  app.add_flag("--litmus", litmuses,
+               "each two-sided fence by itself, under x86-64's and aarch64's memory models");
   app.add_flag("--short", w.check_flaws, "the short set, and each flaw is found");
   app.add_option("--seconds", w.seconds, "--short: about how long; fewer schedules of each");
   ScalingWishes scaling;
   scaling.procs = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024};
-  app.add_option("--scaling", scaling.loads, "LOAD,LOAD or all: what it costs with many processors")->delimiter(',');
-  app.add_option("--procs", scaling.procs, "--scaling: numbers of Ps")->delimiter(',')->check(CLI::Range(1, 1024));
-  app.add_option("--scale", scaling.scale, "--scaling: so many times as many operations")->capture_default_str();
+  app.add_option("--scaling", scaling.loads, "LOAD,LOAD or all: what it costs with many processors")
+      ->delimiter(',');
+  app.add_option("--procs", scaling.procs, "--scaling: numbers of Ps")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 1024));
+  app.add_option("--scale", scaling.scale, "--scaling: so many times as many operations")
+      ->capture_default_str();
   app.add_flag("--json", scaling.json, "--scaling: a line of JSON for each");
   try {
     app.parse(argc, argv);
@@ -104,7 +117,8 @@ int run(int argc, char** argv) {
     w.replay = true;
     w.first_seed = replay;
     w.seeds = 1;
-    if (explorer.empty()) w.random = false;  // a seed alone says nothing: the last printed line names the explorer
+    if (explorer.empty())
+      w.random = false;  // a seed alone says nothing: the last printed line names the explorer
   }
   w.progress = ::isatty(2) != 0;
   w.fault = fault;

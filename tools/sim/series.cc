@@ -100,36 +100,39 @@ SimOptions Program::options(const Series& s, std::uint64_t seed) const {
 void Program::say_progress(const Series& s, std::uint64_t done) {
   if (!wishes_.progress || seconds_since(said_) < 1) return;
   said_ = Clock::now();
-  std::fprintf(stderr, "\r%s %s %s %llu/%llu, %llu schedules, %llu failures \033[K", s.scenario.name,
-               s.flaw != nullptr ? s.flaw->name : "", explorer_name(s.strategy),
+  std::fprintf(stderr, "\r%s %s %s %llu/%llu, %llu schedules, %llu failures \033[K",
+               s.scenario.name, s.flaw != nullptr ? s.flaw->name : "", explorer_name(s.strategy),
                static_cast<unsigned long long>(done), static_cast<unsigned long long>(s.seeds),
-               static_cast<unsigned long long>(totals_.schedules), static_cast<unsigned long long>(totals_.failures));
+               static_cast<unsigned long long>(totals_.schedules),
+               static_cast<unsigned long long>(totals_.failures));
 }
 
 /// A failure: shortened, as a table, and how to see it again.
 void Program::report(const Series& s, const SimResult& r) {
   const std::uint64_t seed = r.seed;
-  std::printf("%s: %s: %.*s\n", s.scenario.name, sim_verdict_name(r.verdict), static_cast<int>(r.message.size()),
-              r.message.data());
+  std::printf("%s: %s: %.*s\n", s.scenario.name, sim_verdict_name(r.verdict),
+              static_cast<int>(r.message.size()), r.message.data());
   if (wishes_.trace) print_history(r.history, true);
   if (wishes_.shorten) {
     SimOptions o = options(s, seed);
     o.record = true;
     // An enumeration's last run has been recorded already.
-    const SimResult again = s.strategy == SimStrategy::exhaustive ? r : run_scenario(s.scenario, s.flaw, o);
+    const SimResult again =
+        s.strategy == SimStrategy::exhaustive ? r : run_scenario(s.scenario, s.flaw, o);
     const std::size_t before = again.decisions.size();
     const SimResult least = shorten_scenario(s.scenario, s.flaw, o, again, kShortenRuns);
-    std::printf("%zu decisions, of which %zu are enough; what matters of the run with these:\n", before,
-                least.decisions.size());
+    std::printf("%zu decisions, of which %zu are enough; what matters of the run with these:\n",
+                before, least.decisions.size());
     print_history(least.table, true);
   } else if (!wishes_.trace) {
     print_history(r.history, false);
   }
-  std::printf("again: gort-sim --scenario %s --explorer %s%s%s%s", s.scenario.name, explorer_name(s.strategy),
-              s.flaw != nullptr ? " --fault " : "", s.flaw != nullptr ? s.flaw->name : "",
-              wishes_.buffers ? " --store-buffers" : "");
+  std::printf("again: gort-sim --scenario %s --explorer %s%s%s%s", s.scenario.name,
+              explorer_name(s.strategy), s.flaw != nullptr ? " --fault " : "",
+              s.flaw != nullptr ? s.flaw->name : "", wishes_.buffers ? " --store-buffers" : "");
   if (!wishes_.weaken.empty()) std::printf(" --weaken %s", wishes_.weaken.c_str());
-  if (s.strategy != SimStrategy::exhaustive) std::printf(" --replay %llu", static_cast<unsigned long long>(seed));
+  if (s.strategy != SimStrategy::exhaustive)
+    std::printf(" --replay %llu", static_cast<unsigned long long>(seed));
   std::printf("\n");
 }
 
@@ -137,7 +140,8 @@ Program::Done Program::explore(const Series& s) {
   const auto begin = Clock::now();
   std::unordered_set<std::uint64_t> distinct;
   Done d;
-  while (d.schedules < s.seeds && (s.seconds == 0 || d.schedules == 0 || seconds_since(begin) < s.seconds)) {
+  while (d.schedules < s.seeds &&
+         (s.seconds == 0 || d.schedules == 0 || seconds_since(begin) < s.seconds)) {
     SimOptions o = options(s, wishes_.first_seed + d.schedules);
     o.keep_history = wishes_.replay && wishes_.trace;
     d.last = run_scenario(s.scenario, s.flaw, o);
@@ -170,7 +174,8 @@ Program::Done Program::enumerate(const Series& s) {
       },
       &watch);
   totals_.schedules += e.schedules;
-  return {e.result, e.schedules, e.result.steps * e.schedules, e.schedules - e.pruned, e.pruned, e.threads, e.complete};
+  return {e.result,  e.schedules, e.result.steps * e.schedules, e.schedules - e.pruned, e.pruned,
+          e.threads, e.complete};
 }
 
 /// One line.
@@ -182,7 +187,8 @@ void Program::series(const Series& s) {
   // With --short a flaw that is not found is what failed, unless time was too short for a search.
   const bool demanded = wishes_.check_flaws && s.flaw != nullptr;
   const bool found = r.verdict != SimVerdict::ok;
-  bool bad = demanded ? found != (s.flaw->verdict != SimVerdict::ok) && (d.complete || found) : found;
+  bool bad =
+      demanded ? found != (s.flaw->verdict != SimVerdict::ok) && (d.complete || found) : found;
   // A stated bound that is not reached is no proof, unless less was asked for.
   if (enumerates && !d.complete && wishes_.seeds == 0 && s.seconds == 0) bad = true;
   if (bad) ++totals_.failures;
@@ -196,33 +202,37 @@ void Program::series(const Series& s) {
   } else if (bad && demanded) {
     std::printf("not found: %s\n", s.flaw->what);
   }
-  std::printf("%-20s %-16s %-10s %8llu schedules %8llu distinct %7.0f steps each %6.0f/s  %s", s.scenario.name,
-              s.flaw != nullptr ? s.flaw->name : "-", explorer_name(s.strategy),
-              static_cast<unsigned long long>(d.schedules), static_cast<unsigned long long>(d.distinct),
+  std::printf("%-20s %-16s %-10s %8llu schedules %8llu distinct %7.0f steps each %6.0f/s  %s",
+              s.scenario.name, s.flaw != nullptr ? s.flaw->name : "-", explorer_name(s.strategy),
+              static_cast<unsigned long long>(d.schedules),
+              static_cast<unsigned long long>(d.distinct),
               static_cast<double>(d.steps) / static_cast<double>(d.schedules),
               static_cast<double>(d.schedules) / took, sim_verdict_name(verdict));
   if (enumerates && verdict == SimVerdict::ok) {
-    std::printf(", %d threads, %s, %s, %.0f s", d.threads, bound_name(s.bound), d.complete ? "complete" : "not complete",
-                took);
+    std::printf(", %d threads, %s, %s, %.0f s", d.threads, bound_name(s.bound),
+                d.complete ? "complete" : "not complete", took);
   }
-  if (!enumerates && verdict != SimVerdict::ok) std::printf(" at seed %llu", static_cast<unsigned long long>(seed));
+  if (!enumerates && verdict != SimVerdict::ok)
+    std::printf(" at seed %llu", static_cast<unsigned long long>(seed));
   std::printf("\n");
   std::fflush(stdout);
 }
 
-void Program::all_explorers(const Scenario& s, const Flaw* flaw, std::uint64_t seeds, double seconds) {
+void Program::all_explorers(const Scenario& s, const Flaw* flaw, std::uint64_t seeds,
+                            double seconds) {
   // By whom it is not found is asked only if nobody else is.
   const bool random = wishes_.random && (flaw == nullptr || flaw->uniform || !wishes_.pct);
   const bool pct = wishes_.pct && (flaw == nullptr || flaw->pct || !wishes_.random);
-  const bool enumerates =
-      wishes_.exhaustive || (wishes_.check_flaws && flaw == nullptr && s.preemptions != kNotEnumerated);
+  const bool enumerates = wishes_.exhaustive || (wishes_.check_flaws && flaw == nullptr &&
+                                                 s.preemptions != kNotEnumerated);
   const double each = seconds / (random + pct + enumerates);
   if (random) series({s, flaw, SimStrategy::uniform, seeds, each});
   if (pct) series({s, flaw, SimStrategy::pct, seeds, each});
   if (!enumerates) return;
   os::SimBound bound = bound_of(s);
   if (wishes_.depth != 0) bound.most = wishes_.depth;
-  series({s, flaw, SimStrategy::exhaustive, wishes_.seeds != 0 ? wishes_.seeds : UINT64_MAX, each, bound});
+  series({s, flaw, SimStrategy::exhaustive, wishes_.seeds != 0 ? wishes_.seeds : UINT64_MAX, each,
+          bound});
 }
 
 void Program::run(const std::vector<const Scenario*>& scenarios) {
@@ -253,13 +263,14 @@ void Program::run_fences(const std::vector<const Scenario*>& scenarios) {
   for (const os::SimFence& fence : met) {
     std::string found;
     for (const Scenario* s : scenarios) {
-      const Flaw flaw{.name = fence.site, .what = "", .verdict = SimVerdict::ok, .weaken = fence.site};
+      const Flaw flaw{
+          .name = fence.site, .what = "", .verdict = SimVerdict::ok, .weaken = fence.site};
       const std::uint64_t seeds = wishes_.seeds != 0 ? wishes_.seeds : s->seeds;
       for (const SimStrategy strategy : {SimStrategy::uniform, SimStrategy::pct}) {
         const Done d = explore({*s, &flaw, strategy, seeds, 0});
         if (d.last.verdict == SimVerdict::ok) continue;
-        found += std::string(" ") + s->name + " " + explorer_name(strategy) + " seed " + std::to_string(d.last.seed) +
-                 " (" + sim_verdict_name(d.last.verdict) + ")";
+        found += std::string(" ") + s->name + " " + explorer_name(strategy) + " seed " +
+                 std::to_string(d.last.seed) + " (" + sim_verdict_name(d.last.verdict) + ")";
         break;
       }
       if (!found.empty()) break;
@@ -275,7 +286,8 @@ void Program::run_fences(const std::vector<const Scenario*>& scenarios) {
 /// explorers must, within a minute.
 void Program::run_faults(const std::vector<const Scenario*>& scenarios) {
   constexpr double kMost = 60;
-  std::printf("| flaw | scenario | random: seed, seconds | pct: seed, seconds |\n|---|---|---|---|\n");
+  std::printf(
+      "| flaw | scenario | random: seed, seconds | pct: seed, seconds |\n|---|---|---|---|\n");
   for (const Scenario* s : scenarios) {
     for (const Flaw& flaw : s->flaws) {
       if (flaw.verdict == SimVerdict::ok) continue;
@@ -287,7 +299,8 @@ void Program::run_faults(const std::vector<const Scenario*>& scenarios) {
           continue;
         }
         const double begin = cpu_seconds();
-        const Done d = explore({*s, &flaw, strategy, wishes_.seeds != 0 ? wishes_.seeds : flaw.seeds, 0});
+        const Done d =
+            explore({*s, &flaw, strategy, wishes_.seeds != 0 ? wishes_.seeds : flaw.seeds, 0});
         const double took = cpu_seconds() - begin;
         if (d.last.verdict == SimVerdict::ok) {
           std::printf(" not in %llu |", static_cast<unsigned long long>(d.schedules));

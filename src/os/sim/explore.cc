@@ -120,7 +120,8 @@ class Exhaustive final : public Schedule {
     path().pruned = false;
   }
   void created(int thread) noexcept override {
-    if (thread >= kThreads) machine.finish(SimVerdict::crash, "sim_enumerate: more than 31 threads");
+    if (thread >= kThreads)
+      machine.finish(SimVerdict::crash, "sim_enumerate: more than 31 threads");
   }
   int pick(const Choice& c) noexcept override {
     for (;;) {
@@ -132,8 +133,10 @@ class Exhaustive final : public Schedule {
   void offer(std::uint64_t threads) noexcept override { offered_ = threads; }
   std::uint64_t decide(SimChoice what, std::uint64_t by_default) noexcept override {
     if (path().only_fresh) return by_default;
-    if (what == SimChoice::wake) return static_cast<std::uint64_t>(
-          branch(static_cast<int>(by_default), offered_, path().kind != SimBound::preemptions ? offered_ : 0));
+    if (what == SimChoice::wake)
+      return static_cast<std::uint64_t>(
+          branch(static_cast<int>(by_default), offered_,
+                 path().kind != SimBound::preemptions ? offered_ : 0));
     if (what != SimChoice::delay) return by_default;
     // A store with buffers: one that waits does so until it must go, or until it is drained by choice.
     if (path().all || branch(0, 3, 2) == 1) return UINT64_MAX;
@@ -152,7 +155,8 @@ class Exhaustive final : public Schedule {
     }
     tried_ = 0;
     if (candidates == 0) return by_default;
-    if (at_ == Path::kMost) machine.finish(SimVerdict::livelock, "sim_enumerate: too many decisions in one run");
+    if (at_ == Path::kMost)
+      machine.finish(SimVerdict::livelock, "sim_enumerate: too many decisions in one run");
     Path::Node& n = p.nodes[at_++];
     if (at_ > p.follow) n = {candidates, 0, static_cast<std::uint8_t>(by_default)};
     p.length = at_;
@@ -199,7 +203,8 @@ class Exhaustive final : public Schedule {
       const int next = longest_waiting(c, by_default);
       candidates = next >= 0 ? candidates & bit(next) : 0;
     }
-    return branch(by_default, candidates | drains, c.current >= 0 || kind != SimBound::preemptions ? candidates : 0);
+    return branch(by_default, candidates | drains,
+                  c.current >= 0 || kind != SimBound::preemptions ? candidates : 0);
   }
 
   /// A fair default: who goes round in the runtime for ever would keep all others from running.
@@ -208,7 +213,8 @@ class Exhaustive final : public Schedule {
     int best = -1;
     for (int i = 0; i < c.count; ++i) {
       const int t = c.runnable[i];
-      if (t != but && (best < 0 || machine.thread(t)->ran_at < machine.thread(best)->ran_at)) best = t;
+      if (t != but && (best < 0 || machine.thread(t)->ran_at < machine.thread(best)->ran_at))
+        best = t;
     }
     return best;
   }
@@ -227,7 +233,8 @@ class Exhaustive final : public Schedule {
       return {Effect::write, machine.thread(candidate - kBuffers)->stores.oldest().addr};
     const Thread& t = *machine.thread(candidate);
     // A store that waits is nobody else's business yet; what a full fence lets go may be any word.
-    if (t.next_op == SimOp::store && !t.next_full && machine.delays_stores()) return {Effect::none, nullptr};
+    if (t.next_op == SimOp::store && !t.next_full && machine.delays_stores())
+      return {Effect::none, nullptr};
     if (t.next_full && !t.stores.empty()) return {Effect::any, nullptr};
     return effect_of(t.next_op, t.next_where);
   }
@@ -308,7 +315,8 @@ void meet_words(const SimOptions& options, void (*body)(void*), void* arg) noexc
 
 SimEnumeration sim_enumerate(const SimOptions& options, SimBound bound, std::uint64_t max_schedules,
                              void (*body)(void*), void* arg,
-                             bool (*go_on)(std::uint64_t schedules, void*), void* go_on_arg) noexcept {
+                             bool (*go_on)(std::uint64_t schedules, void*),
+                             void* go_on_arg) noexcept {
   sim::Path& p = sim::path();
   SimOptions o = options;
   o.strategy = SimStrategy::exhaustive;
@@ -333,7 +341,8 @@ SimEnumeration sim_enumerate(const SimOptions& options, SimBound bound, std::uin
         e.result.runs = e.schedules;
         if (e.result.threads > e.threads) e.threads = e.result.threads;
         if (e.result.verdict != SimVerdict::ok) return e;
-        if (e.schedules >= max_schedules || (go_on != nullptr && !go_on(e.schedules, go_on_arg))) return e;
+        if (e.schedules >= max_schedules || (go_on != nullptr && !go_on(e.schedules, go_on_arg)))
+          return e;
       } while (sim::next_path(p));
       refused |= p.refused;
       again = p.kind != SimBound::preemptions && p.bound == 1;

@@ -50,14 +50,15 @@ struct Path {
     std::uint64_t tried;  // with kSimAll: those done, for the sleep sets
     std::uint8_t taken;
   };
-  bool all;             // kSimAll: no bound, sleep sets
-  int bound;            // preemptions
+  bool all;   // kSimAll: no bound, sleep sets
+  int bound;  // preemptions
   SimBound::Kind kind;
-  bool only_fresh;      // one departure, before a step on a word that is newly known to be shared: the rest is done
-  bool pruned;          // set by the run
-  bool refused;         // set by the run: the bound has cut something off
-  std::size_t follow;   // nodes of the path that are given
-  std::size_t length;   // nodes of this run
+  bool
+      only_fresh;  // one departure, before a step on a word that is newly known to be shared: the rest is done
+  bool pruned;         // set by the run
+  bool refused;        // set by the run: the bound has cut something off
+  std::size_t follow;  // nodes of the path that are given
+  std::size_t length;  // nodes of this run
   Words words;
   Node nodes[kMost];
 };
