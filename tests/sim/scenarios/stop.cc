@@ -175,8 +175,8 @@ constexpr Flaw kHoldQueue[] = {{.name = "hold_queue",
                                 .verdict = SimVerdict::livelock,
                                 .fault = Fault::hold_queue,
                                 .seeds = 10000,
-                                .tune = two_with_buffers,
-                                .pct = false}};
+                                .pct = false,
+                                .tune = two_with_buffers}};
 constexpr Flaw kHoldRunnable[] = {{.name = "hold_runnable",
                                    .what = "a goroutine that is runnable whenever it is looked at is never held",
                                    .verdict = SimVerdict::livelock,
