@@ -7,6 +7,7 @@
 #include "debug/symbols.h"
 #include "tests/reports/shop.h"
 #include "tests/reports/subject.h"
+#include "tests/support/runtime_fixture.h"
 
 namespace {
 
@@ -129,6 +130,7 @@ TEST(Traceback, NoneLeavesTheMessage) {
 }
 
 TEST(Traceback, SystemShowsTheRuntime) {
+  GORT_TEST_NEEDS_SIGNALS();  // threads are asked for their traces by one
   const Outcome o = run_subject("simple", {.env = {"GORT_TRACEBACK=system"}});
   EXPECT_EQ(o.exit_code, 2);
   EXPECT_NE(o.trace_of("goroutine 1 [").find("gort::v0::rt::"), std::string::npos) << o.err;

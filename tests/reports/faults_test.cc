@@ -324,9 +324,14 @@ TEST_P(Quit, WhileGoroutinesSpin) {
   EXPECT_NE(o.trace_of("goroutine 1 ["), "") << o.err;
 }
 
+bool all_idle() {
+  const gort::rt::LockGuard guard(gort::rt::sched.lock);
+  return gort::rt::sched.nmidle > 0 && gort::rt::sched.npidle.load() == gort::rt::sched.nprocs;
+}
+
 void park_three_and_wait_foreign() {
   for (int i = 0; i < 3; ++i) gort::go([] { shop::worker(); });
-  while (gort::rt::sched.nmidle < 1 || gort::rt::sched.npidle.load() != gort::rt::sched.nprocs) usleep(1000);
+  while (!all_idle()) usleep(1000);
   ready();
   for (;;) pause();
 }
@@ -367,6 +372,7 @@ TEST_P(Quit, WhenTheHostStartedUsWithAllSignalsBlocked) {
 }
 
 TEST(QuitTwice, WithoutAMonitorTheSecondPrintsAddresses) {
+  NOT_SANITIZED();
   const Outcome o = run_subject("quit_deaf", {.send = SIGQUIT, .send_again_after_ms = 2200});
   EXPECT_EQ(o.exit_code, 2) << o.err;
   EXPECT_EQ(o.line(0), "SIGQUIT: quit (the monitor does not answer: addresses only)");

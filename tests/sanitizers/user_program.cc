@@ -7,6 +7,7 @@
 //   race-waiter    one writes before it waits on a semaphore, the other after its release()
 //   race-channel   one writes after its send(), the other after its recv()
 //   ended          ends while threads of the runtime do
+//   deadlock       waits for nobody: said also where the tool has a thread of its own
 //   heap           a goroutine reads what another one has freed
 //   stack          a goroutine reads a local of a function that has returned
 //   ceiling n      n goroutines at once, parked: how many the sanitizer can hold
@@ -406,10 +407,9 @@ int main(int argc, char** argv) {
     else if (mode == "stack") stack();
     else if (mode == "ceiling") ceiling(n);
     else if (mode == "ceiling-in-turn") ceiling_in_turn();
-    else if (mode == "race-channel")
-      user::race_channel();
-    else if (mode == "ended")
-      ended();
+    else if (mode == "race-channel") user::race_channel();
+    else if (mode == "ended") ended();
+    else if (mode == "deadlock") gort::semaphore(0).acquire();
     else check(false, "mode?");
   });
   std::puts("done");

@@ -467,7 +467,7 @@ TEST_P(Context, ManyParkedUnderOneAreCancelledAtOnce) {
         never.wait();
       });
     }
-    ASSERT_TRUE(yield_until([&] { return waiting == kMany; }));
+    ASSERT_TRUE(yield_until([&] { return waiting == kMany; }, 60'000));
     s.cancel();
     s.join();
     EXPECT_EQ(ended, kMany);

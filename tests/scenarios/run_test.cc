@@ -353,10 +353,10 @@ TEST_P(Run, WhoEndsJustAfterItsRunIsNotCountedForEver) {
       }
       state = 2;
     });
-    while (state != 1) gort::this_goroutine::yield();
+    while (state == 0) gort::this_goroutine::yield();  // on a busy machine it may be over already
   });
   EXPECT_TRUE(gort::test::yield_until([&state] { return state == 2; }));
-  EXPECT_TRUE(gort::test::yield_until([] { return gort::num_goroutine() == 0; }, 1'000)) << gort::num_goroutine();
+  EXPECT_TRUE(gort::test::yield_until([] { return gort::num_goroutine() == 0; })) << gort::num_goroutine();
 }
 
 }  // namespace
