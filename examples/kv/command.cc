@@ -30,7 +30,8 @@ struct index {
           hash_commands,         set_commands,     zset_commands,        zset_range_commands,
           zset_algebra_commands, key_commands,     expiry_commands,      scan_commands,
           connection_commands,   server_commands,  info_commands,        config_commands,
-          debug_commands,        pubsub_commands,  transaction_commands, snapshot_commands}) {
+          debug_commands,        pubsub_commands,  transaction_commands, snapshot_commands,
+          blocking_commands}) {
       for (const command& c : family()) {
         by_name.emplace(c.name, &c);
         sorted.push_back(&c);

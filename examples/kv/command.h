@@ -83,6 +83,7 @@ std::span<const command> debug_commands();
 std::span<const command> pubsub_commands();
 std::span<const command> transaction_commands();
 std::span<const command> snapshot_commands();
+std::span<const command> blocking_commands();
 
 /// By name, in any case; null if there is none.
 const command* find_command(std::string_view name) noexcept;

@@ -93,8 +93,11 @@ std::string line_of(const session& s, std::int64_t now) {
   };
   const auto subscribed = s.subscribed.load(std::memory_order_relaxed);
   return "id=" + std::to_string(s.id) + " addr=" + s.peer + " name=" + s.name +
-         " age=" + seconds(s.connected_at) + " idle=" + seconds(s.active_at) +
-         " flags=" + (subscribed > 0 ? "P" : "N") + " db=0 sub=" + std::to_string(subscribed) +
+         " age=" + seconds(s.connected_at) + " idle=" + seconds(s.active_at) + " flags=" +
+         (s.published != nullptr ? "b"
+          : subscribed > 0       ? "P"
+                                 : "N") +
+         " db=0 sub=" + std::to_string(subscribed) +
          " psub=0 multi=-1 tot-mem=" + std::to_string(s.buffers.load(std::memory_order_relaxed)) +
          " cmd=" + std::string(last == nullptr ? "NULL" : last->name) +
          " user=default lib-name=" + s.library + " lib-ver=" + s.library_version + "\n";
@@ -148,6 +151,22 @@ void client_kill(call& c) {
   c.out.ok();
 }
 
+/// CLIENT UNBLOCK id [TIMEOUT|ERROR]
+void client_unblock(call& c) {
+  const bool error = c.size() == 4 && c.is(3, "error");
+  if (c.size() > 4 || (c.size() == 4 && !error && !c.is(3, "timeout"))) throw syntax_error();
+  const auto id = static_cast<std::uint64_t>(c.integer(2));
+  std::scoped_lock hold(c.srv.clients.lock);
+  const auto at = c.srv.clients.all.find(id);
+  const std::shared_ptr<blocked> w =
+      at == c.srv.clients.all.end() ? nullptr : at->second->published;
+  if (w == nullptr || !w->claim(error ? blocked::state::unblocked : blocked::state::timed_out)) {
+    return c.out.integer(0);
+  }
+  if (w->wake) w->wake();
+  c.out.integer(1);
+}
+
 void client_reply(call& c) {
   if (c.size() != 3) throw syntax_error();
   if (c.is(2, "on")) {
@@ -168,6 +187,7 @@ void client_(call& c) {
   if (c.is(1, "list")) return client_list_(c);
   if (c.is(1, "kill") && n > 2) return client_kill(c);
   if (c.is(1, "reply")) return client_reply(c);
+  if (c.is(1, "unblock") && n > 2) return client_unblock(c);
   if (c.is(1, "info")) {
     std::scoped_lock hold(c.srv.clients.lock);
     return c.out.verbatim(line_of(c.client, c.srv.now_ms()));

@@ -73,7 +73,7 @@ void clients_section(call& c, std::string& out) {
   section(out, "Clients")
       .line("connected_clients", c.srv.clients.size())
       .line("maxclients", c.srv.config.max_clients.load())
-      .line("blocked_clients", 0);
+      .line("blocked_clients", c.srv.stats.blocked.load());
 }
 
 void memory_section(call& c, std::string& out) {

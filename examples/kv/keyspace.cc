@@ -49,6 +49,7 @@ void access::put(std::string_view key, ref<object> value, std::int64_t expires) 
     about_to_change(s, n);
     add_to(s.bytes, value->bytes() - n->value.value->bytes());
     n->value.value = std::move(value);
+    tell_waiting(s, key);
     n->value.used = static_cast<std::uint32_t>(now / 1000);
   }
   if (n->value.expires != expires) {
@@ -112,6 +113,7 @@ key_node* access::add(shard& s, std::string_view key, ref<object> value) {
   n->value.used = static_cast<std::uint32_t>(now / 1000);
   s.size.store(s.keys.size(), std::memory_order_relaxed);
   add_to(s.bytes, bytes_of(*n));
+  tell_waiting(s, key);
   return n;
 }
 
@@ -139,6 +141,12 @@ void access::tell_watchers(shard& s, std::string_view key) {
   const auto at = s.watched.find(std::string(key));
   if (at == s.watched.end()) return;
   for (const auto& w : at->second) w->touched.store(true, std::memory_order_relaxed);
+}
+
+void access::tell_waiting(shard& s, std::string_view key) {
+  if (s.waiting.empty()) [[likely]]
+    return;
+  if (s.waiting.contains(std::string(key))) made.emplace_back(key);
 }
 
 void access::watch(std::string_view key, std::shared_ptr<watcher> w) {

@@ -20,6 +20,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <set>
 #include <string>
@@ -41,6 +42,8 @@ struct entry {
 };
 using key_node = table<entry>::node;
 
+struct blocked;  // blocking.h
+
 /// What WATCH leaves at a key; shared with the session.
 struct watcher {
   std::atomic<bool> touched{false};
@@ -58,6 +61,7 @@ struct alignas(64) shard {
   table<entry> keys;
   std::set<std::pair<std::int64_t, key_node*>> expiring;
   std::unordered_map<std::string, std::vector<std::shared_ptr<watcher>>> watched;
+  std::unordered_map<std::string, std::deque<std::shared_ptr<blocked>>> waiting;  // oldest first
   std::vector<kept> for_snapshot;
   // Written under the lock, read by anybody.
   std::atomic<std::size_t> size{0}, bytes{0};
@@ -155,6 +159,14 @@ class access {
   void watch(std::string_view key, std::shared_ptr<watcher> w);
   void unwatch(std::string_view key, const std::shared_ptr<watcher>& w);
 
+  // Clients that wait for a key to be made (blocking.cc).
+  void wait_at(std::string_view key, const std::shared_ptr<blocked>& who);
+  void stop_waiting(std::string_view key, const std::shared_ptr<blocked>& who);
+  /// The oldest that waits for what the key is now; null: none.
+  std::shared_ptr<blocked> first_waiting(std::string_view key);
+  /// Keys that the running command has made and that somebody waits for.
+  std::vector<std::string> made;
+
   /// Keeps the value for a running snapshot, tells watchers. Before every change of a key.
   void about_to_change(shard& s, key_node* n);
 
@@ -169,6 +181,7 @@ class access {
   void remove(shard& s, key_node* n);
   void unlink_expiry(shard& s, key_node* n);
   void tell_watchers(shard& s, std::string_view key);
+  void tell_waiting(shard& s, std::string_view key);
 
   template <class T>
   friend class edit;

@@ -1,12 +1,9 @@
 // Lists.
+#include "lists.h"
+
 #include <algorithm>
 
-#include "command.h"
-
 namespace kv {
-namespace {
-
-enum class end { front, back };
 
 void push(list_object& l, end where, std::string_view s) {
   where == end::front ? l.push_front(s) : l.push_back(s);
@@ -14,6 +11,48 @@ void push(list_object& l, end where, std::string_view s) {
 std::string pop(list_object& l, end where) {
   return where == end::front ? l.pop_front() : l.pop_back();
 }
+
+end end_of(const call& c, std::size_t i) {
+  if (c.is(i, "left")) return end::front;
+  if (c.is(i, "right")) return end::back;
+  throw syntax_error();
+}
+
+void move_element(access& db, reply& out, std::string_view from_key, std::string_view to_key,
+                  end from, end to) {
+  // Its type is looked at before anything is taken.
+  static_cast<void>(db.read<list_object>(to_key));
+  std::string s;
+  {
+    auto source = db.change<list_object>(from_key);
+    s = pop(*source, from);
+    // The last element of a list that is source and target at once: the list stays.
+    if (from_key == to_key) push(*source, to, s);
+  }
+  if (from_key != to_key) push(*db.change_or_make<list_object>(to_key), to, s);
+  out.bulk(s);
+}
+
+void pop_many(reply& out, list_object& l, end where, std::int64_t n) {
+  n = std::min(n, static_cast<std::int64_t>(l.items.size()));
+  out.array(static_cast<std::size_t>(n));
+  for (; n > 0; --n) out.bulk(pop(l, where));
+}
+
+many_keys::many_keys(const call& c, std::size_t counted) : count(1) {
+  const std::int64_t n = to_integer(c[counted]).value_or(0);
+  if (n <= 0) throw general("numkeys should be greater than 0");
+  where = counted + 1 + static_cast<std::size_t>(n);
+  if (n >= static_cast<std::int64_t>(c.size()) || where >= c.size()) throw syntax_error();
+  keys = c.args.subspan(counted + 1, static_cast<std::size_t>(n));
+  if (c.size() == where + 3 && c.is(where + 1, "count"))
+    count = to_integer(c[where + 2]).value_or(0);
+  else if (c.size() != where + 1)
+    throw syntax_error();
+  if (count <= 0) throw general("count should be greater than 0");
+}
+
+namespace {
 
 template <end Where>
 void push_new(call& c) {
@@ -41,55 +80,25 @@ void pop_some(call& c) {
   if (n == 0) return c.out.array(0);
   auto list = c.db.change<list_object>(c[1]);
   if (c.size() == 2) return c.out.bulk(pop(*list, Where));
-  n = std::min(n, static_cast<std::int64_t>(list->items.size()));
-  c.out.array(static_cast<std::size_t>(n));
-  for (; n > 0; --n) c.out.bulk(pop(*list, Where));
-}
-
-end end_of(call& c, std::size_t i) {
-  if (c.is(i, "left")) return end::front;
-  if (c.is(i, "right")) return end::back;
-  throw syntax_error();
+  pop_many(c.out, *list, Where, n);
 }
 
 void move(call& c, end from, end to) {
   if (c.db.read<list_object>(c[1]) == nullptr) return c.out.null();
-  static_cast<void>(
-      c.db.read<list_object>(c[2]));  // its type is looked at before anything is taken
-  std::string s;
-  {
-    auto source = c.db.change<list_object>(c[1]);
-    s = pop(*source, from);
-    // The last element of a list that is source and target at once: the list stays.
-    if (c[1] == c[2]) push(*source, to, s);
-  }
-  if (c[1] != c[2]) push(*c.db.change_or_make<list_object>(c[2]), to, s);
-  c.out.bulk(s);
+  move_element(c.db, c.out, c[1], c[2], from, to);
 }
 void lmove(call& c) { move(c, end_of(c, 3), end_of(c, 4)); }
 void rpoplpush(call& c) { move(c, end::back, end::front); }
 
 void lmpop(call& c) {
-  const std::int64_t keys = c.integer(1);
-  if (keys <= 0) throw general("numkeys should be greater than 0");
-  const auto where = static_cast<std::size_t>(keys) + 2;
-  if (where >= c.size()) throw syntax_error();
-  const end from = end_of(c, where);
-  std::int64_t n = 1;
-  if (c.size() == where + 3 && c.is(where + 1, "count"))
-    n = c.integer(where + 2);
-  else if (c.size() != where + 1)
-    throw syntax_error();
-  if (n <= 0) throw general("count should be greater than 0");
-  for (std::string_view key : c.args.subspan(2, static_cast<std::size_t>(keys))) {
+  const many_keys m(c, 1);
+  const end from = end_of(c, m.where);
+  for (std::string_view key : m.keys) {
     auto list = c.db.change<list_object>(key);
     if (!list) continue;
-    n = std::min(n, static_cast<std::int64_t>(list->items.size()));
     c.out.array(2);
     c.out.bulk(key);
-    c.out.array(static_cast<std::size_t>(n));
-    for (; n > 0; --n) c.out.bulk(pop(*list, from));
-    return;
+    return pop_many(c.out, *list, from, m.count);
   }
   c.out.null_array();
 }

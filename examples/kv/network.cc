@@ -25,20 +25,34 @@ class connection {
  public:
   connection(server& srv, gort::net::conn c)
       : socket_(std::make_shared<gort::net::conn>(std::move(c))),
+        most_kept_(srv.config.max_bulk.load() + (1u << 20)),
         in_({.bulk_bytes = srv.config.max_bulk.load(),
              .request_bytes = srv.config.max_bulk.load() + (1u << 20)}),
-        session_(srv, socket_->peer_address().to_string(),
-                 {.close = [s = socket_] { s->close(); },
-                  .end_reading = [s = socket_] { static_cast<void>(s->close_read()); }}) {}
+        session_(
+            srv, socket_->peer_address().to_string(),
+            {.close = [s = socket_] { s->close(); },
+             .end_reading = [s = socket_] { static_cast<void>(s->close_read()); },
+             .wake =
+                 [s = socket_] { static_cast<void>(s->set_read_deadline(gort::clock::now())); }}) {}
 
   void serve() {
     std::size_t chunk = 2 << 10;  // small, since most of 10,000 connections say little
-    while (answer()) {
+    for (;;) {
+      const session::wants w = answer();
+      if (w == session::wants::end) return;
+      if (w == session::wants::wait) {
+        if (!wait()) return;
+        continue;
+      }
       if (session_.subscriber != nullptr && !pusher_.valid()) {
         pusher_ = gort::spawn({.name = "push"}, [this] { push(); });
       }
       const std::span<char> room = in_.room(chunk);
       const auto n = socket_->read_some(room);
+      if (!n && n.error() == std::errc::timed_out) {  // woken for a wait that was over already
+        static_cast<void>(socket_->set_read_deadline(gort::clock::time_point::max()));
+        continue;
+      }
       if (!n || *n == 0) return;
       in_.filled(*n);
       session_.srv.stats.bytes_in.fetch_add(*n, std::memory_order_relaxed);
@@ -47,15 +61,43 @@ class connection {
   }
 
  private:
-  /// Executes what has come and writes the answers. False: the connection ends.
-  bool answer() {
+  /// Executes what has come and writes the answers.
+  session::wants answer() {
     std::scoped_lock hold(writing_);
     session::wants w;
     do {
       w = session_.run(in_);
-      if (!write(session_.out.out)) return false;
+      if (!write(session_.out.out)) return session::wants::end;
     } while (w == session::wants::flush);
-    return w == session::wants::input;
+    return w;
+  }
+
+  /// A command waits: for whoever serves it, its time, or the client's end, which only a read sees. Requests that come
+  /// meanwhile are kept. False: the connection ends.
+  bool wait() {
+    using state = blocked::state;
+    const std::shared_ptr<blocked> w = session_.waiting;
+    auto until = w->deadline;
+    for (;;) {
+      if (!socket_->set_read_deadline(until)) return false;
+      if (w->over()) break;  // who serves it ends the read after that
+      if (in_.waiting() > most_kept_) return false;
+      const std::span<char> room = in_.room(2 << 10);
+      const auto n = socket_->read_some(room);
+      if (n && *n > 0) {
+        in_.filled(*n);
+      } else if (n || n.error() != std::errc::timed_out) {
+        w->claim(state::gone);
+        return false;
+      } else if (gort::clock::now() >= w->deadline && !w->claim(state::timed_out)) {
+        until =
+            gort::clock::time_point::max();  // somebody serves it just now, and will end the read
+      }
+    }
+    static_cast<void>(socket_->set_read_deadline(gort::clock::time_point::max()));
+    std::scoped_lock hold(writing_);
+    session_.end_wait();
+    return write(session_.out.out);
   }
 
   bool write(std::string& text) {
@@ -85,6 +127,7 @@ class connection {
 
   std::shared_ptr<gort::net::conn> socket_;  // shared with whoever may close it
   gort::mutex writing_;
+  const std::size_t most_kept_;  // of requests behind one that waits
   parser in_;
   session session_;
   gort::task<void> pusher_;  // its end cancels and waits: the rest is still there

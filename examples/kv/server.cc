@@ -104,6 +104,7 @@ void server::end_idle_clients() {
     const std::int64_t since = s->writing_since.load(std::memory_order_relaxed);
     const bool slow = since != 0 && now - since > write;
     const bool silent = idle > 0 && s->subscribed.load(std::memory_order_relaxed) == 0 &&
+                        s->published == nullptr &&
                         now - s->active_at.load(std::memory_order_relaxed) > idle;
     if (slow) stats.slow_clients.fetch_add(1, std::memory_order_relaxed);
     if ((slow || silent) && s->line.close) s->line.close();

@@ -35,6 +35,10 @@ session::session(server& s, std::string from, connection_line how)
 
 session::~session() {
   db.unlock();
+  if (waiting != nullptr) {
+    waiting->claim(blocked::state::gone);
+    end_wait();
+  }
   unwatch();
   leave_all();
   srv.clients.remove(this);
@@ -62,12 +66,17 @@ session::wants session::run(parser& p) {
     }
     execute(p.args());
     ++commands;
+    if (waiting != nullptr) {
+      w = wants::wait;
+      break;
+    }
     if (out.out.size() > kFlushAt) {
       w = wants::flush;
       break;
     }
   }
   db.unlock();
+  if (w == wants::wait) begin_wait();
   srv.stats.commands.fetch_add(commands, std::memory_order_relaxed);
   buffers.store(p.capacity() + out.out.capacity(), std::memory_order_relaxed);
   return closing ? wants::end : w;
@@ -90,6 +99,8 @@ void session::execute(std::span<const std::string_view> args) {
         // A command without keys may wait for something: not with locks that others want.
         keys == 0 ? db.unlock() : db.lock(keys);
         answer(*c, args);
+        if (!db.made.empty()) [[unlikely]]
+          serve_waiting();
         if (!mail.empty()) {
           db.unlock();
           deliver(mail);

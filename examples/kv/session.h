@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "blocking.h"
 #include "command.h"
 #include "keyspace.h"
 #include "pubsub.h"
@@ -27,6 +28,7 @@ class session {
   struct connection_line {
     std::function<void()> close;        ///< now
     std::function<void()> end_reading;  ///< after the requests that are there
+    std::function<void()> wake;         ///< ends a read that waits because a command does
   };
   /// Registers with the server, until it ends.
   session(server& s, std::string peer, connection_line line);
@@ -34,8 +36,9 @@ class session {
   session(const session&) = delete;
   session& operator=(const session&) = delete;
 
-  enum class wants { input, flush, end };
-  /// Executes the requests that the parser has. `flush`: `out` is long, and there are more.
+  enum class wants { input, flush, wait, end };
+  /// Executes the requests that the parser has. `flush`: `out` is long, and there are more. `wait`: until `waiting` is over,
+  /// then end_wait, then again.
   wants run(parser& p);
   /// One request.
   void execute(std::span<const std::string_view> args);
@@ -75,6 +78,11 @@ class session {
   void end_transaction();
   void unwatch();
 
+  std::shared_ptr<blocked> waiting;    ///< of the command that waits; null: none does
+  std::shared_ptr<blocked> published;  ///< the same for CLIENT UNBLOCK; under the clients' lock
+  /// It is over, or the client is gone: the answer, into `out`.
+  void end_wait();
+
   std::shared_ptr<inbox> subscriber;  ///< null until the first subscription
   std::set<std::string, std::less<>> channels, patterns;
   outgoing mail;  ///< to be delivered when no lock is held
@@ -87,6 +95,9 @@ class session {
  private:
   bool refuse(const command& c, std::span<const std::string_view> args);
   void queue(const command& c, std::span<const std::string_view> args);
+  void begin_wait();
+  /// Those who wait for keys that the command has made.
+  void serve_waiting();
 };
 
 }  // namespace kv

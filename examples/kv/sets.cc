@@ -49,11 +49,13 @@ void smembers(call& c) {
 
 void smove(call& c) {
   const auto* source = c.db.read<set_object>(c[1]);
-  static_cast<void>(c.db.read<set_object>(c[2]));
+  const auto* target = c.db.read<set_object>(c[2]);
+  const bool has_it = target != nullptr && target->has(c[3]);
   const bool there = source != nullptr && source->has(c[3]);
   if (there && c[1] != c[2]) {
     c.db.change<set_object>(c[1])->erase(c[3]);
-    c.db.change_or_make<set_object>(c[2])->add(c[3]);
+    if (!has_it)
+      c.db.change_or_make<set_object>(c[2])->add(c[3]);  // else it does not change: WATCH
   }
   c.out.integer(there);
 }

@@ -2,11 +2,22 @@
 #include <algorithm>
 #include <cmath>
 
-#include "command.h"
+#include "lists.h"
 #include "random.h"
-#include "zset.h"
 
 namespace kv {
+
+void pop_many(reply& out, zset_object& z, std::size_t n, bool max, bool pairs) {
+  for (; n > 0; --n) {
+    const auto at = max ? std::prev(z.order.end()) : z.order.begin();
+    const std::string member = *at->member;
+    if (pairs) out.array(2);
+    out.bulk(member);
+    out.real(at->score);
+    z.erase(member);
+  }
+}
+
 namespace {
 
 void zadd(call& c) {
@@ -108,17 +119,6 @@ void zrank(call& c) {
   if (with_score) c.out.real(*zset->score(c[2]));
 }
 
-void pop(call& c, zset_object& zset, std::size_t n, bool max, bool pairs) {
-  for (; n > 0; --n) {
-    const auto at = max ? std::prev(zset.order.end()) : zset.order.begin();
-    const std::string member = *at->member;
-    if (pairs) c.out.array(2);
-    c.out.bulk(member);
-    c.out.real(at->score);
-    zset.erase(member);
-  }
-}
-
 template <bool Max>
 void zpop(call& c) {
   if (c.size() > 3) throw syntax_error();
@@ -129,28 +129,20 @@ void zpop(call& c) {
   const std::size_t count = std::min(static_cast<std::size_t>(n), zset->size());
   const bool pairs = c.size() == 3 && c.out.protocol >= 3;
   c.out.array(pairs ? count : 2 * count);
-  pop(c, *zset, count, Max, pairs);
+  pop_many(c.out, *zset, count, Max, pairs);
 }
 
 void zmpop(call& c) {
-  const std::int64_t keys = to_integer(c[1]).value_or(0);
-  if (keys <= 0) throw general("numkeys should be greater than 0");
-  const auto where = static_cast<std::size_t>(keys) + 2;
-  if (where >= c.size() || (!c.is(where, "min") && !c.is(where, "max"))) throw syntax_error();
-  std::int64_t n = 1;
-  if (c.size() == where + 3 && c.is(where + 1, "count"))
-    n = to_integer(c[where + 2]).value_or(0);
-  else if (c.size() != where + 1)
-    throw syntax_error();
-  if (n <= 0) throw general("count should be greater than 0");
-  for (std::string_view key : c.args.subspan(2, static_cast<std::size_t>(keys))) {
+  const many_keys m(c, 1);
+  if (!c.is(m.where, "min") && !c.is(m.where, "max")) throw syntax_error();
+  for (std::string_view key : m.keys) {
     auto zset = c.db.change<zset_object>(key);
     if (!zset) continue;
-    const std::size_t count = std::min(static_cast<std::size_t>(n), zset->size());
+    const std::size_t count = std::min(static_cast<std::size_t>(m.count), zset->size());
     c.out.array(2);
     c.out.bulk(key);
     c.out.array(count);
-    return pop(c, *zset, count, c.is(where, "max"), true);
+    return pop_many(c.out, *zset, count, c.is(m.where, "max"), true);
   }
   c.out.null_array();
 }

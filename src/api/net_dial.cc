@@ -129,7 +129,9 @@ std::vector<address> interleave(const std::vector<address>& all) {
   return out;
 }
 
-result<conn> race(const std::vector<address>& all, const dial_options& options) {
+}  // namespace
+
+result<conn> detail::dial_first(const std::vector<address>& all, const dial_options& options) {
   chan<result<conn>> answers(static_cast<std::ptrdiff_t>(all.size()));
   std::vector<task<void>> attempts;  // their ends cancel and join
   std::optional<std::error_code> first_error;
@@ -151,14 +153,12 @@ result<conn> race(const std::vector<address>& all, const dial_options& options) 
   return std::unexpected(*first_error);
 }
 
-}  // namespace
-
 result<conn> dial(std::string_view where, const dial_options& options) {
   const result<std::vector<address>> all = detail::addresses_of(where);
   if (!all) return std::unexpected(all.error());
   if (all->size() == 1) return dial(all->front(), options);
   try {
-    return race(interleave(*all), options);
+    return detail::dial_first(interleave(*all), options);
   } catch (const cancelled&) {
     return fails(ECANCELED);
   }

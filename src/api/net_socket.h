@@ -1,7 +1,10 @@
 // gort: making sockets, as listen, dial and datagrams do.
 #pragma once
 
+#include <vector>
+
 #include "api/net_fd.h"
+#include "gort/net/dial.h"
 
 namespace gort::inline v0::net::detail {
 
@@ -17,6 +20,9 @@ void usual_options(int fd, const address& of) noexcept;
 int await_connection(net_fd* f);
 /// A Unix socket's path that nobody listens on any more is removed. (Who does listen sees a connection that ends at once.)
 void remove_stale(const address& where, int type) noexcept;
+/// Tries all of them, one more when one has failed or `options.stagger` has passed: the first connection, or the first error.
+/// Throws `cancelled`.
+result<conn> dial_first(const std::vector<address>& all, const dial_options& options);
 /// Host and port of "host:port"; false: it is no such thing.
 bool split_host_port(std::string_view text, std::string_view* host, std::uint16_t* port) noexcept;
 /// What of address::parse or of the resolver this text means, several.

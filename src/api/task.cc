@@ -127,7 +127,7 @@ bool task_wait_for(task_core* t, std::int64_t deadline) {
 
 bool task_finish(task_core* t) noexcept {
   rt::san::release(t);
-  std::uintptr_t old = kRunning;
+  std::uintptr_t old = t->word.load(std::memory_order_acquire);
   waiter* w = nullptr;
   for (;;) {
     w = old > kFinishing ? reinterpret_cast<waiter*>(old & ~kRaces) : nullptr;

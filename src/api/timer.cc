@@ -85,7 +85,13 @@ chan_timer* chan_timer_new(const chan<clock::time_point>& c, std::int64_t ns, bo
   t->periodic = periodic;
   t->t.fire = send_time;
   t->t.arg = t;
-  chan_timer_reset(t, ns);
+  check_period(t, ns);
+  if (periodic) t->t.period.store(ns, os::memory_order_relaxed);
+  t->live = true;
+  ensure_started();
+  rt::RuntimeEntry entry;
+  rt::timer_settle(&t->t);
+  rt::timer_arm(&t->t, time_in(ns), t->seq);
   return t;
 }
 
@@ -140,6 +146,7 @@ func_core* core_of(func_timer* t) noexcept { return std::launder(reinterpret_cas
 
 void run_func(void* p) {
   auto* t = static_cast<func_timer*>(p);
+  rt::san::acquire(t);
   t->run(t);
   func_timer_release(t);
   goroutine_ends();
@@ -181,12 +188,17 @@ void func_timer_start(func_timer* t, std::int64_t ns, const void* created_by) no
   core->created_by = created_by;
   core->t.fire = start_func;
   core->t.arg = t;
-  func_timer_reset(t, ns);
+  core->refs.store(2, os::memory_order_relaxed);  // the handle's, and the arming's
+  rt::RuntimeEntry entry;
+  rt::timer_settle(&core->t);
+  rt::timer_arm(&core->t, time_in(ns), 0);
 }
 
 void func_timer_release(func_timer* t) noexcept {
   func_core* core = core_of(t);
-  if (core->refs.fetch_sub(1, os::memory_order_acq_rel) != 1) return;
+  rt::san::release(t);
+  if (core->refs.load(os::memory_order_acquire) != 1 && core->refs.fetch_sub(1, os::memory_order_acq_rel) != 1) return;
+  rt::san::acquire(t);
   {
     rt::RuntimeEntry entry;
     rt::timer_remove(&core->t);
@@ -204,6 +216,7 @@ bool func_timer_stop(func_timer* t) noexcept {
 bool func_timer_reset(func_timer* t, std::int64_t ns) noexcept {
   func_core* core = core_of(t);
   core->refs.fetch_add(1, os::memory_order_relaxed);
+  rt::san::release(t);  // partner: run_func
   rt::RuntimeEntry entry;
   const bool was_armed = rt::timer_arm(&core->t, time_in(ns), 0);
   if (was_armed) core->refs.fetch_sub(1, os::memory_order_relaxed);

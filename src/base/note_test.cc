@@ -70,7 +70,7 @@ std::atomic<int> handled{0};
 /// Acceptance scenario 105, SpuriousWakeupsNeverHangSemasleep. A sleeper that began anew with its whole
 /// time after each interruption would sleep as long as the storm blows.
 TEST(Note, SpuriousWakeupsNeverHangSemasleep) {
-  constexpr std::int64_t kSleep = 200 * kMs, kStorm = 4000 * kMs, kLate = 2000 * kMs;
+  constexpr std::int64_t kSleep = 200 * kMs, kStorm = 60'000 * kMs, kLate = 15'000 * kMs;
   struct sigaction act = {}, old;
   act.sa_handler = [](int) { handled.fetch_add(1, std::memory_order_relaxed); };  // no SA_RESTART: EINTR
   ASSERT_EQ(sigaction(SIGUSR1, &act, &old), 0);
@@ -85,16 +85,18 @@ TEST(Note, SpuriousWakeupsNeverHangSemasleep) {
   });
   rt::Note n;
   while (handled == 0) std::this_thread::yield();  // it blows
-  const int before = handled;
-  const std::int64_t start = os::nanotime();
-  EXPECT_FALSE(n.sleep_for(kSleep));
-  const std::int64_t took = os::nanotime() - start;
+  for (int interrupted = 0; interrupted <= 10 && !HasFailure();) {  // on a busy machine it may take several sleeps
+    const int before = handled;
+    const std::int64_t start = os::nanotime();
+    EXPECT_FALSE(n.sleep_for(kSleep));
+    const std::int64_t took = os::nanotime() - start;
+    interrupted = handled - before;
+    EXPECT_GE(took, kSleep);
+    EXPECT_LT(took, kLate);
+  }
   done = true;
   storm.join();
   sigaction(SIGUSR1, &old, nullptr);
-  EXPECT_GE(took, kSleep);
-  EXPECT_LT(took, kLate);
-  EXPECT_GT(handled - before, 10) << "it was really interrupted";
 }
 
 TEST(Note, InterruptedEndlessSleepGoesOn) {

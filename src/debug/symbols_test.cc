@@ -168,13 +168,13 @@ TEST(Symbols, ModuleAndOffsetAlways) {
 }
 
 TEST(Symbols, FunctionOfTheCLibrary) {
-  const auto pc = reinterpret_cast<std::uintptr_t>(dlsym(RTLD_DEFAULT, "qsort"));
+  const auto pc = reinterpret_cast<std::uintptr_t>(dlsym(RTLD_DEFAULT, "gnu_get_libc_version"));  // sanitizers have none
   ASSERT_NE(pc, 0u);
   bool named = false;
   const auto f = frames_at(pc, false, &named);
   EXPECT_TRUE(named);
   EXPECT_NE(f.at(0).module.find("libc.so"), std::string::npos) << f[0].module;
-  EXPECT_NE(f.back().function.find("qsort"), std::string::npos) << f.back().function;
+  EXPECT_NE(f.back().function.find("gnu_get_libc_version"), std::string::npos) << f.back().function;
   EXPECT_EQ(f.back().entry, pc);
 }
 

@@ -17,7 +17,7 @@ namespace gort::inline v0::os {
 
 // ---- threads --------------------------------------------------------------------------------
 
-/// Handle of a created thread, opaque; needed to reap it.
+/// Handle of a created thread, opaque; needed to reap it, and of no use once the thread is detached.
 struct Thread {
   std::uintptr_t handle = 0;
 };
@@ -27,7 +27,10 @@ struct Thread {
 /// Calls malloc and takes loader locks: only a thread without a P may call it (rule L1).
 int thread_create(Thread* out, void (*entry)(void*), void* arg, std::size_t stack_bytes) noexcept;
 
-/// Releases an ended thread's resources. EBUSY while it still runs (its TLS destructors included);
+/// The calling thread's resources shall go when it ends: nobody reaps it. Once, on a created thread. Takes no lock.
+void thread_detach() noexcept;
+
+/// Releases an ended thread's resources, unless it is detached. EBUSY while it still runs (its TLS destructors included);
 /// never waits.
 int thread_try_reap(Thread t) noexcept;
 

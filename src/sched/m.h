@@ -10,7 +10,7 @@
 //   idle, locked    its locked goroutine is not to run, asleep         sched.nmidle_locked
 //   in a call       m->p null or in status syscall                     –
 //   captive         m->p null, its goroutine on sched.captives         sched.ncaptive
-//   ended           off every list, on sched.dead_m until reaped       –
+//   ended           on sched.free_m, to be used again                  –
 //
 // Ms are never unmapped: a stale M* (a waker, sysmon) still points to an M.
 #pragma once
@@ -80,7 +80,6 @@ struct alignas(64) M {
   os::atomic<const void*> interrupted{nullptr};  ///< ucontext of the user code, while it waits in the handler
   std::int64_t id = 0;
   os::atomic<int> tid{0};        ///< kernel id; 0 before it runs and after it ended
-  os::Thread thread;             ///< for the reaper
   std::uintptr_t stack_lo = 0;   ///< the M's own stack
   std::uintptr_t stack_hi = 0;
   void* signal_stack = nullptr;  ///< alternate stack of its signal handlers

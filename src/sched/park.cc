@@ -173,8 +173,6 @@ G* end_goroutine() noexcept {
   GORT_CHECK(os::tls().locks == 0, "a goroutine ends with runtime locks held");
   // Stacks without a guard (old kernels, past the bound): an overflow is at least named afterwards.
   if (!stack_canary_ok(g->stack)) fatal_stack_overflow(g, g->stack.lo);
-  // Whoever gets this stack writes over the frames. Partner: g_main.
-  san::release(reinterpret_cast<const void*>(g->stack.lo));
   if (g->locked_m != nullptr) {
     // It may have altered the thread's state: nobody else shall inherit it, so the thread ends too.
     g->locked_m = nullptr;

@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::int64_t kFirstNap = 20'000;       // ns
 constexpr std::int64_t kMostNap = 5'000'000;
+constexpr std::int64_t longer(std::int64_t nap) noexcept { return nap * 2 < kMostNap ? nap * 2 : kMostNap; }
 constexpr std::int64_t kStopWait = 500'000'000;  // for what still runs to reach a call into gort
 
 bool lives(const G* g) noexcept {
@@ -86,14 +87,14 @@ std::uint32_t end_epoch() noexcept {
 /// Waits until what still runs of the ended epoch has been stopped, as far as it can be.
 void await_stopped() noexcept {
   const std::int64_t deadline = os::nanotime() + kStopWait;
-  for (std::int64_t nap = kFirstNap; any_p_works() && os::nanotime() < deadline; nap *= 2) {
+  for (std::int64_t nap = kFirstNap; any_p_works() && os::nanotime() < deadline; nap = longer(nap)) {
     // So that a goroutine which only yields or polls does not do that without looking at the epoch. Release: who
     // sees the request sees the new epoch. Again and again: the end of a call into gort drops it where nobody waits.
     for (M* m = sched.all_m.load(os::memory_order_acquire); m != nullptr; m = m->all_next) {
       m->pending.fetch_or(kPendingYield, os::memory_order_release);
     }
     if (sched.runs.load(os::memory_order_relaxed) != 0) break;  // the Ps work for somebody else
-    os::sleep_ns(nap < kMostNap ? nap : kMostNap);
+    os::sleep_ns(nap);
   }
 }
 
@@ -123,13 +124,13 @@ void run_ends(std::int64_t grace_ns, bool quiet, const BackgroundHooks& hooks) n
   CancelSource* const background = one_run_less();
   if (background == nullptr) return;  // others go on
   const std::int64_t deadline = os::nanotime() + grace_ns;
-  for (std::int64_t nap = kFirstNap; num_goroutine() > 0; nap *= 2) {
+  for (std::int64_t nap = kFirstNap; num_goroutine() > 0; nap = longer(nap)) {
     // Who was about to park may be missed by `cancel`; if nobody ran before it, it has seen everybody.
     const bool at_rest = !anybody_runs(deadline);
     hooks.cancel(background);
     if (at_rest && !anybody_runs(deadline)) break;
     if (sched.runs.load(os::memory_order_relaxed) != 0 || os::nanotime() >= deadline) break;
-    os::sleep_ns(nap < kMostNap ? nap : kMostNap);
+    os::sleep_ns(nap);
   }
   fatal_join();
   const std::uint32_t ended = end_epoch();

@@ -51,8 +51,7 @@ struct Sched {
   std::int32_t mcount = 0;          ///< Ms that exist or are being created
   std::int32_t max_threads = kDefaultMaxThreads;
   std::int64_t next_m_id = 0;
-  Stack1<M, &M::link> dead_m;       ///< ended, thread not reaped yet
-  Stack1<M, &M::link> free_m;       ///< reaped: to be used again
+  Stack1<M, &M::link> free_m;       ///< ended: to be used again
   os::atomic<M*> all_m{nullptr};    ///< registry, lock-free to read
 
   // Requests for a thread (DESIGN 6). A request carries no P. It persists until a new thread or the first

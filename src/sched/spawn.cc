@@ -22,11 +22,12 @@ constinit os::atomic<std::size_t> default_stack{std::size_t{256} << 10};
 /// The first code on a goroutine's stack. It loops because a goroutine that ends may leave its stack to the
 /// next one without a switch (end_goroutine).
 void g_main(void* arg) noexcept {
+  G* g = static_cast<G*>(arg);
+  // Frames of goroutines that were on this stack before. Partner: leave_for_good.
+  san::acquire(reinterpret_cast<const void*>(g->stack.lo));
   finish_switch();
-  for (G* g = static_cast<G*>(arg);;) {
+  for (;;) {
     san::acquire(g);
-    // Frames of goroutines that were on this stack before. Partner: end_goroutine.
-    san::acquire(reinterpret_cast<const void*>(g->stack.lo));
     leave_runtime();
     g->fn(g->arg);
     g = end_goroutine();

@@ -460,6 +460,9 @@ TEST(Stack, WithoutCheapGuardsThereAreSomeAndThenCanaries) {
 }
 
 TEST(Stack, CanaryCostsNoMemory) {
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+  GTEST_SKIP() << "sanitizers use memory for what is looked at";
+#endif
   EXPECT_EQ(in_child([] {
               if (!forbid_madvise(kGuardInstall)) return 1;
               static Stack stacks[30'000];

@@ -246,7 +246,8 @@ std::int32_t foreign_thread_count() noexcept {
   if (all < 0) return all;
   // An ended M whose thread is not gone yet counts as foreign: it runs users' thread_local destructors.
   LockGuard guard(sched.lock);
-  return all - sched.mcount - kSystemThreads;
+  // TSan has a thread of its own, always, which calls nobody.
+  return all - sched.mcount - kSystemThreads - (san::tsan() ? 1 : 0);
 }
 
 }  // namespace gort::inline v0::rt

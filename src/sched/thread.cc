@@ -1,7 +1,7 @@
 // Ms come and go here. Only the template thread creates threads: pthread_create takes malloc's and the
 // loader's locks, which user code may hold while it waits for a P (rule L1), and a thread must not inherit
-// what a locked goroutine did to its creator. The template thread has no P, starts with the runtime, keeps
-// spare Ms ahead, and reaps ended ones.
+// what a locked goroutine did to its creator. The template thread has no P, starts with the runtime, and keeps
+// spare Ms ahead. Nobody joins a thread: who exits the process in between would leave one that sanitizers call leaked.
 #include "base/alloc.h"
 #include "base/print.h"
 #include "sched/check_dead.h"
@@ -50,6 +50,7 @@ void untake_m(M* m) noexcept {
 
 void m_thread(void* arg) noexcept {
   M* m = static_cast<M*>(arg);
+  os::thread_detach();
   // What libc allocates for is done while this is still a foreign thread.
   os::thread_stack(&m->stack_lo, &m->stack_hi);
   os::thread_set_name("gort-m");
@@ -74,7 +75,7 @@ void m_thread(void* arg) noexcept {
   LockGuard guard(sched.lock);
   --sched.mcount;
   m->ending = false;
-  sched.dead_m.push(m);
+  sched.free_m.push(m);  // nothing of it is needed any more, nor of the M's signal stack
   check_dead();
   sched.template_note.ring();
 }
@@ -119,28 +120,6 @@ bool exhausted_for_good(Exhaustion& e, std::int64_t now) noexcept {
   return e.since != 0 && now - e.since > kExhaustedFor;
 }
 
-void reap() noexcept {
-  Stack1<M, &M::link> waiting;
-  for (;;) {
-    M* m = nullptr;
-    {
-      LockGuard guard(sched.lock);
-      m = sched.dead_m.pop();
-    }
-    if (m == nullptr) break;
-    if (os::thread_try_reap(m->thread) != 0) {
-      waiting.push(m);  // still running its thread_local destructors
-      continue;
-    }
-    LockGuard guard(sched.lock);
-    sched.free_m.push(m);
-  }
-  while (M* m = waiting.pop()) {
-    LockGuard guard(sched.lock);
-    sched.dead_m.push(m);
-  }
-}
-
 /// One M. False: the system has no thread for us now.
 bool create_one() noexcept {
   M* m = nullptr;
@@ -149,7 +128,8 @@ bool create_one() noexcept {
     if (wanted() <= 0) return true;
     m = take_m();
   }
-  const int error = os::thread_create(&m->thread, m_thread, m, kSystemStack);
+  os::Thread thread;
+  const int error = os::thread_create(&thread, m_thread, m, kSystemStack);
   if (error == 0) return true;
   LockGuard guard(sched.lock);
   untake_m(m);
@@ -172,21 +152,18 @@ void template_thread(void*) noexcept {
     sched.template_note.clear();
     // Partner of ring(): the note is cleared before the state is read, so a change after that rings again.
     os::fence(os::memory_order_seq_cst);
-    reap();
     old_serve_requests();
     bool failed = false;
     while (!failed && more_wanted()) failed = !create_one();
     if (!failed && sched_hooks.spare_time != nullptr) sched_hooks.spare_time();
     if (sched.refresh_modules.exchange(false, os::memory_order_relaxed)) sched_hooks.refresh_modules();
     if (sched.recheck_procs.exchange(false, os::memory_order_relaxed)) recheck_default_procs();
-    bool reap_later = false;
     {
       LockGuard guard(sched.lock);
       if (exhausted_for_good(exhaustion, os::nanotime())) {
         sched.lock.unlock();
         fatal_exhausted();
       }
-      reap_later = sched.dead_m.head() != nullptr;
     }
     if (failed && !warned) {
       warned = true;
@@ -194,7 +171,7 @@ void template_thread(void*) noexcept {
     }
     if (exhaustion.since != 0) {
       sched.template_note.sleep_for(kRetryFirst);
-    } else if (failed || reap_later) {
+    } else if (failed) {
       sched.template_note.sleep_for(retry);
       retry = retry * 2 < kRetryMost ? retry * 2 : kRetryMost;
     } else {

@@ -73,7 +73,7 @@ void TimerHeap::shrink() noexcept {
 
 void TimerHeap::push(Timer* t, std::int64_t key) noexcept {
   if (segments == 0 || end == first_slot(segments - 1) + slots_of(segments - 1)) grow();
-  t->key.store(key, os::memory_order_seq_cst);
+  t->key.store(key, os::memory_order_relaxed);
   sift_up(end++, {key, t});
 }
 

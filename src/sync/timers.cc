@@ -164,6 +164,12 @@ TimerHeap* heap_here() noexcept {
   return heap_of(m != nullptr && m->p != nullptr ? m->p : p_at(0));
 }
 
+}  // namespace
+
+void timer_settle(Timer* t) noexcept { t->home.store(heap_here(), os::memory_order_relaxed); }
+
+namespace {
+
 /// Locks the heap that the timer belongs to.
 TimerHeap* lock_home(Timer* t) noexcept {
   for (;;) {
@@ -279,7 +285,10 @@ bool timer_arm(Timer* t, std::int64_t when, std::uint64_t seq, bool parks) noexc
         continue;
       }
       t->seq.store(seq, os::memory_order_relaxed);
-      t->when.store(when, os::memory_order_seq_cst);
+      // First the key: who finds the time and arms it for an earlier one, in place, must not find the key of the past,
+      // which is early enough for everything.
+      t->key.store(when, os::memory_order_relaxed);
+      t->when.store(when, os::memory_order_release);
       h->push(t, when);
     }
     const bool earlier = h->publish();

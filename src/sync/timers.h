@@ -60,6 +60,10 @@ struct Timer {
   void* arg = nullptr;                       ///< likewise
 };
 
+/// Of a timer that nobody else knows yet: it will be armed here, probably. Spares the first arming a search for its heap.
+/// In the runtime.
+void timer_settle(Timer* t) noexcept;
+
 /// Arms it for `when` (clamped to kTimerLast), whatever it was. True: it was armed. `seq` goes to `fire`; who gives
 /// different ones stops the timer first, and does so one at a time. `parks`: the caller's goroutine parks right after it.
 /// In the runtime, under no lock, any thread.

@@ -108,11 +108,6 @@ void dead_threads(int) {
     done = true;
     for (auto& t : makers) t.join();
   });
-  const auto dead = [] {
-    rt::LockGuard guard(rt::sched.lock);
-    return rt::sched.dead_m.head() != nullptr;
-  };
-  wait_for([&] { return !dead(); });
   const auto ms = [] {
     rt::LockGuard guard(rt::sched.lock);
     return rt::sched.mcount;

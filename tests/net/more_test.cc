@@ -11,9 +11,11 @@
 
 #include <chrono>
 
+#include "api/net_socket.h"
 #include "gort/net.h"
 #include "gort/os.h"
 #include "sched/sched.h"
+#include "sched/spawn.h"
 #include "tests/support/runtime_fixture.h"
 
 using namespace std::chrono_literals;
@@ -195,6 +197,14 @@ TEST_P(NetMore, OptionsAndSendfile) {
   });
 }
 
+bool somebody_sleeps() {
+  bool any = false;
+  gort::rt::for_each_g([&](const gort::rt::G* g) {
+    any |= g->status.load() == gort::rt::GStatus::waiting && g->wait_reason == gort::rt::WaitReason::sleep;
+  });
+  return any;
+}
+
 // No descriptors left: accept says so, nothing is lost, and accept_some goes on when there is one.
 TEST_P(NetMore, DescriptorsRunOut) {
   GORT_TEST_START(GetParam());
@@ -211,13 +221,72 @@ TEST_P(NetMore, DescriptorsRunOut) {
     EXPECT_EQ(net::dial(l.local_address()).error(), std::errc::too_many_files_open);
     EXPECT_EQ(net::socket_pair().error(), std::errc::too_many_files_open);
     auto server = gort::spawn([&] { return l.accept_some(); });
-    gort::this_goroutine::sleep_for(20ms);
+    ASSERT_TRUE(yield_until(somebody_sleeps)) << "it has been refused one, and tries again later";
     for (const int fd : all) ::close(fd);
     ::setrlimit(RLIMIT_NOFILE, &before);
     net::conn b = server.get().value();
     ASSERT_TRUE(a.write_all("x"));
     char one[1];
     EXPECT_EQ(b.read_some(one).value(), 1u);
+  });
+}
+
+/// A listener whose queue is full: the kernel answers nobody who wants to connect.
+struct Silent {
+  int listens = ::socket(AF_INET, SOCK_STREAM, 0);
+  std::vector<int> queued;
+  net::address where;
+  Silent() {
+    sockaddr_in a{};
+    a.sin_family = AF_INET;
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof a;
+    EXPECT_EQ(::bind(listens, reinterpret_cast<sockaddr*>(&a), size), 0);
+    EXPECT_EQ(::listen(listens, 0), 0);
+    EXPECT_EQ(::getsockname(listens, reinterpret_cast<sockaddr*>(&a), &size), 0);
+    where = net::address::from_raw(&a, size);
+    for (int i = 0; i < 4; ++i) {  // more than it has room for
+      queued.push_back(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0));
+      ::connect(queued.back(), reinterpret_cast<sockaddr*>(&a), size);
+    }
+  }
+  ~Silent() {
+    ::close(listens);
+    for (const int fd : queued) ::close(fd);
+  }
+};
+
+// The next address is tried when one is silent for so long, and not before; at once when one refuses.
+TEST_P(NetMore, HappyEyeballs) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    using net::detail::dial_first;
+    const Silent silent;
+    const net::dial_options patient{.stagger = 1h, .local = {}};
+    net::listener l = net::listen("127.0.0.1:0").value();
+    const net::address good = l.local_address();
+    net::address refuses;
+    {
+      net::listener gone = net::listen("127.0.0.1:0").value();
+      refuses = gone.local_address();
+    }
+    const auto began = gort::clock::now();
+    net::conn c = dial_first({silent.where, good}, {.stagger = 50ms, .local = {}}).value();
+    EXPECT_GE(gort::clock::now() - began, 50ms);
+    EXPECT_EQ(c.peer_address(), good);
+    net::conn d = dial_first({refuses, good}, patient).value();
+    EXPECT_EQ(d.peer_address(), good);
+    EXPECT_EQ(dial_first({refuses, refuses}, patient).error(), std::errc::connection_refused);
+    {
+      const gort::with_timeout limit(50ms);
+      EXPECT_THROW(static_cast<void>(dial_first({silent.where, good}, patient)), gort::cancelled);
+    }
+    for (int i = 0; i < 2; ++i) EXPECT_TRUE(l.accept());
+    {
+      const gort::with_timeout limit(50ms);
+      EXPECT_EQ(l.accept().error(), std::errc::operation_canceled) << "the last one has not got as far as that";
+    }
+    EXPECT_EQ(waiting(), 0) << "nobody goes on trying";
   });
 }
 

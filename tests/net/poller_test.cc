@@ -1,10 +1,12 @@
 // The poller beside everything else: scenarios 29 (parallelism with the poller), 48 (break), 75 (deadlines changed
-// concurrently), 76 (waiters), 102 (deadlock), storms of signals, hogs, a thousand connections.
+// concurrently), 76 (waiters), 102 (deadlock), storms of signals, hogs, ten thousand connections.
 // test: timeout=180
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -26,6 +28,7 @@ using gort::test::yield_until;
 namespace {
 
 class Poller : public gort::test::RuntimeTestAtProcs {};
+class PollerOnTwo : public gort::test::RuntimeTest {};
 GORT_TEST_AT_PROCS(Poller);
 
 std::int64_t waiting() { return gort::rt::sched.net_waiting.load(); }
@@ -313,6 +316,70 @@ TEST_P(Poller, AThousandConnections) {
     server.get();
     EXPECT_EQ(answered, 5 * n);
   });
+  EXPECT_EQ(waiting(), 0);
+}
+
+/// Another process: connects so often, says something on each connection and waits for the answers, twice. Raw calls only.
+[[noreturn]] void talk(int port_from, int n) {
+  std::uint16_t port = 0;
+  if (::read(port_from, &port, sizeof port) != sizeof port) ::_exit(2);
+  sockaddr_in a{};
+  a.sin_family = AF_INET;
+  a.sin_port = htons(port);
+  a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  std::vector<int> all;
+  for (int i = 0; i < n; ++i) {
+    all.push_back(::socket(AF_INET, SOCK_STREAM, 0));
+    if (::connect(all.back(), reinterpret_cast<sockaddr*>(&a), sizeof a) != 0) ::_exit(3);
+  }
+  for (int round = 0; round < 2; ++round) {
+    for (const int fd : all) {
+      if (::send(fd, "x", 1, 0) != 1) ::_exit(4);
+    }
+    char one = 0;
+    for (const int fd : all) {
+      if (::recv(fd, &one, 1, 0) != 1 || one != 'x') ::_exit(5);
+    }
+  }
+  ::_exit(0);
+}
+
+// 10,000 connections are open at once, on two Ps. The other ends are in another process, for the descriptors' sake.
+TEST_F(PollerOnTwo, TenThousandConnections) {
+#if defined(GORT_TEST_TSAN)
+  const int n = 50;
+#elif defined(GORT_TEST_ASAN)
+  const int n = 1000;
+#else
+  const int n = 10'000;
+#endif
+  rlimit r;
+  ::getrlimit(RLIMIT_NOFILE, &r);
+  r.rlim_cur = r.rlim_max;
+  if (r.rlim_max < static_cast<rlim_t>(n) + 200 || ::setrlimit(RLIMIT_NOFILE, &r) != 0) {
+    GTEST_SKIP() << "RLIMIT_NOFILE allows " << r.rlim_max << " descriptors";
+  }
+  GORT_TEST_START(2);
+  int port_to[2];
+  ASSERT_EQ(::pipe(port_to), 0);
+  const pid_t child = ::fork();
+  if (child == 0) talk(port_to[0], n);
+  gort::run([&] {
+    net::listener l = net::listen("127.0.0.1:0").value();
+    const std::uint16_t port = l.local_address().port();
+    ASSERT_EQ(::write(port_to[1], &port, sizeof port), static_cast<ssize_t>(sizeof port));
+    gort::scope all;
+    for (int i = 0; i < n; ++i) {
+      all.go([c = l.accept().value()]() mutable {
+        char room[8];
+        while (const std::size_t k = c.read_some(room).value()) ASSERT_TRUE(c.write_all(net::const_buffer(room, k)));
+      });
+    }
+    all.join();
+  });
+  int status = -1;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0) << "the other side's exit status, times 256";
   EXPECT_EQ(waiting(), 0);
 }
 

@@ -5,6 +5,8 @@
 //   race           two goroutines, each at work when the other is, write one variable
 //   race-short     the same, by goroutines that end at once
 //   race-waiter    one writes before it waits on a semaphore, the other after its release()
+//   race-channel   one writes after its send(), the other after its recv()
+//   ended          ends while threads of the runtime do
 //   heap           a goroutine reads what another one has freed
 //   stack          a goroutine reads a local of a function that has returned
 //   ceiling n      n goroutines at once, parked: how many the sanitizer can hold
@@ -25,13 +27,29 @@
 #include <thread>
 #include <vector>
 
-namespace {
+#include "tests/sanitizers/user_program.h"
+
+namespace user {
 
 void check(bool ok, const char* what) {
   if (ok) return;
   std::fprintf(stderr, "user_program: %s\n", what);
   std::abort();
 }
+
+int shared_by_mistake = 0;
+
+[[gnu::noinline]] void write_it(int n) {
+  volatile int* p = &shared_by_mistake;
+  *p = n;
+}
+
+}  // namespace user
+
+namespace {
+
+using user::check;
+using user::write_it;
 
 // ---- clean ----------------------------------------------------------------------------------
 
@@ -261,17 +279,11 @@ void clean() {
     locals();
     own_stacks();
     foreign_threads();
+    user::sync_clean();
   }
 }
 
 // ---- with an error --------------------------------------------------------------------------
-
-int shared_by_mistake = 0;
-
-[[gnu::noinline]] void write_it(int n) {
-  volatile int* p = &shared_by_mistake;
-  *p = n;
-}
 
 /// Both run on one thread, one after the other, and still nothing orders them.
 void race() {
@@ -360,6 +372,18 @@ void ceiling(long most) {
   gate.release(most);
 }
 
+/// A goroutine that ends locked ends its thread: which is about to be gone when the program is.
+void ended() {
+  std::vector<gort::task<void>> tasks;
+  for (int i = 0; i < 3; ++i) {
+    tasks.push_back(gort::spawn([] {
+      gort::lock_os_thread();
+      gort::this_goroutine::yield();
+    }));
+  }
+  for (auto& t : tasks) t.join();
+}
+
 void ceiling_in_turn() {
   for (int i = 0; i < 200; ++i) {
     std::vector<gort::task<int>> tasks;
@@ -382,6 +406,10 @@ int main(int argc, char** argv) {
     else if (mode == "stack") stack();
     else if (mode == "ceiling") ceiling(n);
     else if (mode == "ceiling-in-turn") ceiling_in_turn();
+    else if (mode == "race-channel")
+      user::race_channel();
+    else if (mode == "ended")
+      ended();
     else check(false, "mode?");
   });
   std::puts("done");

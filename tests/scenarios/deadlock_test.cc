@@ -35,11 +35,6 @@ const char kInit[] = "GORT_TEST_DEADLOCK_IN_INIT";
 
 class Deadlock : public gort::test::RuntimeTestAtProcs {
  protected:
-  void SetUp() override {
-#if defined(GORT_TEST_TSAN)
-    GTEST_SKIP() << "TSan's own thread counts as foreign: it could call in";
-#endif
-  }
   void TearDown() override {}  // the cases' runtimes die in child processes
 };
 GORT_TEST_AT_PROCS(Deadlock);
@@ -229,9 +224,6 @@ TEST_P(Deadlock, NotAtTheEndOfARunNorBetweenTwo) {
 class DeadlockInInit : public gort::test::RuntimeTest {};
 
 TEST_F(DeadlockInInit, InAStaticInitializer) {
-#if defined(GORT_TEST_TSAN)
-  GTEST_SKIP() << "TSan's own thread counts as foreign: it could call in";
-#endif
   const gort::test::Ended end = gort::test::run_self(kInit, "1");
   EXPECT_EQ(end.status, 2);
   EXPECT_EQ(end.err.rfind(kAsleep + 1, 0), 0u) << end.err;

@@ -196,7 +196,20 @@ TEST_P(Run, WhatReturnsFromABlockingCallTooLateDoesNotRunOn) {
   }
 }
 
-// The same for one that only yields: it never runs again after run has returned.
+// Who waits for the leftovers sleeps meanwhile, however long that takes.
+TEST_P(Run, TheWaitForLeftoversCostsNoProcessorTime) {
+  GORT_TEST_START(GetParam());
+  std::int64_t used = 0;
+  gort::run({.grace = 60s, .quiet = true}, [&] {
+    gort::go([] { gort::blocking([] { ::usleep(2'000'000); }); });
+    gort::this_goroutine::yield();
+    used = gort::test::process_cpu_ns();
+  });
+  used = gort::test::process_cpu_ns() - used;
+  EXPECT_LT(used, 500'000'000);
+}
+
+// One that only yields when its run ends never runs again after run has returned.
 TEST_P(Run, AYielderDoesNotRunOn) {
   GORT_TEST_START(GetParam());
   std::atomic<std::int64_t> turns{0};

@@ -78,6 +78,8 @@ int thread_create(Thread* out, void (*entry)(void*), void* arg, std::size_t stac
   return e;
 }
 
+void thread_detach() noexcept { ::pthread_detach(::pthread_self()); }
+
 int thread_try_reap(Thread t) noexcept {
   return ::pthread_tryjoin_np(static_cast<pthread_t>(t.handle), nullptr);
 }

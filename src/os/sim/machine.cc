@@ -447,6 +447,9 @@ int Machine::create(void (*entry)(void*), void* arg, std::size_t stack_bytes,
   }
   if (thread_count_ == kMaxThreads)
     finish(SimVerdict::crash, "more threads in one run than the simulator knows");
+  for (int i = 0; i < thread_count_; ++i) {  // those that have left their stacks since
+    if (threads_[i].detached && threads_[i].state == State::ended) release_stack(threads_[i]);
+  }
   const std::size_t page = page_size();
   const std::size_t bytes = round_up(stack_bytes > kStack ? stack_bytes : kStack, page);
   auto* base = static_cast<std::byte*>(map(bytes + page, page));
@@ -479,10 +482,14 @@ int Machine::reap(int i) noexcept {
   if (t == nullptr || t->state == State::reaped)
     finish(SimVerdict::crash, "thread_try_reap of no thread");
   if (t->state != State::ended) return EBUSY;
-  t->state = State::reaped;
-  const std::size_t page = page_size();
-  ::munmap(reinterpret_cast<void*>(t->stack_lo - page), t->stack_hi - t->stack_lo + page);
+  release_stack(*t);
   return 0;
+}
+
+void Machine::release_stack(Thread& t) noexcept {
+  t.state = State::reaped;
+  const std::size_t page = page_size();
+  ::munmap(reinterpret_cast<void*>(t.stack_lo - page), t.stack_hi - t.stack_lo + page);
 }
 
 void Machine::join(int i) noexcept {

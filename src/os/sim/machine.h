@@ -33,6 +33,7 @@ struct Thread {
   Context context;  // while not current
   State state = State::free;
   bool in_handler = false;
+  bool detached = false;
   Wait result = Wait::woken;      // of the last block()
   std::uint16_t runnable_at = 0;  // index in Machine::runnable_, while runnable
   SimOp waits_in = SimOp::point;  // while blocked
@@ -94,6 +95,9 @@ class Machine {
   /// Index of the new thread; a negative errno.
   int create(void (*entry)(void*), void* arg, std::size_t stack_bytes, bool may_fail) noexcept;
   int reap(int thread) noexcept;
+  void release_stack(Thread& t) noexcept;
+  /// The current thread: reaped when it has ended.
+  void detach() noexcept { current_->detached = true; }
   void join(int thread) noexcept;
   Wait futex_wait(const std::uint32_t* word, std::uint32_t expected,
                   std::int64_t timeout_ns) noexcept;

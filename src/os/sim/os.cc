@@ -94,6 +94,11 @@ int thread_create(Thread* out, void (*entry)(void*), void* arg, std::size_t stac
   return 0;
 }
 
+void thread_detach() noexcept {
+  if (!machine.running()) outside("thread_detach");
+  machine.detach();
+}
+
 int thread_try_reap(Thread t) noexcept {
   if (!machine.running()) outside("thread_try_reap");
   return machine.reap(static_cast<int>(t.handle) - 1);

@@ -22,6 +22,11 @@ constexpr SimOptions kEven = {
     .pct_depth = 5, .pct_steps = 6000, .max_steps = 400'000, .step_ns = 200, .late_permille = 0};
 
 void rather_short_runs(SimOptions& o) { o.max_steps = 300'000; }
+/// Where the rare one has been found each time.
+void two_with_buffers(SimOptions& o) {
+  o.cpus = 2;
+  o.store_buffers = true;
+}
 
 // ---- the casts ---------------------------------------------------------------------------------------
 
@@ -169,8 +174,9 @@ constexpr Flaw kHoldQueue[] = {{.name = "hold_queue",
                                 .what = "a goroutine that is held in place keeps those who queue on its P",
                                 .verdict = SimVerdict::livelock,
                                 .fault = Fault::hold_queue,
-                                .seeds = 8000,
-                                .pct = false}};
+                                .seeds = 10000,
+                                .pct = false,
+                                .tune = two_with_buffers}};
 constexpr Flaw kHoldRunnable[] = {{.name = "hold_runnable",
                                    .what = "a goroutine that is runnable whenever it is looked at is never held",
                                    .verdict = SimVerdict::livelock,

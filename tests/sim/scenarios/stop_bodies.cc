@@ -76,11 +76,11 @@ void compute() {
   const M* m = self_m();
   sim_assert(m->p != nullptr && m->curg != nullptr, "user code runs with a P");
   sim_assert(!stage->standing, "user code runs in a stopped world");
-  // To read the number is a step of its own, at which a signal may come: it may be another P's by then (for_each_p_busy,
+  // Reading the number is a step: a signal may come there, and the goroutine go on with another P (for_each_p_busy,
   // random seed 2341).
   const P* p = m->p;
-  const auto id = p->id.load(os::memory_order_relaxed);
-  sim_assert(self_m()->p != p || !stage->asked[id], "user code runs while somebody has its P for a safe-point function");
+  const std::int32_t id = p->id;
+  sim_assert(m->p != p || !stage->asked[id], "user code runs while somebody has its P for a safe-point function");
 }
 
 /// The calling goroutine may be held still by holders.

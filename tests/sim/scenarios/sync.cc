@@ -314,7 +314,8 @@ constexpr Flaw kCondLook[] = {{.name = "wait_look",
                                .what = "likewise, also for a notification",
                                .verdict = SimVerdict::deadlock,
                                .fault = Fault::wait_look,
-                               .uniform = false}};
+                               .seeds = 5000,
+                               .pct = false}};
 
 constexpr Scenario kAll[] = {
     {.name = "chan_rendezvous", .what = "two send, two receive, no room", .body = chan_values, .arg = &kNoRoom,

@@ -68,6 +68,21 @@ void timer_wakes_watcher(void*) {
   remove(&near2);
 }
 
+/// A timer that has gone off is armed by two at once. Whichever is the last, it goes off in that one's time.
+void timer_armed_twice(void*) {
+  start({});
+  Done first(1), second(1);
+  Bell bell(&first);
+  arm_in(&bell, kMilli);
+  first.wait();
+  bell.done = &second;
+  const int other = os::sim_spawn([](void* p) { arm_in(static_cast<Timer*>(p), kHour); }, &bell);
+  arm_in(&bell, kMilli);
+  os::sim_join(other);
+  if (bell.when.load() < kHour) second.wait();
+  remove(&bell);
+}
+
 /// Goroutines whose sleeps interleave, beside one that stops the world and one that changes the number of Ps.
 void timers_beside_stops(void*) {
   start_with_signals();
@@ -125,6 +140,13 @@ constexpr Scenario kAll[] = {
      .options = kTimers,
      .procs = {2, 1, 4},
      .flaws = kBreak},
+    // The key of the past was found early enough for the second time.
+    {.name = "timer_two_arm",
+     .what = "a timer that has gone off is armed by two at once",
+     .body = timer_armed_twice,
+     .options = kTimers,
+     .procs = {2, 1},
+     .seeds = 300},
     {.name = "timers_stops",
      .what = "sleeps end in their time beside stops and gomaxprocs",
      .body = timers_beside_stops,
