@@ -46,6 +46,7 @@ enum class Fault : std::uint8_t {
   chan_next,    ///< who serves a channel's queue gives up at a waiter whose wait is over
   select_look,  ///< a select queues without a look under its channels' locks
   select_leave, ///< a select that has fired leaves its other cases queued
+  sysmon_watch, ///< sysmon breaks its word to look at the timers that nobody watches (sched/watch.h)
   kCount
 };
 
