@@ -57,6 +57,7 @@ const char* fault_name(Fault f) noexcept {
     case Fault::wait_look: return "wait_look";
     case Fault::alone: return "alone";
     case Fault::net_break: return "net_break";
+    case Fault::sysmon_watch: return "sysmon_watch";
     case Fault::net_ready: return "net_ready";
     case Fault::net_stale: return "net_stale";
     case Fault::hold_queue: return "hold_queue";

@@ -47,6 +47,7 @@ enum class Fault : std::uint8_t {
   select_look,  ///< a select queues without a look under its channels' locks
   select_leave, ///< a select that has fired leaves its other cases queued
   lock_sleep,   ///< who waits for a lock of the runtime sleeps until it is woken, however long (base/mutex.h)
+  sysmon_watch, ///< sysmon breaks its word to look at the timers that nobody watches (sched/watch.h)
   kCount
 };
 

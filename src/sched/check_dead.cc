@@ -29,6 +29,9 @@ void check_dead() noexcept {
   GORT_DCHECK(sched.lock.held(), "check_dead counts under sched.lock");
   GORT_CHECK(sched.mcount >= sched.nmidle + sched.nmidle_locked + sched.nwatching, "check_dead: the counts of Ms disagree");
   if (!nobody_can_run()) return;
+  // Something may come from the network; when nobody waits for that any more, it is because somebody ran, who goes idle
+  // (or waits, if it was a foreign thread) afterwards. A server is idle between any two requests: no ring for each.
+  if (sched.net_waiting.load(os::memory_order_seq_cst) != 0) return;
   sched.dead_suspected.store(true, os::memory_order_relaxed);
   sched.sysmon_note.ring();
 }
@@ -52,7 +55,7 @@ void confirm_dead() noexcept {
     before = changes();
   }
   // When the last one goes off or is stopped, that is by somebody who goes idle afterwards: suspicion comes back.
-  // So it is with somebody who waits for the network: whether anything will come from there, nobody knows.
+  // So it is with somebody who has begun to wait for the network meanwhile.
   if (timers_pending(kNoTimer) || sched.net_waiting.load(os::memory_order_seq_cst) != 0) {
     sched.dead_suspected.store(false, os::memory_order_relaxed);
     return;

@@ -124,7 +124,9 @@ void leave_status_slow(G* g, GStatus from, GStatus to) noexcept {
   }
 }
 
-void ready(G* g, bool next) noexcept {
+namespace {
+
+[[gnu::always_inline]] inline void queue_ready(G* g, bool next) noexcept {
   leave_status(g, GStatus::waiting, GStatus::runnable);
   bubble_readies(g);
   M* m = self_m();
@@ -134,6 +136,14 @@ void ready(G* g, bool next) noexcept {
     LockGuard guard(sched.lock);
     global_put(g);
   }
+}
+
+}  // namespace
+
+void ready_quietly(G* g) noexcept { queue_ready(g, false); }
+
+void ready(G* g, bool next) noexcept {
+  queue_ready(g, next);
   wake_p();
 }
 

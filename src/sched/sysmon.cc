@@ -1,5 +1,6 @@
 #include "sched/sysmon.h"
 
+#include "base/fault.h"
 #include "sched/alone.h"
 #include "sched/captives.h"
 #include "sched/check_dead.h"
@@ -25,6 +26,7 @@ constexpr int kIdleRounds = 50;                    // rounds without work before
 constexpr std::int64_t kLongCall = 10'000'000;     // a P without use for anybody stays in its call so long
 constexpr std::int64_t kLateTimer = 200'000;       // a P that still switches would have run it
 constexpr std::int64_t kLateNet = 1'000'000;       // likewise: it would have asked the poller
+constexpr std::int64_t kNearTimer = 500'000;       // a timer that is due so soon has a watcher, if a P is idle
 constexpr std::int64_t kDeadRecheck = 1'000'000'000;
 constexpr std::int64_t kModulesEvery = 1'000'000'000;
 constexpr int kProcsRounds = 3;  // of kModulesEvery: the cgroup's limit of processors is read again
@@ -195,6 +197,28 @@ bool all_idle() noexcept {
   return sched.npidle.load(os::memory_order_relaxed) == sched.nprocs && !any_p_in_call();
 }
 
+/// What is said in watch.h (L1, L2): how long to sleep, at most `delay`, so that no timer without a watcher is late.
+std::int64_t promise_timers(std::int64_t delay) noexcept {
+  const std::int64_t now = os::nanotime();
+  const std::int64_t looks = now + delay + kNearTimer;
+  sysmon_looks.store(looks, os::memory_order_seq_cst);  // L1
+  os::fence(os::memory_order_seq_cst);
+  const std::int64_t when = earliest_timer();  // L2
+  if (when >= looks || sched.watch_until.load(os::memory_order_seq_cst) != kNobody) return delay;
+  if (sched.npidle.load(os::memory_order_seq_cst) == 0 || fault(Fault::sysmon_watch)) return delay;
+  const std::int64_t left = when - kNearTimer - now;
+  if (left > 0) return left;
+  timer_set_earlier(when);
+  return delay;
+}
+
+/// All Ps are idle, and nobody looks at anything until one is not.
+void take_promise_back() noexcept {
+  sysmon_looks.store(kNoPromise, os::memory_order_seq_cst);
+  os::fence(os::memory_order_seq_cst);
+  if (const std::int64_t when = earliest_timer(); when != kNoTimer) timer_set_earlier(when);
+}
+
 struct SchedTrace {
   std::int64_t every = 0;  // ns; 0: off
   std::int64_t last = 0;
@@ -243,6 +267,7 @@ void sysmon_thread(void*) noexcept {
     // the state.
     os::fence(os::memory_order_seq_cst);
     if (all_idle()) {
+      take_promise_back();
       trim_more = stack_cache_trimmable() || parked_stacks_trimmable(busy);
       deep_sleep(trace, trim_more, os::nanotime());
       delay = any_p_in_call() ? kFirstDelay : kWakeDelay;
@@ -250,7 +275,7 @@ void sysmon_thread(void*) noexcept {
     } else {
       sched.sysmon_wait.store(false, os::memory_order_relaxed);
       busy = sched.seconds.load(os::memory_order_relaxed);
-      sched.sysmon_note.sleep_for(delay);
+      sched.sysmon_note.sleep_for(promise_timers(delay));
     }
     sched.sysmon_wait.store(false, os::memory_order_relaxed);
     sched.sysmon_note.clear();

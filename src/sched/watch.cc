@@ -6,6 +6,8 @@
 
 namespace gort::inline v0::rt {
 
+constinit os::atomic<std::int64_t> sysmon_looks{kNoPromise};
+
 namespace {
 
 /// The slot is this M's: from now on who sets a timer relies on us.
@@ -73,15 +75,21 @@ std::int64_t watch_wanted() noexcept {
 
 bool net_ready(waiter* chain) noexcept {
   if (chain == nullptr) return false;
+  const M* m = self_m();
+  const bool has_p = m != nullptr && m->p != nullptr;
+  int queued = 0;
   while (chain != nullptr) {
     waiter* w = chain;
     chain = w->next;
     if (w->ready == ready_waiter) {
-      ready(g_of(w), false);
+      ready_quietly(g_of(w));
+      ++queued;
     } else {
       w->ready(w);
     }
   }
+  // Who has a P runs the first one itself, and at once: it is on its way there.
+  if (queued > (has_p ? 1 : 0)) wake_p();
   return true;
 }
 
@@ -98,6 +106,7 @@ void timer_set_earlier(std::int64_t when) noexcept {
   os::fence(os::memory_order_seq_cst);
   const std::int64_t until = sched.watch_until.load(os::memory_order_seq_cst);
   if (until == kNobody) {
+    if (when != kForever && when >= sysmon_looks.load(os::memory_order_seq_cst)) return;
     if (sched.npidle.load(os::memory_order_seq_cst) != 0) wake_p();
   } else if (until > when && !fault(Fault::timer_break)) {
     break_idle_wait();

@@ -8,6 +8,8 @@
 //   by the watcher, when there is an idle P           watch_timers
 //   by sysmon, when no P is idle and they are late    sysmon.cc: each P may run a loop that calls nobody
 //
+// sysmon also sees to it that there is a watcher in time for a timer that is farther away than its own next look.
+//
 // The *watcher* is the one M that sleeps until the earliest time of all Ps, or until somebody sets an earlier one
 // (break_idle_wait). It has no P, like every idle M, but does not stand on the idle list.
 //
@@ -21,12 +23,24 @@
 //   who sets an earlier timer (timer_set_earlier)      the watcher (watch_timers)
 //     A1  P::timer_when = when                           S1  watch_until = D, the earliest that it has seen
 //     A2  looks at watch_until: later than `when`,       S2  looks at all timer_when again
-//         then break_idle_wait; nobody, then wake_p      S3  idle_wait(D)
+//         then break_idle_wait; nobody, then: is it      S3  idle_wait(D)
+//         sysmon's? if not, wake_p
 //
 // All seq_cst: either S2 sees A1, or A2 sees S1. Where there is no watcher, wake_p finds that somebody searches (who
 // watches, or wakes the next one, when it is done), or wakes somebody, or no P is idle: then the next one that
 // becomes idle brings a watcher. A goroutine that arms a timer because it is about to park need not do A2: its P
 // remembers it (P::unwatched), and either finds somebody to run, then does A2, or goes idle and brings the watcher.
+//
+// A watcher that the network wakes becomes an M that runs goroutines. One that takes its place would be a second thread's
+// wake-up, and soon its sleep, for each few requests. So a timer of which sysmon has said that it will look before it is
+// due (sysmon_looks) needs no watcher as long as some P is not idle:
+//
+//   who sets a timer, while nobody watches             sysmon, before it sleeps
+//     A1  as above                                       L1  sysmon_looks = T, some time after its next look
+//     A2  `when` >= sysmon_looks: it is sysmon's         L2  earliest timer E < T and nobody watches: sleeps until E is
+//                                                            near, no longer; if it is near, wake_p
+//
+// Before it sleeps without end, when all Ps are idle, it takes its word back (kNoPromise) and does A2 for E itself.
 //
 // Where somebody waits for the network (Sched::net_waiting), the watcher's sleep is one in the poller (net/poller.h), and
 // it may last for ever. Otherwise the network is asked
@@ -47,6 +61,10 @@ namespace gort::inline v0::rt {
 inline constexpr std::int64_t kNobody = INT64_MAX;  ///< Sched::watch_until
 inline constexpr std::int64_t kAwake = INT64_MIN;   ///< likewise
 inline constexpr std::int64_t kForever = INT64_MAX - 1;  ///< likewise: until something comes from the network
+inline constexpr std::int64_t kNoPromise = INT64_MAX;    ///< sysmon_looks: it looks at no timers
+
+/// Timers from this time on are seen early enough by sysmon (see above). Written by it.
+extern os::atomic<std::int64_t> sysmon_looks;
 
 /// The earliest time at which a timer may be due, over all Ps; kNoTimer: none. A moment's view. O(Ps).
 std::int64_t earliest_timer() noexcept;
@@ -63,8 +81,11 @@ inline bool net_to_poll() noexcept {
 }
 
 /// Makes ready what the poller has told, in order: on the queue of this M's P, else on the global one. Whether there was
-/// anything. In the runtime, under no lock.
+/// anything. A single goroutine on the queue of an M that looks for one brings nobody. In the runtime, under no lock.
 bool net_ready(waiter* chain) noexcept;
+
+/// As ready(g, false), but brings nobody to run it: the caller does (wake_p), when it has readied all.
+void ready_quietly(G* g) noexcept;
 
 /// Runs what is due in all heaps. On an M with a P on its own stack, or sysmon. Under no lock.
 void run_all_timers(std::int64_t now) noexcept;

@@ -21,10 +21,14 @@ class feed {
  public:
   explicit feed(kv::server& s) : session(s, "test", {}) {}
 
-  /// Sends bytes; what came back.
+  /// Sends bytes; what came back. The time of a command that waits is up at once.
   std::string bytes(std::string_view b) {
+    using wants = kv::session::wants;
     parser.feed(b);
-    while (session.run(parser) == kv::session::wants::flush) {
+    for (wants w; (w = session.run(parser)) == wants::flush || w == wants::wait;) {
+      if (w == wants::flush) continue;
+      session.waiting->claim(kv::blocked::state::timed_out);
+      session.end_wait();
     }
     session.take_mail();
     return std::exchange(session.out.out, {});
