@@ -189,6 +189,7 @@ void func_timer_start(func_timer* t, std::int64_t ns, const void* created_by) no
   core->t.fire = start_func;
   core->t.arg = t;
   core->refs.store(2, os::memory_order_relaxed);  // the handle's, and the arming's
+  rt::san::release(t);                            // partner: run_func
   rt::RuntimeEntry entry;
   rt::timer_settle(&core->t);
   rt::timer_arm(&core->t, time_in(ns), 0);

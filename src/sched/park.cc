@@ -126,16 +126,15 @@ void leave_status_slow(G* g, GStatus from, GStatus to) noexcept {
 
 namespace {
 
-[[gnu::always_inline]] inline void queue_ready(G* g, bool next) noexcept {
+/// As runq_put: whether a read-modify-write operation has made it visible.
+[[gnu::always_inline]] inline bool queue_ready(G* g, bool next) noexcept {
   leave_status(g, GStatus::waiting, GStatus::runnable);
   bubble_readies(g);
   M* m = self_m();
-  if (m != nullptr && m->p != nullptr) {
-    if (runq_put(m->p, g, next)) return wake_p_after_rmw();
-  } else {
-    LockGuard guard(sched.lock);
-    global_put(g);
-  }
+  if (m != nullptr && m->p != nullptr) return runq_put(m->p, g, next);
+  LockGuard guard(sched.lock);
+  global_put(g);
+  return false;
 }
 
 }  // namespace
@@ -143,7 +142,7 @@ namespace {
 void ready_quietly(G* g) noexcept { queue_ready(g, false); }
 
 void ready(G* g, bool next) noexcept {
-  queue_ready(g, next);
+  if (queue_ready(g, next)) return wake_p_after_rmw();
   wake_p();
 }
 
