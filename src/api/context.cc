@@ -221,7 +221,6 @@ installer::~installer() {
 
 // ---- tasks ----------------------------------------------------------------------------------
 
-context_node* task_context() noexcept { return from_rt(make(context_for_children(), {})); }
 void task_context_over(context_node* c) noexcept { context_unref(c); }
 void task_cancel(context_node* c, std::error_code cause) noexcept {
   rt::RuntimeEntry entry;

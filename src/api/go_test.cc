@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "sync/context.h"
 #include "tests/support/runtime_fixture.h"
 
 using namespace gort::literals;
@@ -165,6 +166,37 @@ TEST_P(Go, ClosuresOfAnySize) {
                               return reinterpret_cast<std::uintptr_t>(&a) % 256 == 0;
                             }).get();
     EXPECT_TRUE(is_aligned);
+  });
+}
+
+/// N bytes go in, N bytes come out; others like it come and go while the result waits for its owner.
+template <std::size_t N>
+void frame_of() {
+  std::array<unsigned char, N> in;
+  for (std::size_t i = 0; i < N; ++i) in[i] = static_cast<unsigned char>(i * 7 + N);
+  auto body = [in, c = counted()] { return std::pair(in, c); };
+  auto kept = gort::spawn(body);
+  auto dropped = gort::spawn(body);
+  kept.wait();
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(gort::spawn(body).get().first == in) << N;
+  gort::spawn(body).detach();
+  dropped = {};
+  EXPECT_TRUE(kept.get().first == in) << N;
+}
+
+// A task's frame, small or large, in its context's record or on the heap, is the task's alone, and gone with it.
+TEST_P(Go, TaskFramesOfAnySize) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    const std::size_t contexts = gort::rt::contexts_in_use();
+    [&]<std::size_t... I>(std::index_sequence<I...>) { (frame_of<I * 8 + 1>(), ...); }(std::make_index_sequence<24>());
+    frame_of<10'000>();
+    const throws_on_copy bad;
+    for (int i = 0; i < 100; ++i) {
+      EXPECT_THROW(static_cast<void>(gort::spawn([](const throws_on_copy&) {}, bad)), std::domain_error);
+    }
+    EXPECT_TRUE(yield_until([&] { return counted::alive == 0 && gort::rt::contexts_in_use() == contexts; }))
+        << counted::alive << " values, " << gort::rt::contexts_in_use() - contexts << " contexts";
   });
 }
 

@@ -63,8 +63,10 @@ void new_goroutine::start(void (*fn)(void*), void* arg, std::string_view name, c
   rt::g_start(static_cast<rt::G*>(std::exchange(g_, nullptr)), args);
 }
 
-void new_goroutine::start_in(context_node* context, void (*fn)(void*), void* arg, std::string_view name,
-                             const void* created_by) noexcept {
+namespace {
+
+rt::StartArgs args_of(context_node* context, void (*fn)(void*), void* arg, std::string_view name,
+                      const void* created_by) noexcept {
   rt::Context* c = to_rt(context);
   rt::StartArgs args;
   args.fn = fn;
@@ -74,6 +76,47 @@ void new_goroutine::start_in(context_node* context, void (*fn)(void*), void* arg
   args.name_bytes = name.size();
   args.context = c;
   args.cancel = c->src != nullptr ? &c->src->source : nullptr;
+  return args;
+}
+
+}  // namespace
+
+void new_goroutine::start_in(context_node* context, void (*fn)(void*), void* arg, std::string_view name,
+                             const void* created_by) noexcept {
+  const rt::StartArgs args = args_of(context, fn, arg, name, created_by);
+  rt::RuntimeEntry entry;
+  rt::g_start(static_cast<rt::G*>(std::exchange(g_, nullptr)), args);
+}
+
+new_task::new_task(std::size_t stack_bytes) {
+  ensure_started();
+  rt::G* g = nullptr;
+  {
+    rt::RuntimeEntry entry;
+    g = rt::g_alloc(stack_bytes);
+    if (g != nullptr) context_ = from_rt(rt::context_new(context_for_children(), {}));
+  }
+  if (g == nullptr) throw std::bad_alloc();
+  g_ = g;
+}
+
+new_task::~new_task() {
+  if (g_ == nullptr) return;
+  {
+    rt::RuntimeEntry entry;
+    rt::g_discard(static_cast<rt::G*>(g_));
+  }
+  context_unref(context_);
+}
+
+void* new_task::frame_space(std::size_t bytes, std::size_t align) const noexcept {
+  rt::Context* c = to_rt(context_);
+  const bool fits = bytes <= sizeof c->task && align <= alignof(std::max_align_t);
+  return fits && !rt::san::watched() ? c->task : nullptr;
+}
+
+void new_task::start(void (*fn)(void*), void* frame, std::string_view name, const void* created_by) noexcept {
+  const rt::StartArgs args = args_of(context_, fn, frame, name, created_by);
   rt::RuntimeEntry entry;
   rt::g_start(static_cast<rt::G*>(std::exchange(g_, nullptr)), args);
 }

@@ -21,6 +21,11 @@ bool count_down(scope_core* s) noexcept {
   return true;
 }
 
+context_node* new_scope_context() noexcept {
+  rt::RuntimeEntry entry;
+  return from_rt(rt::context_new(context_for_children(), {}));
+}
+
 /// All have ended: as it was at first.
 void again(scope_core* s) noexcept {
   rt::san::acquire(&s->pending);
@@ -31,7 +36,7 @@ void again(scope_core* s) noexcept {
 }  // namespace
 
 scope_core::scope_core(std::uint32_t limit) noexcept
-    : limited(limit != 0), places(limit), node(task_context()) {}
+    : limited(limit != 0), places(limit), node(new_scope_context()) {}
 
 void scope_child_begins(scope_core* s) {
   if (s->limited) {

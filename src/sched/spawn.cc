@@ -136,7 +136,11 @@ G* g_alloc(std::size_t stack_bytes) noexcept {
 }
 
 void g_prepare(P* p, G* g) noexcept {
-  if (!g->own_stack) g->set_stack(stack_take(p));
+  if (!g->own_stack) {
+    Stack stack;
+    if (!p->stacks.pop(&stack)) stack = stack_take_slow(p);
+    g->set_stack(stack);
+  }
   san::stack_born(g->san, self_m()->san, g->stack.lo, g->stack.hi);
   arch::make_context(&g->ctx, reinterpret_cast<void*>(stack_top(g->stack)), g_main, g);
 }

@@ -24,9 +24,8 @@ void StackList::push(const Stack& s) noexcept {
   ++size_;
 }
 
-Stack stack_take(P* p) noexcept {
+Stack stack_take_slow(P* p) noexcept {
   Stack s;
-  if (p->stacks.pop(&s)) return s;
   {
     LockGuard guard(sched.g_free_lock);
     while (p->stacks.size() < kBatch && sched.stacks.pop(&s)) p->stacks.push(s);

@@ -44,8 +44,8 @@ class StackList {
   std::uint32_t size_ = 0;
 };
 
-/// A default-sized stack for a goroutine that holds a claim. From p's cache, the shared one, or the pool.
-Stack stack_take(P* p) noexcept;
+/// A default-sized stack for a goroutine that holds a claim, when p's cache has none: from the shared one, or the pool.
+Stack stack_take_slow(P* p) noexcept;
 
 /// The stack of a goroutine that has ended. p may be null.
 void stack_put(P* p, const Stack& s) noexcept;

@@ -91,6 +91,7 @@ struct Context {
   void* value = nullptr;
   void (*destroy)(void*) noexcept = nullptr;
   os::atomic<void*> api{nullptr};    ///< the API's; made on demand
+  alignas(std::max_align_t) std::byte task[128];  ///< a small frame of the task whose context it is; the API's
 };
 
 /// Children of a root: many goroutines of many processors come and go here.
