@@ -19,6 +19,7 @@
 #include "sched/entry.h"
 #include "sched/sched.h"
 #include "sched/start.h"
+#include "tests/support/apart.h"
 #include "tests/support/runtime_fixture.h"
 #include "world/pauses.h"
 
@@ -28,7 +29,7 @@ using gort::test::yield_until;
 namespace shop {
 
 // A loop that has a name.
-[[gnu::noinline, gnu::noipa]] void hog(std::atomic<int>* state, std::atomic<int>* tid) {
+GORT_TEST_APART void hog(std::atomic<int>* state, std::atomic<int>* tid) {
   *tid = ::gettid();
   *state = 1;
   while (*state != 2) asm volatile("");

@@ -11,14 +11,9 @@
 #include <thread>
 #include <vector>
 
-namespace rt = gort::v0::rt;
+#include "tests/support/apart.h"
 
-// A function that keeps its own code and its own name: GCC would make clones of it.
-#if defined(__clang__)
-#define GORT_TEST_APART [[gnu::noinline]]
-#else
-#define GORT_TEST_APART [[gnu::noinline, gnu::noipa]]
-#endif
+namespace rt = gort::v0::rt;
 
 namespace {
 

@@ -5,12 +5,8 @@
 
 #include "sched/entry.h"
 #include "sched/park.h"
+#include "tests/support/apart.h"
 
-#if defined(__clang__)
-#define GORT_TEST_APART [[gnu::noinline]]
-#else
-#define GORT_TEST_APART [[gnu::noinline, gnu::noipa]]
-#endif
 #define GORT_TEST_NO_TAIL_CALL() asm volatile("" ::: "memory")
 
 namespace shop {
