@@ -63,7 +63,7 @@ Json one(const Run& run, os::SimResult& r) {
   o.cpus = costs.cores;
   o.environment = environment;
   o.max_steps = 4'000'000'000;
-  o.real_seconds = 3600;
+  o.cpu_seconds = 3600;
   const auto begin = std::chrono::steady_clock::now();
   r = os::sim_run(o, body, const_cast<Run*>(&run));
   if (r.verdict != SimVerdict::ok) return {};

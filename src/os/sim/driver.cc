@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,14 +19,15 @@ namespace {
 
 constinit char fault_stack[64 * 1024];
 
-/// In an isolated run: a fault of the code under test, or its real time is over. The run cannot go
+/// In an isolated run: a fault of the code under test, or its time is over. The run cannot go
 /// on; what it has recorded is made readable and the child ends.
 void on_fault(int signo, siginfo_t* info, void*) {
   if (!machine.running()) ::_exit(100);
   char what[160];
   sim::Text text(what, sizeof what - 1);
-  if (signo == SIGALRM) {
-    text << "out of real time: no scheduling point, or too slow for max_steps";
+  const bool late = signo == SIGPROF || signo == SIGALRM;
+  if (late) {
+    text << "out of time: no scheduling point, or too slow for max_steps";
   } else {
     text << ::sigabbrev_np(signo);
     if (signo == SIGSEGV || signo == SIGBUS) {
@@ -36,11 +38,11 @@ void on_fault(int signo, siginfo_t* info, void*) {
     text << " in T" << sim_self();
   }
   what[text.size()] = '\0';
-  machine.conclude(signo == SIGALRM ? SimVerdict::livelock : SimVerdict::crash, what);
+  machine.conclude(late ? SimVerdict::livelock : SimVerdict::crash, what);
   ::_exit(0);
 }
 
-void catch_faults(int real_seconds) noexcept {
+void catch_faults(int cpu_seconds) noexcept {
   stack_t stack{};
   stack.ss_sp = fault_stack;
   stack.ss_size = sizeof fault_stack;
@@ -48,10 +50,13 @@ void catch_faults(int real_seconds) noexcept {
   struct sigaction action{};
   action.sa_sigaction = on_fault;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESETHAND;
-  for (int signo : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT, SIGALRM}) {
+  for (int signo : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT, SIGPROF, SIGALRM}) {
     ::sigaction(signo, &action, nullptr);
   }
-  ::alarm(static_cast<unsigned>(real_seconds));
+  const itimerval cpu{.it_interval = {}, .it_value = {.tv_sec = cpu_seconds, .tv_usec = 0}};
+  ::setitimer(ITIMER_PROF, &cpu, nullptr);
+  // A run that sleeps in the kernel by mistake. Many times as long, for who is stopped, or gets no processor, uses no time.
+  ::alarm(static_cast<unsigned>(20 * cpu_seconds));
 }
 
 /// For what the run itself could not report.
@@ -71,7 +76,7 @@ void run_in_child(const SimOptions& options, void (*body)(void*), void* arg) noe
   if (child == 0) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (::getppid() != parent) ::_exit(101);
-    catch_faults(options.real_seconds);
+    catch_faults(options.cpu_seconds);
     machine.run(options, body, arg);
     ::_exit(0);
   }

@@ -14,7 +14,7 @@
 // What the verdicts promise:
 //   ok        the schedule ended: the body returned, or somebody called exit_process(0)
 //   deadlock  nobody can run and no timeout is pending. Spurious wake-ups do not count as a way out
-//   livelock  max_steps steps without an end, or real_seconds without reaching a scheduling point
+//   livelock  max_steps steps without an end, or cpu_seconds without reaching a scheduling point
 //   crash     exit_process(not 0), abort_process, a failed CHECK, a fault, a broken rule of os.h
 //   assert    sim_assert or sim_fail
 //
@@ -119,7 +119,7 @@ struct SimOptions {
   bool note_words = false;                ///< sim_enumerate's own
   bool small = false;                     ///< sim_small()
 
-  int real_seconds = 30;               ///< isolated runs: real time without an end
+  int cpu_seconds = 30;                ///< isolated runs: CPU time without an end
   bool isolate = true;                 ///< see above
   bool keep_history = false;           ///< history text of good runs too
   std::size_t history_steps = 16'384;  ///< the last so many steps are kept; at most 65,536

@@ -153,7 +153,7 @@ TEST(SimVerdicts, LivelockWithoutSchedulingPoints) {
   static constexpr auto body = [](void*) {
     for (;;) asm volatile("");
   };
-  const SimResult r = sim_run({.real_seconds = 1}, body, nullptr);
+  const SimResult r = sim_run({.cpu_seconds = 1}, body, nullptr);
   EXPECT_EQ(r.verdict, SimVerdict::livelock) << tell(r);
 }
 
