@@ -184,12 +184,17 @@ void frame_of() {
   EXPECT_TRUE(kept.get().first == in) << N;
 }
 
+template <std::size_t... I>
+void frames_of(std::index_sequence<I...>) {
+  (frame_of<I * 8 + 1>(), ...);
+}
+
 // A task's frame, small or large, in its context's record or on the heap, is the task's alone, and gone with it.
 TEST_P(Go, TaskFramesOfAnySize) {
   GORT_TEST_START(GetParam());
   gort::run([] {
     const std::size_t contexts = gort::rt::contexts_in_use();
-    [&]<std::size_t... I>(std::index_sequence<I...>) { (frame_of<I * 8 + 1>(), ...); }(std::make_index_sequence<24>());
+    frames_of(std::make_index_sequence<24>());
     frame_of<10'000>();
     const throws_on_copy bad;
     for (int i = 0; i < 100; ++i) {
