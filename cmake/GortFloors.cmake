@@ -1,7 +1,7 @@
 # Sources of a floor: every .cc and .S in its folder but tests and benchmarks, which stand beside their
 # units as x_test.cc and x_bench.cc. Dropping a file into a floor is all that it takes to build it.
 
-# The two sets of objects (DESIGN: L1). tools/check_floors and tools/check_symbols know the same list.
+# The two sets of objects (docs/HACKING.md: L1). tools/check_floors and tools/check_symbols know the same list.
 set(GORT_CORE_FLOORS arch base sched sema world sync heap gc net)  # below them: os/linux or os/sim
 set(GORT_API_FLOORS trace prof debug api)
 

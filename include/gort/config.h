@@ -3,7 +3,7 @@
 // Everything public lives in `namespace gort::inline v0`: a program that was compiled against other headers
 // does not link, instead of misbehaving. Inline fast paths depend on how the library was built, so each
 // translation unit also refers to a symbol that only a library of the same configuration defines; a mismatch
-// is a link error that names it (API decision 15).
+// is a link error that names it.
 #pragma once
 
 #define GORT_VERSION_MAJOR 0

@@ -1,9 +1,9 @@
 // gort: who waits, as a queue sees it.
 //
-// Whatever can be waited for (a semaphore, a task's end, later channels) keeps a queue of waiters, not of
+// Whatever can be waited for (a semaphore, a task's end, a channel) keeps a queue of waiters, not of
 // goroutines: a small struct with a function that is called once when the wait is over. A goroutine's
 // waiter makes it runnable; a foreign thread's rings a futex; an adapter's may post to Asio, resume a
-// coroutine or complete a sender. API decision 8.
+// coroutine or complete a sender.
 //
 //   state        who may touch it
 //   idle         its owner

@@ -2,7 +2,7 @@
 //
 // A program and a plugin that were both linked with the static library have a scheduler each: two sets of threads,
 // signal handlers that chain into each other, thread-locals that disagree about whose thread this is. Nothing of
-// that can work, so the second one that starts is refused, and both are named (API decision 15). Two copies of
+// that can work, so the second one that starts is refused, and both are named. Two copies of
 // which one never starts do no harm.
 //
 // How they find each other: each copy carries an ELF note, which survives stripping and needs no exported

@@ -3,7 +3,7 @@
 // Two steps, so that the common moment "all Ms idle" costs nothing: check_dead() under sched.lock only counts
 // and, on suspicion, rings sysmon; sysmon confirms (still nobody, no thread on order, no foreign thread that
 // could call in) and reports. A foreign thread that is not blocked inside gort makes the report impossible,
-// not merely unlikely: it may call `go` or complete a waiter at any time (preemption_hazards.md 3.1).
+// not merely unlikely: it may call `go` or complete a waiter at any time.
 //
 //   can run = Ms - idle - idle with a locked goroutine - asleep until a timer is due
 //             (Ms being created, and Ms in blocking calls, can)

@@ -2,7 +2,7 @@
 // waiter's ready() rings that.
 //
 // The record does not lie on the thread's stack: whoever completes the wait may still touch it when the
-// thread has gone on (API decision 8: the waiter may be reused before ready returns), and the collector
+// thread has gone on (gort/waiter.h: the waiter may be reused before ready returns), and the collector
 // scans stacks. It comes from a pool and is given back by both sides.
 #pragma once
 

@@ -9,7 +9,7 @@
 //   retired   beyond nprocs, and p->m has not noticed      with that M: it waits for it, as if it were stopped
 //   dead      beyond nprocs                                nowhere
 //
-// Rule R (DESIGN 3): at each instant a P is in exactly one of these places. The state "in the hand of a
+// Rule R (docs/HACKING.md): at each instant a P is in exactly one of these places. The state "in the hand of a
 // function that can be stopped" does not exist; five bugs of the Go runtime were instances of it.
 // check_ps() (invariants.h) walks all of them.
 //

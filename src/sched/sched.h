@@ -54,7 +54,7 @@ struct Sched {
   Stack1<M, &M::link> free_m;       ///< ended: to be used again
   os::atomic<M*> all_m{nullptr};    ///< registry, lock-free to read
 
-  // Requests for a thread (DESIGN 6). A request carries no P. It persists until a new thread or the first
+  // Requests for a thread (start_m.cc). A request carries no P. It persists until a new thread or the first
   // M that goes idle serves it; a spinning one holds one count of nmspinning meanwhile.
   std::int32_t orders = 0;
   std::int32_t orders_spinning = 0;

@@ -1,7 +1,7 @@
 // gort: starting the runtime, and the settings that it starts with.
 //
-// Nothing runs before the first run, go or start: no thread, no signal handler from static initialization
-// (API decision 11), so a program may daemonize or fork first.
+// Nothing runs before the first run, go or start: no thread, no signal handler from static initialization,
+// so a program may daemonize or fork first.
 #pragma once
 
 #include <cstdint>

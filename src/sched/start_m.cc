@@ -3,7 +3,7 @@
 // the receiving M is written down (hand_to_m) or the P is idle.
 //
 // No function here creates a thread or waits for one: without an idle M the P goes to the idle list, its
-// goroutines to the global queue, and an *order* stays behind (DESIGN 6). That removes by construction the
+// goroutines to the global queue, and an *order* stays behind. That removes by construction the
 // limbo of golang/go#42237 (a P in the hand of a startm that was preempted while it created a thread) and
 // of #38931 (a P riding with a thread request that nobody serves).
 #include "base/fault.h"

@@ -25,7 +25,7 @@
 // two stores.
 //
 // What it costs: about 1 ns. A plain reference store tests the marking flag outside, and opens a window, and tests
-// again, only while marking (DESIGN 3).
+// again, only while marking (docs/HACKING.md: L4).
 #pragma once
 
 #include "base/check.h"

@@ -1,4 +1,4 @@
-// A second copy of gort in one process is refused, naming both (API decision 15).
+// A second copy of gort in one process is refused, naming both.
 #include <dlfcn.h>
 #include <gtest/gtest.h>
 

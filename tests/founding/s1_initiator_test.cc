@@ -78,7 +78,7 @@ void ask_by_claim(rt::G* g) {
   rt::unclaim_g(g, was);
 }
 
-/// Scenario 9, as DESIGN restates it: a traceback is asked of a goroutine that is stopping the world.
+/// Scenario 9, restated: a traceback is asked of a goroutine that is stopping the world.
 void suspend_initiator(int) {
   start_with_procs(2);
   reset();

@@ -1,4 +1,4 @@
-// gort: what the bodies of simulated runs are made of: goroutines, gates, an end to wait for. See sched_sim_test.cc.
+// gort: what the bodies of simulated runs are made of: goroutines, gates, an end to wait for. See scenario.h.
 #pragma once
 
 #include <string>
