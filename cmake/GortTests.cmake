@@ -19,7 +19,11 @@ if(CMAKE_CROSSCOMPILING)
   # Debian has GoogleTest's sources as well, for whoever cannot use the host's library.
   add_subdirectory(/usr/src/googletest ${PROJECT_BINARY_DIR}/googletest EXCLUDE_FROM_ALL)
 else()
-  find_package(GTest REQUIRED)
+  find_package(GTest)
+  if(NOT GTest_FOUND)
+    message(FATAL_ERROR "The tests need GoogleTest (Debian: libgtest-dev; scripts/setup installs it). "
+      "-DGORT_BUILD_TESTS=OFF builds gort without them.")
+  endif()
 endif()
 include(GoogleTest)
 
@@ -258,7 +262,7 @@ string(APPEND gort_migrated_scenarios "|condition_variable|counters|mutex|once|p
 
 file(GLOB_RECURSE gort_test_sources CONFIGURE_DEPENDS
   ${PROJECT_SOURCE_DIR}/src/*_test.cc ${PROJECT_SOURCE_DIR}/tests/*_test.cc)
-list(FILTER gort_test_sources EXCLUDE REGEX "/tests/(consumer|soak)/")
+list(FILTER gort_test_sources EXCLUDE REGEX "/tests/consumer/")
 # Another architecture's unit tests do not even compile.
 if(CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64")
   set(gort_foreign_arch aarch64)
@@ -344,18 +348,6 @@ endif()
 get_property(gort_test_targets GLOBAL PROPERTY GORT_TEST_TARGETS)
 list(FILTER gort_test_targets INCLUDE REGEX "^tests_founding_")
 add_custom_target(founding_tests DEPENDS ${gort_test_targets})
-
-# Soak programs: tests/soak/*.cc, plain main() functions that watch themselves; `make soak` runs them.
-file(GLOB gort_soak_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/soak/*.cc)
-foreach(source IN LISTS gort_soak_sources)
-  get_filename_component(name ${source} NAME_WE)
-  add_executable(soak_${name} ${source})
-  gort_common_flags(soak_${name})
-  gort_internal_includes(soak_${name})
-  target_link_libraries(soak_${name} PRIVATE gort)
-  set_target_properties(soak_${name} PROPERTIES
-    OUTPUT_NAME ${name} RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/soak)
-endforeach()
 
 # The house's own rules, as tests. They need no compiler, so one configuration is enough for most.
 find_package(Python3 REQUIRED COMPONENTS Interpreter)
