@@ -1,6 +1,7 @@
 // A pipeline: each stage is a goroutine, channels between them give back-pressure, closing runs down the line.
 #include <gort/gort.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <string>
 #include <vector>

@@ -28,8 +28,8 @@ int main() {
   return gort::run([] {
     gort::chan<job> jobs(0);  // unbuffered: a job is handed over when a worker takes it
     gort::chan<std::uint64_t> results(64);
-    gort::scope all;
     gort::wait_group workers;
+    gort::scope all;  // below what its goroutines use: it ends before that does
     for (int i = 0; i < gort::num_procs(); ++i) {
       workers.add();
       all.go([&] {
