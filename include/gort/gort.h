@@ -1,4 +1,5 @@
-// gort: the umbrella header.
+// gort: the umbrella header: goroutines, channels, synchronization, time, contexts. Asked for by themselves, since not every
+// program wants them: gort/net.h, gort/os.h, gort/world.h, gort/metrics.h, gort/debug.h, and gort/testing/bubble.h.
 #pragma once
 
 #include "gort/barrier.h"

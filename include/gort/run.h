@@ -5,7 +5,7 @@
 // run() starts the process-wide runtime if it does not run yet, runs f in a goroutine with the thread's usual
 // stack size, and blocks the calling thread until f has returned; then it gives f's result, or rethrows what
 // f threw. It may be called again, from any thread, also at the same time. Inside a goroutine it is a plain
-// call of f.
+// call of f, and the options mean nothing.
 //
 // When the last run returns, the other goroutines are cancelled, with cause run_ended, and given options.grace to end
 // as long as any of them can still run; those left over are reported by name and never run again, so that static
@@ -23,12 +23,13 @@
 
 namespace gort::inline v0 {
 
-/// Environment over code: GORT_MAXPROCS and GORT_MAXTHREADS win over these.
+/// Environment over code: GORT_MAXPROCS and GORT_MAXTHREADS win over these. docs/settings.md has all variables.
 struct run_options {
-  /// Number of Ps. 0: affinity and cgroup limit at the first start, unchanged later. Set at the first start and by
-  /// every run that begins while no other is in progress.
+  /// Number of Ps, at most 1024. Set at the first start and by every run that begins while no other is in progress.
+  /// 0: at the first start the processors of the affinity mask within the cgroup's limit, which is looked at again now
+  /// and then; at later ones as it is.
   int max_procs = 0;
-  int max_threads = 0;             ///< thread limit; 0: 10000. Exceeding it is fatal
+  int max_threads = 0;             ///< thread limit, of the first start; 0: 10000. Exceeding it is fatal
   std::chrono::nanoseconds grace = std::chrono::seconds(5);  ///< for goroutines left at the end
   bool quiet = false;              ///< no report of goroutines left over
 };

@@ -37,6 +37,10 @@
 // Not for foreign threads: what they do is outside of every bubble, and the clock does not wait for them. A channel, timer
 // or ticker of a bubble is to be used inside only; timers used outside are fatal. Bubbles do not nest; several may run at
 // the same time. Each begins at the same time point, one day after the epoch of gort::clock.
+//
+// GoogleTest's namespace is ::testing. A file that includes it and this header, and says `using namespace gort;`, has to
+// write `::testing::Test` and so on: without the colons the compiler says that `testing` is ambiguous. TEST, EXPECT_… and
+// their like need nothing. `namespace bubble = gort::testing::bubble;` is the short way without the directive.
 #pragma once
 
 #include <concepts>
