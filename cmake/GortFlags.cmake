@@ -1,7 +1,10 @@
 # Flags by target, never globally: a program that adds gort as a subdirectory keeps its own.
 # What differs between debug and release (-O, -g, NDEBUG) comes from the build type in CMakePresets.json.
 
-set(GORT_WARNINGS -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Wundef -Wvla -Wcast-align -Werror)
+set(GORT_WARNINGS -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Wundef -Wvla -Wcast-align)
+if(GORT_WERROR)
+  list(APPEND GORT_WARNINGS -Werror)
+endif()
 
 # What every piece of our own code gets, tests and examples included.
 function(gort_common_flags target)

@@ -6,6 +6,10 @@
 // is a link error that names it.
 #pragma once
 
+#if __cplusplus <= 202002L
+#error "gort needs C++23: compile with -std=c++23"
+#endif
+
 #define GORT_VERSION_MAJOR 0
 #define GORT_VERSION_MINOR 1
 

@@ -13,8 +13,6 @@ function(run)
   endif()
 endfunction()
 
-# --prefix does not reach gort.pc, which is written when gort is configured; DESTDIR trees and
-# packages configure with the right prefix.
 run(${CMAKE_COMMAND} --install ${BUILD} --prefix ${prefix})
 function(build_and_run compiler work)
   run(${CMAKE_COMMAND} -S ${SOURCE}/tests/consumer -B ${work} -G Ninja
@@ -52,7 +50,7 @@ if(PKG_CONFIG)
   get_filename_component(pc_dir ${pc} DIRECTORY)
   execute_process(
     COMMAND ${CMAKE_COMMAND} -E env PKG_CONFIG_PATH=${pc_dir}
-      ${PKG_CONFIG} --define-variable=prefix=${prefix} --cflags --libs gort
+      ${PKG_CONFIG} --cflags --libs gort
     OUTPUT_VARIABLE flags OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
   separate_arguments(flags UNIX_COMMAND "${flags}")
   run(${CXX} -std=c++23 ${SOURCE}/tests/consumer/main.cc -o ${work}/by_pkg_config ${flags})
