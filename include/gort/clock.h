@@ -8,7 +8,8 @@
 //
 // Meets the standard's Clock requirements (and TrivialClock): std::chrono::time_point, duration arithmetic and
 // formatting work. Time points beyond its range (292 years of uptime) do not exist: sums of far durations and time
-// points are the caller's to watch; waits "for" a duration saturate instead.
+// points are the caller's to watch; waits "for" a duration, and "until" a time of any clock, saturate instead: they
+// never end, or end at once.
 #pragma once
 
 #include <chrono>
@@ -48,11 +49,17 @@ std::int64_t deadline_in(const std::chrono::duration<Rep, Period>& d) noexcept {
   return deadline_after(whole_ns(d)).time_since_epoch().count();
 }
 
+/// The deadline of a wait until `when`, by its clock as it stands now.
+template <class Clock, class Duration>
+std::int64_t deadline_at(const std::chrono::time_point<Clock, Duration>& when) noexcept {
+  return deadline_after(ns_until(when)).time_since_epoch().count();
+}
+
 /// `attempt(deadline)` until it succeeds or `when` has come by its own clock, which may be set meanwhile.
 template <class Clock, class Duration, class F>
 bool until(const std::chrono::time_point<Clock, Duration>& when, F attempt) {
   for (;;) {
-    if (attempt(deadline_in(when - Clock::now()))) return true;
+    if (attempt(deadline_at(when))) return true;
     if (Clock::is_steady || Clock::now() >= when) return false;
   }
 }

@@ -78,7 +78,7 @@ class condition_variable {
   }
   template <class Lock, class Clock, class Duration>
   std::cv_status wait_until(Lock& lock, const std::chrono::time_point<Clock, Duration>& when) {
-    if (sleep(lock, detail::deadline_in(when - Clock::now())) == std::cv_status::no_timeout) {
+    if (sleep(lock, detail::deadline_at(when)) == std::cv_status::no_timeout) {
       return std::cv_status::no_timeout;
     }
     return Clock::now() >= when ? std::cv_status::timeout : std::cv_status::no_timeout;

@@ -197,7 +197,7 @@ class [[nodiscard]] with_deadline : public with_timeout {
  public:
   template <class Clock, class Duration>
   explicit with_deadline(std::chrono::time_point<Clock, Duration> at) noexcept
-      : with_timeout(at - Clock::now()) {}
+      : with_timeout(std::chrono::nanoseconds(detail::ns_until(at))) {}
 };
 
 /// Installs a context that is cancelled when the stop of `token` is requested, by the requesting thread.

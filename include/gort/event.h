@@ -51,7 +51,7 @@ class event {
   }
   template <class Clock, class Duration>
   [[nodiscard]] bool wait_until(std::chrono::time_point<Clock, Duration> at) {
-    return wait_for(at - Clock::now());
+    return wait_until_ns(detail::deadline_at(at));
   }
 
  private:

@@ -126,7 +126,8 @@ class [[nodiscard]] task {
   /// As wait_for, until a time of any clock, judged now.
   template <class Clock, class Duration>
   [[nodiscard]] bool wait_until(std::chrono::time_point<Clock, Duration> at) const {
-    return wait_for(at - Clock::now());
+    if (state_ == nullptr) detail::task_misuse("wait_until");
+    return detail::task_wait_for(state_, detail::deadline_at(at));
   }
 
   /// Waits for the end, gives the result or rethrows the exception; the task is empty afterwards. Blocks. Throws

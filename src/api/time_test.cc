@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cmath>
 #include <limits>
+#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -46,6 +47,41 @@ TEST(Clock, NeverGoesBackAndWorksBeforeTheRuntime) {
   gort::this_goroutine::sleep_for(1ms);  // no runtime: the thread's own sleep
   EXPECT_GE(gort::clock::now() - last, 1ms);
   EXPECT_FALSE(gort::rt::sched.started.load());
+}
+
+TEST(Durations, TimePointsBeyondNanosecondsHavePassedOrNeverCome) {
+  using gort::detail::ns_until;
+  using std::chrono::steady_clock, std::chrono::sys_days, std::chrono::system_clock;
+  EXPECT_EQ(ns_until(steady_clock::time_point::min()), 0);
+  EXPECT_EQ(ns_until(steady_clock::time_point::max()), kForeverNs);
+  EXPECT_EQ(ns_until(system_clock::time_point::min()), 0);
+  EXPECT_EQ(ns_until(sys_days::min()), 0);
+  EXPECT_EQ(ns_until(sys_days(9999y / 12 / 31)), kForeverNs);
+  EXPECT_EQ(ns_until(system_clock::now() - 1h), 0);
+  EXPECT_GT(ns_until(system_clock::now() + 1000h), ns(1h).count());
+}
+
+// The forms that wait until a time of any clock.
+TEST(Clock, TheEarliestTimePointOfAClockHasPassed) {
+  static constexpr auto kLongAgo = std::chrono::steady_clock::time_point::min();
+  gort::run([] {
+    gort::event e;
+    EXPECT_FALSE(e.wait_until(kLongAgo));
+    auto t = gort::spawn([&] { e.wait(); });
+    EXPECT_FALSE(t.wait_until(kLongAgo));
+    EXPECT_EQ(gort::chan<int>(1).recv_until(kLongAgo).error(), gort::chan_status::timeout);
+    gort::semaphore none(0);
+    EXPECT_FALSE(none.try_acquire_until(kLongAgo));
+    gort::mutex m;
+    std::unique_lock hold(m);
+    gort::condition_variable never;
+    EXPECT_EQ(never.wait_until(hold, kLongAgo), std::cv_status::timeout);
+    {
+      const gort::with_deadline limit(kLongAgo);
+      EXPECT_TRUE(gort::this_goroutine::cancelled());
+    }
+    e.set();
+  });
 }
 
 class Sleep : public gort::test::RuntimeTestAtProcs {};

@@ -95,9 +95,8 @@ class buffered_reader {
     begin_ += n;
     if (begin_ == end_) begin_ = end_ = 0;
   }
-  /// Up to and including the first `delimiter`, without it. Valid until the next call. message_size: none within the
-  /// buffer's size (nothing is consumed). Nothing more than what is there before the end: no_message if that ends without
-  /// the delimiter, see read_line; std::errc::no_message_available: the end.
+  /// Up to and including the first `delimiter`, without it. Valid until the next call. std::errc::message_size: none
+  /// within the buffer's size. std::errc::no_message_available: the end came first. What is buffered stays there in both.
   result<std::string_view> read_until(char delimiter) {
     std::size_t looked = 0;
     for (;;) {
@@ -117,8 +116,8 @@ class buffered_reader {
       if (*n == 0) return std::unexpected(std::make_error_code(std::errc::no_message_available));
     }
   }
-  /// A line, without its "\n" or "\r\n". The end gives no_message_available; what is buffered then is a line that was
-  /// not ended (peek_buffered shows it).
+  /// A line, without its "\n" or "\r\n"; errors as read_until's. What is buffered at the end is a line that was not ended
+  /// (peek_buffered shows it).
   result<std::string_view> read_line() {
     result<std::string_view> line = read_until('\n');
     if (line && !line->empty() && line->back() == '\r') line->remove_suffix(1);
