@@ -110,7 +110,7 @@ TEST(Metrics, AHistogramIsInSecondsAndItsQuantilesNeverFlatter) {
   ASSERT_EQ(h.bounds.size(), h.counts.size() + 1);
   EXPECT_EQ(h.bounds.front(), 0.0);
   EXPECT_TRUE(std::isinf(h.bounds.back()));
-  if (h.count() != 1000) return;  // other cases have run in this process
+  if (h.count() != 1000) GTEST_SKIP() << "other cases have run in this process: run it alone, as ctest does";
   EXPECT_NEAR(h.sum, 0.5005, 1e-9);
   EXPECT_DOUBLE_EQ(h.max, 1e-3);
   for (const double q : {0.01, 0.25, 0.5, 0.9, 0.99, 1.0}) {

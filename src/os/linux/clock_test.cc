@@ -43,15 +43,16 @@ TEST(OsClock, SleepsNotTooShortUnderSignals) {
   sigaction(SIGALRM, &action, &before);
   itimerval each_ms = {{0, 1000}, {0, 1000}}, off = {};
   setitimer(ITIMER_REAL, &each_ms, nullptr);
-  const std::int64_t begin = nanotime();
-  sleep_ns(20 * kMillisecond);
-  const std::int64_t took = nanotime() - begin;
+  // On a busy machine a sleep may see one signal or two, since pending ones merge; ThreadSanitizer delivers them later.
+  for (int interrupted = 0; interrupted < 3 && !HasFailure();) {
+    const int seen = ticks;
+    const std::int64_t begin = nanotime();
+    sleep_ns(20 * kMillisecond);
+    EXPECT_GE(nanotime() - begin, 20 * kMillisecond);
+    interrupted += ticks - seen;
+  }
   setitimer(ITIMER_REAL, &off, nullptr);
   sigaction(SIGALRM, &before, nullptr);
-  EXPECT_GE(took, 20 * kMillisecond);
-#if !defined(GORT_TEST_SANITIZED)  // ThreadSanitizer delivers signals later, and so merges them
-  EXPECT_GE(ticks, 3);
-#endif
 }
 
 TEST(OsClock, SleepOfNothingReturns) {
@@ -59,7 +60,7 @@ TEST(OsClock, SleepOfNothingReturns) {
   sleep_ns(0);
   sleep_ns(-1);
   sleep_ns(std::numeric_limits<std::int64_t>::min());
-  EXPECT_LT(nanotime() - begin, 1000 * kMillisecond);
+  EXPECT_LT(nanotime() - begin, 10'000 * kMillisecond);
 }
 
 TEST(OsClock, TicksChange) {
