@@ -60,7 +60,7 @@ template <class Clock, class Duration, class F>
 bool until(const std::chrono::time_point<Clock, Duration>& when, F attempt) {
   for (;;) {
     if (attempt(deadline_at(when))) return true;
-    if (Clock::is_steady || Clock::now() >= when) return false;
+    if (Clock::is_steady || ns_until(when) == 0) return false;
   }
 }
 

@@ -81,7 +81,7 @@ class condition_variable {
     if (sleep(lock, detail::deadline_at(when)) == std::cv_status::no_timeout) {
       return std::cv_status::no_timeout;
     }
-    return Clock::now() >= when ? std::cv_status::timeout : std::cv_status::no_timeout;
+    return detail::ns_until(when) == 0 ? std::cv_status::timeout : std::cv_status::no_timeout;
   }
   /// What the predicate says in the end.
   template <class Lock, class Rep, class Period, class Predicate>

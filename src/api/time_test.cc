@@ -64,6 +64,7 @@ TEST(Durations, TimePointsBeyondNanosecondsHavePassedOrNeverCome) {
 // The forms that wait until a time of any clock.
 TEST(Clock, TheEarliestTimePointOfAClockHasPassed) {
   static constexpr auto kLongAgo = std::chrono::steady_clock::time_point::min();
+  static constexpr auto kBeforeNanoseconds = std::chrono::sys_days::min();
   gort::run([] {
     gort::event e;
     EXPECT_FALSE(e.wait_until(kLongAgo));
@@ -72,10 +73,12 @@ TEST(Clock, TheEarliestTimePointOfAClockHasPassed) {
     EXPECT_EQ(gort::chan<int>(1).recv_until(kLongAgo).error(), gort::chan_status::timeout);
     gort::semaphore none(0);
     EXPECT_FALSE(none.try_acquire_until(kLongAgo));
+    EXPECT_FALSE(none.try_acquire_until(kBeforeNanoseconds));
     gort::mutex m;
     std::unique_lock hold(m);
     gort::condition_variable never;
     EXPECT_EQ(never.wait_until(hold, kLongAgo), std::cv_status::timeout);
+    EXPECT_FALSE(never.wait_until(hold, kBeforeNanoseconds, [] { return false; }));
     {
       const gort::with_deadline limit(kLongAgo);
       EXPECT_TRUE(gort::this_goroutine::cancelled());
