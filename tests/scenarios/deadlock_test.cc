@@ -139,6 +139,11 @@ TEST_P(Deadlock, ForeignThreadsThatWaitCannotHelp) {
       ExitedWithCode(2), kAsleep);
 }
 
+/// From a foreign thread.
+void until_parked(const std::atomic<gort::rt::G*>& g) {
+  while (g.load() == nullptr || g.load()->status.load() != gort::rt::GStatus::waiting) ::usleep(1'000);
+}
+
 // Negative: a foreign thread that will still call in. Twice the monitor's interval of one second, so that it
 // has looked in the meantime.
 TEST_P(Deadlock, NotWhileAForeignThreadCouldCallIn) {
@@ -147,6 +152,7 @@ TEST_P(Deadlock, NotWhileAForeignThreadCouldCallIn) {
         gort::start({.max_procs = GetParam()});
         std::atomic<gort::rt::G*> sleeper{nullptr};
         std::thread helper([&] {
+          until_parked(sleeper);
           ::usleep(2'200'000);
           gort::rt::RuntimeEntry entry;
           gort::rt::ready(sleeper.load());
@@ -171,6 +177,7 @@ TEST_P(Deadlock, NotWhileThreadsCannotBeCounted) {
         rlimit none = {};
         if (::setrlimit(RLIMIT_NOFILE, &none) != 0) std::_Exit(1);
         std::thread helper([&] {
+          until_parked(sleeper);
           ::usleep(300'000);
           gort::rt::RuntimeEntry entry;
           gort::rt::ready(sleeper.load());
