@@ -123,7 +123,7 @@ void run_ends(std::int64_t grace_ns, bool quiet, const BackgroundHooks& hooks) n
   fatal_join();  // a report that is being written is not to be cut short by the end of main
   CancelSource* const background = one_run_less();
   if (background == nullptr) return;  // others go on
-  const std::int64_t deadline = os::nanotime() + grace_ns;
+  const std::int64_t deadline = os::nanotime_in(grace_ns);
   for (std::int64_t nap = kFirstNap; num_goroutine() > 0; nap = longer(nap)) {
     // Who was about to park may be missed by `cancel`; if nobody ran before it, it has seen everybody.
     const bool at_rest = !anybody_runs(deadline);
