@@ -2,6 +2,7 @@
 
 #include "base/print.h"
 #include "sched/entry.h"
+#include "sched/park.h"
 #include "sched/spawn.h"
 #include "sched/watch.h"
 
@@ -99,6 +100,17 @@ void await_stopped() noexcept {
 }
 
 }  // namespace
+
+void right_begins() noexcept {
+  if (G* g = current_g(); g != nullptr) ++g->rights;
+}
+
+void right_ends() noexcept {
+  G* g = current_g();
+  if (g == nullptr) return;
+  GORT_DCHECK(g->rights > 0, "a right ends that has not begun");
+  if (--g->rights == 0 && os::tls().locks == 0 && left_over(g)) yield();  // schedule() parks it for good
+}
 
 bool run_begins(const BackgroundHooks& hooks) noexcept {
   RuntimeEntry entry;

@@ -78,7 +78,7 @@ void after_left_over(M*, G* left) noexcept {
 /// Returns with a P, on whatever M; never, if the goroutine's run ended while it was in the call.
 void get_p_back(M* m, G* g) noexcept {
   take_any_p(m, g);
-  if (left_over(g)) switch_from_g(self_m(), g, nullptr, after_left_over);
+  if (over(g)) switch_from_g(self_m(), g, nullptr, after_left_over);
 }
 
 /// The call into gort from inside gort::blocking is over.
