@@ -28,7 +28,7 @@ class Note {
   bool sleep_for(std::int64_t ns) noexcept {
     if (signaled()) return true;
     if (ns <= 0) return false;
-    const std::int64_t deadline = os::nanotime() + ns;
+    const std::int64_t deadline = os::nanotime_in(ns);
     while (!signaled()) {
       const std::int64_t left = deadline - os::nanotime();
       if (left <= 0) return false;

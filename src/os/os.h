@@ -109,6 +109,12 @@ void timer_delete(ThreadTimer* t) noexcept;
 /// Monotonic time. About 20 ns.
 std::int64_t nanotime() noexcept;
 
+/// That time in `ns` from now, but no later than the clock goes.
+inline std::int64_t nanotime_in(std::int64_t ns) noexcept {
+  std::int64_t sum;
+  return __builtin_add_overflow(nanotime(), ns, &sum) ? INT64_MAX : sum;  // ns cannot take it below: it is not negative
+}
+
 /// CPU time that the calling thread has used.
 std::int64_t thread_cputime() noexcept;
 

@@ -57,6 +57,7 @@ struct alignas(64) G {
   std::uint32_t sp_room = 0;              ///< likewise: from there to stack.hi
   std::uint16_t blocking_depth = 0;       ///< nesting of gort::blocking
   bool in_blocking = false;               ///< in gort::blocking and P-less; its own writes only
+  std::uint8_t rights = 0;                ///< to stop the world, had or waited for (right_begins); its own writes only
   // ---- second line: queues
   waiter wait;                            ///< stands for this G in one queue at a time
   WaitReason wait_reason = WaitReason::none;

@@ -180,6 +180,7 @@ G* end_goroutine() noexcept {
   M* m = self_m();
   G* g = m->curg;
   GORT_CHECK(os::tls().locks == 0, "a goroutine ends with runtime locks held");
+  if (__builtin_expect(m->holds_world, 0)) fatal("a goroutine that has stopped the world ends");
   // Stacks without a guard (old kernels, past the bound): an overflow is at least named afterwards.
   if (!stack_canary_ok(g->stack)) fatal_stack_overflow(g, g->stack.lo);
   if (g->locked_m != nullptr) {

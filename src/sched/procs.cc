@@ -69,10 +69,15 @@ void swap_places(P* a, P* b) noexcept {
 void proc_resize(std::int32_t n, P* own) noexcept {
   GORT_CHECK(sched.lock.held() && n >= 1 && n <= kMaxProcs, "proc_resize: without the lock, or out of range");
   const std::int32_t before = sched.nprocs.load(os::memory_order_relaxed);
+  // Partner: steady in spawn.cc. Who adds up the Ps' counts meanwhile would miss some, or have them twice.
+  const std::uint32_t moves = sched.g_moves.load(os::memory_order_relaxed);
+  sched.g_moves.store(moves + 1, os::memory_order_relaxed);
+  os::fence(os::memory_order_release);
   if (own != nullptr && own->id.load(os::memory_order_relaxed) >= n) swap_places(own, p_at(0));
   for (std::int32_t i = n; i < before; ++i) retire(p_at(i));
   for (std::int32_t i = before; i < n; ++i) revive(i);
   sched.nprocs.store(n, os::memory_order_release);
+  sched.g_moves.store(moves + 2, os::memory_order_release);
   sched.many_captives.store(many_captives(n), os::memory_order_relaxed);
 }
 

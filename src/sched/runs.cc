@@ -2,6 +2,7 @@
 
 #include "base/print.h"
 #include "sched/entry.h"
+#include "sched/park.h"
 #include "sched/spawn.h"
 #include "sched/watch.h"
 
@@ -100,6 +101,17 @@ void await_stopped() noexcept {
 
 }  // namespace
 
+void right_begins() noexcept {
+  if (G* g = current_g(); g != nullptr) ++g->rights;
+}
+
+void right_ends() noexcept {
+  G* g = current_g();
+  if (g == nullptr) return;
+  GORT_DCHECK(g->rights > 0, "a right ends that has not begun");
+  if (--g->rights == 0 && os::tls().locks == 0 && left_over(g)) yield();  // schedule() parks it for good
+}
+
 bool run_begins(const BackgroundHooks& hooks) noexcept {
   RuntimeEntry entry;
   CancelSource* fresh = hooks.make();
@@ -123,7 +135,7 @@ void run_ends(std::int64_t grace_ns, bool quiet, const BackgroundHooks& hooks) n
   fatal_join();  // a report that is being written is not to be cut short by the end of main
   CancelSource* const background = one_run_less();
   if (background == nullptr) return;  // others go on
-  const std::int64_t deadline = os::nanotime() + grace_ns;
+  const std::int64_t deadline = os::nanotime_in(grace_ns);
   for (std::int64_t nap = kFirstNap; num_goroutine() > 0; nap = longer(nap)) {
     // Who was about to park may be missed by `cancel`; if nobody ran before it, it has seen everybody.
     const bool at_rest = !anybody_runs(deadline);

@@ -9,6 +9,7 @@
 //   in a blocking call                at the end of the call (exit_blocking)
 //   running                           at its next yield or poll, or when it parks; run_ends waits for
 //                                     that a moment, but code that never calls gort cannot be stopped
+//   about to stop the world           when it has given the right to do that back (right_ends)
 //
 // Left-over goroutines are not counted by num_goroutine, and what they start is left over as well.
 #pragma once
@@ -42,5 +43,13 @@ inline bool left_over(const G* g) noexcept {
   // takes its P and looks at the epoch.
   return g->run_epoch != sched.run_epoch.load(os::memory_order_seq_cst) && !g->system;
 }
+
+/// Whether g must not run any more. Not yet, while it has a right that is the whole runtime's, and would take it along.
+inline bool over(const G* g) noexcept { return left_over(g) && g->rights == 0; }
+
+/// The current goroutine has, or waits for, such a right until right_ends(). Nests. On a foreign thread: nothing.
+void right_begins() noexcept;
+/// Does not return in the outermost pair of a left-over goroutine, unless a runtime lock is held.
+void right_ends() noexcept;
 
 }  // namespace gort::inline v0::rt

@@ -107,6 +107,7 @@ struct Sched {
   os::atomic<G*> all_g{nullptr};           ///< registry, append-only, lock-free
   os::atomic<std::uint64_t> g_started{0};  ///< by threads without P
   os::atomic<std::uint64_t> g_ended{0};    ///< likewise
+  os::atomic<std::uint32_t> g_moves{0};    ///< odd while counts move from a P to these two (proc_resize)
   alignas(64) os::atomic<CancelSource*> background{nullptr};  ///< of who is started by nobody's goroutine; written under lock
   bool background_over = false;            ///< the last run has ended: it is being cancelled; under lock
   os::atomic<std::uint32_t> run_epoch{1};  ///< goroutines of earlier epochs are left over: never run again

@@ -311,7 +311,7 @@ G* schedule(M* m) noexcept {
     if (g == nullptr) continue;
     if (m->spinning) reset_spinning(m);
     watch_before_dispatch(m->p);
-    if (left_over(g)) {
+    if (over(g)) {
       // Its run has ended: it must never meet the static destructors. Parked for good.
       g->wait_reason = WaitReason::left_over;
       g->status.store(GStatus::waiting, os::memory_order_release);

@@ -102,6 +102,18 @@ std::uint64_t sum(os::atomic<std::uint64_t> P::*own, const os::atomic<std::uint6
   return n;
 }
 
+/// A result of `sum` that no change of the number of Ps has come across. The world is stopped for that, but foreign
+/// threads ask, too.
+template <class F>
+auto steady(F f) noexcept {
+  for (;; os::cpu_relax(8)) {
+    const std::uint32_t moves = sched.g_moves.load(os::memory_order_acquire);
+    const auto result = f();
+    os::fence(os::memory_order_acquire);  // partner: proc_resize
+    if (moves % 2 == 0 && sched.g_moves.load(os::memory_order_relaxed) == moves) return result;
+  }
+}
+
 }  // namespace
 
 const char* g_status_text(GStatus s) noexcept {
@@ -227,12 +239,16 @@ bool g_count_end(G* g, std::uint64_t goid) noexcept {
   return true;
 }
 
-std::uint64_t num_goroutine_started() noexcept { return sum(&P::g_started, sched.g_started); }
+std::uint64_t num_goroutine_started() noexcept {
+  return steady([] { return sum(&P::g_started, sched.g_started); });
+}
 
 std::int64_t num_goroutine() noexcept {
-  // Ends are read before starts: a goroutine that comes and goes meanwhile may be counted, never negatively.
-  const std::uint64_t ended = sum(&P::g_ended, sched.g_ended);
-  const auto n = static_cast<std::int64_t>(num_goroutine_started() - ended);
+  const auto n = steady([] {
+    // Ends are read before starts: a goroutine that comes and goes meanwhile may be counted, never negatively.
+    const std::uint64_t ended = sum(&P::g_ended, sched.g_ended);
+    return static_cast<std::int64_t>(sum(&P::g_started, sched.g_started) - ended);
+  });
   return n > 0 ? n : 0;
 }
 

@@ -6,8 +6,10 @@
 #include <atomic>
 #include <cstdint>
 #include <set>
+#include <thread>
 #include <vector>
 
+#include "gort/world.h"
 #include "sched/entry.h"
 #include "tests/support/runtime_fixture.h"
 
@@ -45,6 +47,43 @@ TEST_P(Spawn, UnusualStacksAreOfTheirSize) {
     }
     EXPECT_EQ(g_alloc(std::size_t{1} << 40), nullptr);
   });
+}
+
+// The end of a run, for one, waits until nobody is left: a number that is too low ends that wait. (A P that goes away
+// hands its counts over.)
+TEST_P(Spawn, TheCountIsNotTooLowWhileTheNumberOfPsChanges) {
+  GORT_TEST_START(GetParam());
+  constexpr int kLive = 8;
+  std::atomic<bool> over{false}, read_enough{false};
+  std::atomic<std::int64_t> least{kLive};
+  std::atomic<long> looks{0};
+  gort::run([&] {
+    std::vector<gort::task<void>> live;
+    for (int i = 0; i < kLive; ++i) {
+      live.push_back(gort::spawn([&] {
+        while (!over) gort::spawn([] {}).join();  // each P has starts and ends to hand over
+      }));
+    }
+    std::thread reader([&] {
+      for (; !read_enough; ++looks) {
+        const std::int64_t n = gort::num_goroutine();
+        if (n < least) least = n;
+      }
+    });
+    for (int i = 0; i < 600 && least == kLive; ++i) {
+      gort::max_procs(4);
+      gort::this_goroutine::yield();
+      gort::max_procs(1);
+      gort::this_goroutine::yield();
+    }
+    while (looks < 1000) gort::this_goroutine::yield();
+    read_enough = true;
+    gort::blocking([&] { reader.join(); });
+    over = true;
+    for (auto& t : live) t.join();
+    gort::max_procs(GetParam());
+  });
+  EXPECT_EQ(least, kLive);
 }
 
 TEST_P(Spawn, NumbersAreUniqueForEver) {

@@ -78,7 +78,16 @@ void after_left_over(M*, G* left) noexcept {
 /// Returns with a P, on whatever M; never, if the goroutine's run ended while it was in the call.
 void get_p_back(M* m, G* g) noexcept {
   take_any_p(m, g);
-  if (left_over(g)) switch_from_g(self_m(), g, nullptr, after_left_over);
+  if (over(g)) switch_from_g(self_m(), g, nullptr, after_left_over);
+}
+
+/// The call into gort from inside gort::blocking is over.
+void unstick(M* m, G* g) noexcept {
+  if (!g->sticky_entry) return;
+  g->sticky_entry = false;
+  if (g->lock_count != 0) return;  // the call was lock_os_thread
+  g->locked_m = nullptr;
+  m->locked_g = nullptr;
 }
 
 }  // namespace
@@ -103,7 +112,8 @@ void exit_blocking() noexcept {
   if (m == nullptr) return;
   if (__builtin_expect(os::tls().in_runtime != 0, 0)) fatal_entered_twice();
   G* g = m->curg;
-  if (--g->blocking_depth > 0 || !g->in_blocking) return;
+  if (--g->blocking_depth > 0) return;
+  if (!g->in_blocking) return unstick(m, g);  // it has stopped the world in there, or before
   os::tls().in_runtime = 1;
   g->in_blocking = false;
   departing(g, WaitReason::blocking_ends);
@@ -134,13 +144,7 @@ void entry_back_to_blocking() noexcept {
   M* m = self_m();
   if (m->holds_world) return;
   G* g = m->curg;
-  if (g->sticky_entry) {
-    g->sticky_entry = false;
-    if (g->lock_count == 0) {  // unless the call was lock_os_thread
-      g->locked_m = nullptr;
-      m->locked_g = nullptr;
-    }
-  }
+  unstick(m, g);
   let_p_go(m, g);
   g->in_blocking = true;
 }

@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/print.h"
 #include "sched/check_dead.h"
+#include "sched/exhaustion.h"
 #include "sched/old_ways.h"
 #include "sched/start.h"
 #include "sched/sysmon.h"
@@ -18,9 +19,6 @@ namespace {
 constexpr std::size_t kSystemStack = std::size_t{256} << 10;
 constexpr std::int64_t kRetryFirst = 1'000'000;      // ns until a failed creation is tried again
 constexpr std::int64_t kRetryMost = 1'000'000'000;
-// ns without a thread for an order before that is fatal. An M that is just about to serve it may have lost its processor
-// to other programs: 20 ms were too short on a busy machine.
-constexpr std::int64_t kExhaustedFor = 500'000'000;
 
 constinit FixAlloc<M> m_memory;
 
@@ -104,22 +102,6 @@ void fatal_exhausted() noexcept {
   fatal_after_print({"thread exhaustion", true});
 }
 
-/// Since when that has been so without any order being served.
-struct Exhaustion {
-  std::int64_t since = 0;  // nanotime; 0: it is not so
-  std::uint64_t served = 0;
-};
-
-/// Under sched.lock. True: for too long.
-bool exhausted_for_good(Exhaustion& e, std::int64_t now) noexcept {
-  if (!exhausted()) {
-    e.since = 0;
-  } else if (e.since == 0 || e.served != sched.orders_served) {
-    e = {now, sched.orders_served};
-  }
-  return e.since != 0 && now - e.since > kExhaustedFor;
-}
-
 /// One M. False: the system has no thread for us now.
 bool create_one() noexcept {
   M* m = nullptr;
@@ -160,7 +142,7 @@ void template_thread(void*) noexcept {
     if (sched.recheck_procs.exchange(false, os::memory_order_relaxed)) recheck_default_procs();
     {
       LockGuard guard(sched.lock);
-      if (exhausted_for_good(exhaustion, os::nanotime())) {
+      if (exhaustion.look(exhausted(), sched.orders_served, os::nanotime())) {
         sched.lock.unlock();
         fatal_exhausted();
       }
@@ -169,7 +151,7 @@ void template_thread(void*) noexcept {
       warned = true;
       Printer(2) << "gort: the system refuses a new thread; trying again (threads now: " << sched.mcount << ")\n";
     }
-    if (exhaustion.since != 0) {
+    if (exhaustion.lasts()) {
       sched.template_note.sleep_for(kRetryFirst);
     } else if (failed) {
       sched.template_note.sleep_for(retry);

@@ -63,7 +63,7 @@ void merge(SemAddr** at, SemAddr* a, SemAddr* b) noexcept {
 bool is_left_over(waiter* w) noexcept {
   if (w->ready != ready_waiter) return false;
   const G* g = g_of(w);
-  return g->run_epoch != sched.run_epoch.load(os::memory_order_relaxed) && !g->system;
+  return g->run_epoch != sched.run_epoch.load(os::memory_order_relaxed) && !g->system && g->rights == 0;
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include "sched/captives.h"
 #include "sched/park.h"
 #include "sched/procs.h"
+#include "sched/runs.h"
 #include "sched/start.h"
 #include "sched/watch.h"
 
@@ -25,9 +26,15 @@ struct Stop {
   std::int64_t deadline;  // nanotime; negative: none
   std::int64_t begin;
   std::int64_t reported;  // nanotime of the last report that it takes long
+  const G* by;            // null: a foreign thread
   bool begun = false;
   bool in_time = false;
 };
+
+/// A stop that may fail, and that nobody wants any more: the run of whose goroutine it is has ended.
+bool abandoned(const Stop& s) noexcept { return s.deadline >= 0 && s.by != nullptr && left_over(s.by); }
+
+bool given_up(const Stop& s, std::int64_t now) noexcept { return (s.deadline >= 0 && now >= s.deadline) || abandoned(s); }
 
 bool claim(P* p, PStatus from) noexcept {
   return p->status.compare_exchange_strong(from, PStatus::stopped, os::memory_order_seq_cst,
@@ -120,7 +127,7 @@ bool await_all(Stop& s) noexcept {
     while (first < n && has_stopped(p_at(first))) ++first;
     if (first == n) break;
     const std::int64_t now = os::nanotime();
-    if (s.deadline >= 0 && now >= s.deadline) return false;
+    if (given_up(s, now)) return false;
     if (now - asked >= repeat) {
       asked = now;
       repeat = repeat * 2 < kMostRepeat ? repeat * 2 : kMostRepeat;
@@ -228,8 +235,9 @@ void wake_waiting(P* own) noexcept {
 }  // namespace
 
 bool stop_everybody(Stopping how, std::int64_t now, std::int64_t deadline) noexcept {
-  Stop s{how, deadline, now, 0};
+  Stop s{how, deadline, now, 0, current_g()};
   for (;;) {
+    if (abandoned(s)) return false;
     if (fault(Fault::s1)) {
       stop_on_system_stack(&s);
     } else {
@@ -240,7 +248,7 @@ bool stop_everybody(Stopping how, std::int64_t now, std::int64_t deadline) noexc
       start_everybody(0);
       return false;
     }
-    if (os::nanotime() >= deadline) return false;
+    if (given_up(s, os::nanotime())) return false;
     let_captives_run();
   }
 }

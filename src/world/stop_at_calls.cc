@@ -29,9 +29,7 @@ const char* user_stop_reason() noexcept { return user.reason.load(os::memory_ord
 bool user_stop_is_mine() noexcept { return user.owner.load(os::memory_order_relaxed) == self(); }
 
 bool user_stop(const char* reason, std::int64_t limit_ns) noexcept {
-  const std::int64_t now = os::nanotime();
-  std::int64_t deadline = 0;
-  if (__builtin_add_overflow(now, limit_ns, &deadline)) deadline = INT64_MAX;
+  const std::int64_t deadline = os::nanotime_in(limit_ns > 0 ? limit_ns : 0);  // a negative one would mean none
   if (user_stop_is_mine()) {
     fatal("stop_world: this goroutine has stopped the world already");
   }

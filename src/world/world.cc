@@ -4,6 +4,7 @@
 #include "sched/captives.h"
 #include "sched/entry.h"
 #include "sched/procs.h"
+#include "sched/runs.h"
 #include "sched/sched.h"
 #include "sched/start.h"
 #include "sched/stop_point.h"
@@ -31,6 +32,7 @@ constinit Pause pause;
 }  // namespace
 
 WorldHold world_acquire(StopReason reason) noexcept {
+  right_begins();
   if (fault(Fault::s4) && reason == StopReason::gomaxprocs) {
     on_system_stack([](void*) { sem_acquire(&worldsema, {.reason = WaitReason::stopping_the_world}); }, nullptr);
   } else {
@@ -45,6 +47,7 @@ void world_release(WorldHold hold) noexcept {
   hold.held_ = false;
   // To the oldest waiter, and without a yield: the waiter stands in runnext, and its time comes (S0).
   sem_release(&worldsema, {.handoff = !fault(Fault::s0), .yield = false});
+  right_ends();
 }
 
 GcHold gc_acquire() noexcept {
@@ -81,13 +84,18 @@ WorldHold stop_the_world(StopReason reason) noexcept {
 }
 
 void start_the_world(WorldHold hold) noexcept {
-  // Not to be preempted between the restart and the release: everybody who waits for worldsema would wait longer.
-  NoPreempt np;
-  start_with(hold);
-  world_release(std::move(hold));
+  right_begins();
+  {
+    // Not to be preempted between the restart and the release: everybody who waits for worldsema would wait longer.
+    NoPreempt np;
+    start_with(hold);
+    world_release(std::move(hold));
+  }
+  right_ends();
 }
 
 WorldGcHold stop_the_world_gc(StopReason reason) noexcept {
+  right_begins();  // of gcsema; a GcHold by itself may pass to another goroutine
   if (fault(Fault::gc_order)) {
     WorldHold world = world_acquire(reason);
     GcHold gc = gc_acquire();
@@ -101,6 +109,7 @@ WorldGcHold stop_the_world_gc(StopReason reason) noexcept {
 void start_the_world_gc(WorldGcHold hold) noexcept {
   start_the_world(std::move(hold.world));
   gc_release(std::move(hold.gc));
+  right_ends();
 }
 
 bool world_stopped() noexcept { return everybody_stopped(); }

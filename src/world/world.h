@@ -14,6 +14,10 @@
 // whole mark phase and may pass from one goroutine to another. Only what must not meet a running mark takes both
 // (stop_the_world_gc: gomaxprocs).
 //
+// The end of a run leaves over no goroutine that has a WorldHold or a WorldGcHold, or waits for one, before it has given
+// that back (sched/runs.h): a right that is parked for good is nobody's. So the goroutine that took one gives it back. (A
+// GcHold alone may pass to another one: whoever takes it belongs to no run.)
+//
 // A hold belongs to a phase, not to an M: its owner may park with it (and does, while it waits for the next one).
 // It is movable, not copyable; losing one is a failed CHECK in every build.
 //
@@ -99,7 +103,7 @@ extern SemWord gcsema;
 /// Takes worldsema; parks until it is free. Inside the runtime, on a goroutine's stack or a foreign thread; with
 /// no lock and no WorldHold held. May change the thread.
 WorldHold world_acquire(StopReason reason) noexcept;
-/// Gives it to the oldest waiter. Never parks, never yields.
+/// Gives it to the oldest waiter. Never parks, never yields; but a goroutine whose run has ended meanwhile goes no farther.
 void world_release(WorldHold hold) noexcept;
 
 /// Stops every P but leaves this goroutine running. Bounded by what holds a thread up in the kernel; does not

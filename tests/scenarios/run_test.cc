@@ -196,6 +196,20 @@ TEST_P(Run, WhatReturnsFromABlockingCallTooLateDoesNotRunOn) {
   }
 }
 
+// A grace time that has no end, as far as the clock goes, is one.
+TEST_P(Run, TheLongestGraceTimeIsLong) {
+  GORT_TEST_START(GetParam());
+  std::atomic<bool> ended{false};
+  gort::run({.grace = std::chrono::nanoseconds::max()}, [&] {
+    gort::go([&] {
+      gort::blocking([] { ::usleep(100'000); });
+      ended = true;
+    });
+    gort::this_goroutine::yield();
+  });
+  EXPECT_TRUE(ended);
+}
+
 // Who waits for the leftovers sleeps meanwhile, however long that takes.
 TEST_P(Run, TheWaitForLeftoversCostsNoProcessorTime) {
   GORT_TEST_START(GetParam());

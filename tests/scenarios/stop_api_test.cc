@@ -1,15 +1,18 @@
 // What include/gort/world.h and GORT_DEBUG promise about stops.
 // test: timeout=120
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "gort/world.h"
 #include "sched/entry.h"
+#include "sched/sched.h"
 #include "tests/support/runtime_fixture.h"
 #include "world/pauses.h"
 #include "world/world.h"
@@ -138,6 +141,108 @@ TEST_P(StopApi, GoroutinesMadeUnderAStopRunAfterIt) {
       for (auto& t : tasks) t.join();
       EXPECT_EQ(ran, 10);
     }
+  });
+}
+
+// A limit that was over long ago is over, and not none.
+TEST_P(StopApi, ALimitInThePastIsOver) {
+  GORT_TEST_START(GetParam());
+  gort::run([&] {
+    std::atomic<bool> runs{false}, over{false};
+    gort::task<void> loop = gort::spawn([&] {
+      runs = true;
+      const std::int64_t until = now_ns() + 10'000'000'000;  // an end of its own, should the stop wait for it
+      while (!over && now_ns() < until) poll_for_tsan();
+    });
+    ASSERT_TRUE(yield_until([&] { return runs.load(); }));
+    for (const auto limit : {std::chrono::nanoseconds::min(), std::chrono::nanoseconds(-now_ns() - 1)}) {
+      if (auto w = gort::stop_world("late", limit); w) over = true;  // by luck, between two looks of the loop
+    }
+    EXPECT_FALSE(over) << "it has waited for the loop";
+    over = true;
+    loop.join();
+  });
+}
+
+// Others' stops count: who has a deadline of its own does not wait until another one restarts the world.
+TEST_P(StopApi, TheTimeOfOthersStopsCounts) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {});
+  auto w = gort::stop_world("holds it", 10s);
+  ASSERT_TRUE(w);
+  std::atomic<int> answer{-1};
+  std::thread other([&] { answer = static_cast<bool>(gort::stop_world("waits", 10ms)) ? 1 : 0; });
+  const std::int64_t until = now_ns() + 15'000'000'000;
+  while (answer < 0 && now_ns() < until) ::usleep(1'000);
+  EXPECT_EQ(answer, 0) << "it waits for the restart, or has stopped what was stopped";
+  w.restart();
+  other.join();
+  auto again = gort::stop_world("again", 10s);
+  EXPECT_TRUE(again);
+}
+
+// A run that ends while one of its goroutines is about to stop the world does not take the right to do that with it.
+TEST_P(StopApi, ALeftOverStopperDoesNotKeepTheNextRunFromStopping) {
+  GORT_TEST_NEEDS_SIGNALS();
+  GORT_TEST_START(GetParam());
+  int fds[2];
+  ASSERT_EQ(::pipe(fds), 0);
+  std::atomic<bool> came_back{false};
+  const std::uint64_t found = rt::sched.found_asleep;
+  gort::run({.grace = 1ms, .quiet = true}, [&] {
+    // It sleeps in the kernel without a P, in the middle of user code: a stop at calls cannot begin.
+    gort::go([&] {
+      char c;
+      EXPECT_EQ(::read(fds[0], &c, 1), 1);
+    });
+    for (int i = 1; i < GetParam(); ++i) gort::go([] { for (;;) gort::this_goroutine::yield(); });
+    ASSERT_TRUE(yield_until([&] { return rt::sched.found_asleep != found; }));
+    gort::go([&] {
+      auto w = gort::stop_world("left over", 3600s);
+      came_back = true;
+    });
+    ASSERT_TRUE(yield_until([] { return rt::worldsema.load() == 0; }));
+  });
+  std::atomic<bool> changed{false};
+  std::thread next([&] {
+    gort::run({.grace = 1ms, .quiet = true}, [&] { gort::max_procs(GetParam() + 1); });
+    changed = true;
+  });
+  const std::int64_t until = now_ns() + 20'000'000'000;
+  while (!changed && now_ns() < until) ::usleep(1'000);
+  EXPECT_TRUE(changed) << "worldsema has been left behind";
+  EXPECT_FALSE(came_back) << "it has met what comes after its run";
+  if (!changed) std::_Exit(1);  // nobody can be joined
+  next.join();
+  ASSERT_EQ(::write(fds[1], "x", 1), 1);
+  gort::run([&] { gort::max_procs(GetParam()); });
+}
+
+// Nobody else can restart it, and whoever waited next would be named as the culprit.
+TEST_P(StopApi, AGoroutineThatEndsWithTheWorldStoppedIsFatal) {
+  EXPECT_EXIT(
+      {
+        gort::start({.max_procs = GetParam()});
+        gort::run([] {
+          gort::go({.name = "culprit"}, [] { new gort::stopped_world(gort::stop_world("for good", 10s)); });
+          for (int i = 0; i < 1000; ++i) gort::this_goroutine::yield();
+          gort::this_goroutine::sleep_for(1ms);
+        });
+      },
+      ExitedWithCode(2), "^fatal error: a goroutine that has stopped the world ends\n");
+}
+
+// Inside gort::blocking a call keeps the goroutine on its thread: as long as the call lasts.
+TEST_P(StopApi, AStopMadeInsideBlockingDoesNotLeaveItsGoroutineLocked) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    std::optional<gort::stopped_world> w;
+    gort::blocking([&] { w.emplace(gort::stop_world("inside", 10s)); });
+    ASSERT_TRUE(*w);
+    EXPECT_EQ(rt::current_g()->locked_m, nullptr);
+    w->restart();
+    EXPECT_EQ(rt::current_g()->locked_m, nullptr);
+    gort::this_goroutine::yield();
   });
 }
 
