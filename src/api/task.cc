@@ -47,13 +47,9 @@ bool publish(task_core* t, waiter* w) noexcept {
   return false;
 }
 
-/// Takes it back. False: the goroutine has ended, and has had a look at it, which is over now.
-bool take_back(task_core* t, waiter* w) noexcept {
-  std::uintptr_t expected = word_for(w);
-  if (t->word.compare_exchange_strong(expected, kRunning, std::memory_order_acq_rel, std::memory_order_acquire)) {
-    return true;
-  }
-  // A few instructions of task_finish, unless its thread has lost its processor.
+/// The goroutine has ended; it is done with the task when this returns, which may be freed then. A few instructions of
+/// task_finish, unless its thread has lost its processor.
+void await_done(const task_core* t) noexcept {
   for (int round = 0; t->word.load(std::memory_order_acquire) != kDone; ++round) {
     if (round < 100) {
       os::cpu_relax(8);
@@ -61,6 +57,15 @@ bool take_back(task_core* t, waiter* w) noexcept {
       os::thread_yield();
     }
   }
+}
+
+/// Takes it back. False: the goroutine has ended, and has had a look at it, which is over now.
+bool take_back(task_core* t, waiter* w) noexcept {
+  std::uintptr_t expected = word_for(w);
+  if (t->word.compare_exchange_strong(expected, kRunning, std::memory_order_acq_rel, std::memory_order_acquire)) {
+    return true;
+  }
+  await_done(t);
   return false;
 }
 
@@ -105,7 +110,9 @@ task_end task_wait_until(task_core* t, std::int64_t deadline, bool heed) noexcep
       wait.race();
       if (publish(t, wait.node())) {
         const rt::WaitEnd how = wait.park();
-        if (how != rt::WaitEnd::done && take_back(t, wait.node())) {
+        if (how == rt::WaitEnd::done) {
+          await_done(t);  // a wait that was ended before it slept is over before task_finish is
+        } else if (take_back(t, wait.node())) {
           end = how == rt::WaitEnd::timeout ? task_end::timeout : task_end::cancelled;
         }
       }
@@ -144,6 +151,7 @@ bool task_finish(task_core* t) noexcept {
   rt::RuntimeEntry entry;
   if ((old & kRaces) != 0) {
     const rt::Won won = rt::wait_win_queued(*w->state);
+    rt::wait_point(rt::WaitPoint::task_won, nullptr);
     t->word.store(kDone, std::memory_order_release);
     if (won != rt::Won::parked) return false;
   }

@@ -9,6 +9,7 @@ namespace gort::inline v0::rt {
 enum class WaitPoint : std::uint8_t {
   deadline_armed,  ///< BlockingWait::park: the deadline is armed, the owner has not parked
   context_told,    ///< context_cancel has woken who waits for the end of one, those below live still; the WaitState is null
+  task_won,        ///< task_finish has ended the wait, and has not said yet that it is done with the task; the WaitState is null
   task_seen,       ///< task_finish has seen who waits, and has not changed the word yet; the WaitState is null
   kCount
 };

@@ -193,6 +193,58 @@ TEST_P(ContextTasks, AnEndThatHasSeenATimedWaitMeetsAnotherOne) {
 #endif
 
 #if defined(GORT_TESTING)
+std::atomic<bool> at_the_door{false};
+std::atomic<bool> end_came{false};
+std::atomic<bool> returned{false};
+std::atomic<bool> overtaken{false};
+
+/// Who waits in time has said so, and does not sleep yet when the end comes.
+void meet_the_end(gort::rt::WaitState*) noexcept {
+  at_the_door = true;
+  const std::int64_t give_up = now_ns() + 30'000'000'000;
+  while (!end_came && now_ns() < give_up) {
+  }
+}
+
+/// The end of a task has ended that wait, and loses its processor before it is done with the task.
+void last_look(gort::rt::WaitState*) noexcept {
+  end_came = true;
+  const std::int64_t until = now_ns() + 300'000'000;
+  while (!returned && now_ns() < until) {
+  }
+  overtaken = returned.load();
+}
+
+// Who joins frees the task: not before its end has written its last word.
+TEST_P(ContextTasks, AWaitThatIsEndedBeforeItSleepsLastsUntilTheEndIsDoneWithTheTask) {
+  if (GetParam() < 2) GTEST_SKIP() << "one computes while the other waits";
+  GORT_TEST_START(GetParam());
+  using gort::rt::WaitPoint;
+  auto& armed = gort::rt::wait_hooks[static_cast<int>(WaitPoint::deadline_armed)];
+  auto& won = gort::rt::wait_hooks[static_cast<int>(WaitPoint::task_won)];
+  gort::run([&] {
+    at_the_door = end_came = returned = overtaken = false;
+    std::atomic<bool> runs{false};
+    auto t = gort::spawn([&] {
+      runs = true;
+      while (!at_the_door) {
+      }
+    });
+    while (!runs) gort::this_goroutine::yield();
+    won.store(last_look, gort::os::memory_order_release);
+    armed.store(meet_the_end, gort::os::memory_order_release);
+    EXPECT_TRUE(t.wait_for(60s));
+    returned = true;
+    armed.store(nullptr, gort::os::memory_order_release);
+    won.store(nullptr, gort::os::memory_order_release);
+    t.join();
+    EXPECT_TRUE(end_came);
+    EXPECT_FALSE(overtaken);
+  });
+}
+#endif
+
+#if defined(GORT_TESTING)
 std::atomic<bool> came_back{false};
 
 /// The cancellation has woken who waits for the upper context, and gets no further before that one has come back.
