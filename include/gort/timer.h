@@ -150,6 +150,7 @@ struct func_timer_of final : func_timer {
       try {
         static_cast<func_timer_of*>(t)->f();
       } catch (const goexit_signal&) {
+      } catch (const cancelled&) {  // by the end of the run
       }
     };
     destroy = [](func_timer* t) noexcept { delete static_cast<func_timer_of*>(t); };

@@ -322,6 +322,24 @@ TEST_P(TimerApi, FunctionsOfAnEndedRunAreNotBegun) {
 }
 
 // Scenario 70, Issue5745: what a function throws ends the program, and does not hang it.
+TEST_P(TimerApi, FunctionsThatWaitAreCancelledAtTheEndOfTheRun) {
+  GORT_TEST_START(GetParam());
+  std::atomic<bool> unwound{false};
+  gort::run([&] {
+    gort::event begun;
+    gort::after_func(0s, [&] {
+      struct marks {
+        std::atomic<bool>* p;
+        ~marks() { *p = true; }
+      } m{&unwound};
+      begun.set();
+      gort::this_goroutine::sleep_for(24h);
+    });
+    begun.wait();
+  });
+  EXPECT_TRUE(unwound);
+}
+
 TEST_F(TimerDeath, AnExceptionInAFunction) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   EXPECT_DEATH(gort::run([] {
