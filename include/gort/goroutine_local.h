@@ -31,8 +31,12 @@ class goroutine_local {
   goroutine_local& operator=(const goroutine_local&) = delete;
 
   T& get() const {
-    void*& slot = detail::local_slot(index_, [](void* p) { delete static_cast<T*>(p); });
-    if (slot == nullptr) slot = new T();
+    constexpr auto destroy = [](void* p) { delete static_cast<T*>(p); };
+    if (void* had = detail::local_slot(index_, destroy); had != nullptr) return *static_cast<T*>(had);
+    std::unique_ptr<T> made(new T());
+    // Looked up again: T's constructor may have used others, which moves the slots.
+    void*& slot = detail::local_slot(index_, destroy);
+    if (slot == nullptr) slot = made.release();
     return *static_cast<T*>(slot);
   }
   T& operator*() const { return get(); }

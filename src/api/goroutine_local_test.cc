@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
@@ -97,6 +98,31 @@ TEST_P(GoroutineLocal, DestructorsMayUseOthers) {
     gort::spawn([] { static_cast<void>(uneasy.get()); }).join();
     EXPECT_TRUE(gort::test::yield_until([] { return restless::left == 0 && tracked::alive == 0; }));
   });
+}
+
+/// Made with the help of one whose place comes behind its own.
+struct helped {
+  helped();
+  int value = 0;
+};
+gort::goroutine_local<helped> with_help;
+gort::goroutine_local<std::array<char, 8>> helpers[40];
+helped::helped() {
+  for (auto& h : helpers) static_cast<void>(h.get());
+}
+
+TEST_P(GoroutineLocal, ConstructorsMayUseOthers) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    gort::spawn([] {
+      with_help->value = 5;
+      EXPECT_EQ(with_help->value, 5) << "it has been made twice";
+    }).join();
+  });
+  std::thread([] {
+    with_help->value = 6;
+    EXPECT_EQ(with_help->value, 6);
+  }).join();
 }
 
 TEST_P(GoroutineLocal, ManyOfThem) {
