@@ -102,7 +102,9 @@ bool context::callback::stop() noexcept {
 context::callback::~callback() {
   if (reg_ == nullptr) return;
   const bool may_run = reg_->context != nullptr && !stop();
-  if (may_run && reg_->runner.load(std::memory_order_relaxed) != this_goroutine::id()) {
+  // A foreign thread has the number 0, as the runner of a function that has been started and does not run yet.
+  const std::uint64_t self = this_goroutine::id();
+  if (may_run && (self == 0 || reg_->runner.load(std::memory_order_relaxed) != self)) {
     rt::RuntimeEntry entry;
     rt::event_wait(detail::event_access::word(reg_->ended), rt::kNoDeadline, nullptr, rt::WaitReason::event_wait);
     rt::san::acquire(&reg_->ended);

@@ -136,6 +136,7 @@ void run_ends(std::int64_t grace_ns, bool quiet, const BackgroundHooks& hooks) n
   CancelSource* const background = one_run_less();
   if (background == nullptr) return;  // others go on
   const std::int64_t deadline = os::nanotime_in(grace_ns);
+  hooks.cancel(background);  // also if no goroutine is left: there are callbacks, handles, foreign threads
   for (std::int64_t nap = kFirstNap; num_goroutine() > 0; nap = longer(nap)) {
     // Who was about to park may be missed by `cancel`; if nobody ran before it, it has seen everybody.
     const bool at_rest = !anybody_runs(deadline);

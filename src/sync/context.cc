@@ -93,16 +93,20 @@ void take_children(ContextChildren& list, CancelCause cause, Context** todo) noe
   }
 }
 
-void start_callback(ContextCallback* cb, const Context* c) noexcept {
+/// The background above c, of which the caller has a ref.
+CancelSource* background_of(Context* c) noexcept {
+  for (; c != nullptr && c->kind != ContextKind::root; c = c->up) {
+  }
+  return c != nullptr ? &c->source : nullptr;
+}
+
+void start_callback(ContextCallback* cb) noexcept {
   StartArgs args;
   args.fn = cb->fn;
   args.arg = cb->arg;
   args.name = "after_func";
   args.name_bytes = 10;
-  // The background of whose context it was, which may not be the one of who cancels.
-  for (; c != nullptr && c->kind != ContextKind::root; c = c->up) {
-  }
-  args.background = c != nullptr ? &const_cast<Context*>(c)->source : nullptr;
+  args.background = cb->background;  // which may not be the one of who cancels
   args.has_background = true;
   if (Bubble* b = cb->bubble; b != nullptr && b->serial == cb->bubble_serial) args.bubble = b;
   G* g = cb->g;
@@ -121,7 +125,7 @@ void start_callbacks(Context* c) noexcept {
   while (list != nullptr) {
     ContextCallback* cb = list;
     list = list->next;
-    start_callback(cb, c);
+    start_callback(cb);
   }
 }
 
@@ -244,9 +248,14 @@ Chan* context_done(Context* c) noexcept {
   return fresh;
 }
 
+void context_done_gone(Context* c) noexcept {
+  if (Chan* done = c->done.exchange(nullptr, os::memory_order_acq_rel)) done_channels.free(done);
+}
+
 void context_add_callback(Context* c, ContextCallback* cb) noexcept {
   cb->bubble = current_bubble();
   cb->bubble_serial = bubble_serial();
+  cb->background = background_of(c);
   {
     LockGuard guard(c->callbacks_lock);
     // Under the lock: who cancels sets the flag before it takes the callbacks.
@@ -259,7 +268,7 @@ void context_add_callback(Context* c, ContextCallback* cb) noexcept {
       return;
     }
   }
-  start_callback(cb, c);
+  start_callback(cb);
 }
 
 bool context_remove_callback(ContextCallback* cb, Context* c) noexcept {

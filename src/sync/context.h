@@ -21,8 +21,9 @@
 // Two counts. `refs`: handles, children, a task's frame. When they are gone, nobody can ask for it any more: the API
 // layer destroys what users have put there, outside the runtime, and lets the parent go. `pins`: the refs
 // together, timers, cancellers; who lets the last one go returns the memory. Pins never come to run users' code.
-// Roots are not counted by what is below them (one cache line for all processors); they are returned when
-// their run has left nobody over.
+// Roots are not counted by what is below them (one cache line for all processors). When their run has left nobody over,
+// and nobody has a handle, they are kept for later runs: contexts below may be left all the same, in handles. Such a root is
+// cancelled, so they are, too, as soon as somebody looks.
 #pragma once
 
 #include <cstddef>
@@ -61,6 +62,7 @@ struct ContextCallback {
   G* g = nullptr;
   void (*fn)(void*) = nullptr;
   void* arg = nullptr;
+  CancelSource* background = nullptr;  ///< above `in`: what lies between may be gone when it starts
   Bubble* bubble = nullptr;         ///< of who has hung it in: its goroutine is born into that, unless that has ended
   std::uint64_t bubble_serial = 0;
 };
@@ -148,6 +150,8 @@ void callback_free(ContextCallback* cb) noexcept;
 
 /// A channel of nothing that is closed when c is cancelled, to be waited for alone or in a select. Lives as long as c.
 Chan* context_done(Context* c) noexcept;
+/// Of a root that will be used again: nobody has a handle of it, so nobody waits for that.
+void context_done_gone(Context* c) noexcept;
 
 // ---- backgrounds ----------------------------------------------------------------------------
 

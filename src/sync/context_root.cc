@@ -26,6 +26,24 @@ namespace {
 constinit FixAlloc<RootContext> roots;
 constinit Mutex inherited_lock{LockRank::context};
 constinit RootContext* inherited = nullptr;
+constinit RootContext* spare = nullptr;  // likewise under inherited_lock, linked by next_inherited; all cancelled
+
+/// Nobody has a handle of it. It stays a root, for those below: see context.h.
+void keep(RootContext* r) noexcept {
+  context_cancel(r, {kCauseRunEnded, nullptr});
+  context_done_gone(r);
+  LockGuard guard(inherited_lock);
+  r->next_inherited = spare;
+  spare = r;
+}
+
+/// One of those, to be used again. What is still below it, and nobody has looked at, belongs to the new run from now on.
+RootContext* spare_one() noexcept {
+  LockGuard guard(inherited_lock);
+  RootContext* r = spare;
+  if (r != nullptr) spare = r->next_inherited;
+  return r;
+}
 
 /// Of a goroutine that is held where it waits. True: its wait has been ended, it is to be made ready.
 bool end_wait(G* g, const CancelSource* root) noexcept {
@@ -54,6 +72,12 @@ void sweep(const CancelSource* root) noexcept {
 }  // namespace
 
 CancelSource* root_new() noexcept {
+  if (RootContext* again = spare_one(); again != nullptr) {
+    again->refs.store(1, os::memory_order_relaxed);
+    again->source.cancelled.store(0, os::memory_order_seq_cst);
+    again->claimed.store(0, os::memory_order_release);  // the cause stays: somebody may be reading it
+    return &again->source;
+  }
   auto* r = ::new (roots.alloc()) RootContext;
   r->kind = ContextKind::root;
   r->src = r;
@@ -62,7 +86,7 @@ CancelSource* root_new() noexcept {
   return &r->source;
 }
 
-void root_unused(CancelSource* root) noexcept { roots.free(static_cast<RootContext*>(context_of(root))); }
+void root_unused(CancelSource* root) noexcept { keep(static_cast<RootContext*>(context_of(root))); }
 
 void root_cancel(CancelSource* root) noexcept {
   context_cancel(context_of(root), {kCauseRunEnded, nullptr});
@@ -88,7 +112,7 @@ void root_over(CancelSource* root) noexcept {
     RootContext* r = list;
     list = r->next_inherited;
     // Handles may be left: then it stays, a kilobyte.
-    if (context_unref(r)) roots.free(r);
+    if (context_unref(r)) keep(r);
   }
 }
 

@@ -127,6 +127,45 @@ TEST_P(ContextCallbacks, ACallbacksEndWaitsForItsFunction) {
   });
 }
 
+// Its function has been started, and does not run yet: all processors compute.
+TEST_P(ContextCallbacks, ACallbacksEndOnAForeignThreadWaitsForItsFunction) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    gort::with_cancel c;
+    const gort::context shown = c.context();
+    std::atomic<bool> compute{true};
+    std::atomic<bool> called{false};
+    bool called_before = false;
+    std::vector<gort::task<void>> busy;
+    for (int i = 0; i < gort::num_procs(); ++i) {
+      busy.push_back(gort::spawn([&] {
+        while (compute) {
+        }
+      }));
+    }
+    std::thread ends([&] {
+      {
+        auto cb = shown.after_func([&] { called = true; });
+        c.cancel();
+        compute = false;
+      }
+      called_before = called;
+    });
+    gort::shield _;
+    gort::blocking([&] { ends.join(); });
+    for (auto& t : busy) t.join();
+    EXPECT_TRUE(called_before);
+    EXPECT_TRUE(yield_until([&] { return called.load(); }));
+  });
+}
+
+TEST_P(ContextCallbacks, OneOfTheBackgroundRunsAtTheEndOfTheRun) {
+  GORT_TEST_START(GetParam());
+  std::atomic<int> calls{0};
+  gort::run([&] { gort::this_goroutine::context().after_func([&] { ++calls; }).detach(); });
+  EXPECT_EQ(calls, 1);
+}
+
 TEST_P(ContextCallbacks, ACallbackThatEndsItself) {
   GORT_TEST_START(GetParam());
   gort::run([] {

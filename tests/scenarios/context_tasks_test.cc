@@ -406,6 +406,53 @@ TEST_P(ContextTasks, RunsAfterEachOtherOnSeveralThreads) {
   for (auto& t : threads) t.join();
 }
 
+// Contexts below a run's background do not keep that: handles may outlive it.
+TEST_P(ContextTasks, AContextThatOutlivesItsRunIsCancelledAndHarmsNoOther) {
+  GORT_TEST_START(GetParam());
+  gort::context looked_at, not_looked_at;
+  const auto a_tasks = [] { return gort::spawn([] { return gort::this_goroutine::context(); }).get(); };
+  gort::run([&] {
+    looked_at = a_tasks();
+    not_looked_at = a_tasks();
+  });
+  EXPECT_EQ(looked_at.cause(), cancel_reason::run_ended);
+  constexpr int kMany = 64;  // some beside it, wherever it hangs
+  std::atomic<int> unwound{0};
+  gort::run({.grace = 60s}, [&] {
+    gort::wait_group begun;
+    begun.add(kMany);
+    for (int i = 0; i < kMany; ++i) {
+      gort::spawn([&] {
+        gort::this_goroutine::check_cancelled();
+        begun.done();
+        if (wait_for_ever() == cancel_reason::run_ended) ++unwound;
+      }).detach();
+    }
+    begun.wait();
+    looked_at = {};
+    static_cast<void>(not_looked_at.cancelled());
+    not_looked_at = {};
+  });
+  EXPECT_EQ(unwound, kMany);
+}
+
+TEST_P(ContextTasks, AGraceOfAnyLength) {
+  GORT_TEST_START(GetParam());
+  std::atomic<bool> unwound{false};
+  gort::run({.grace = std::chrono::nanoseconds::max()}, [&] {
+    gort::event begun;
+    gort::go([&] {
+      begun.set();
+      wait_for_ever();
+      gort::shield _;
+      gort::this_goroutine::sleep_for(5ms);
+      unwound = true;
+    });
+    begun.wait();
+  });
+  EXPECT_TRUE(unwound);
+}
+
 // ---- misuse ---------------------------------------------------------------------------------
 
 TEST_F(ContextDeath, InstallersOutOfOrder) {
