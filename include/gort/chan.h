@@ -23,7 +23,7 @@
 // Promised:
 //   * sending is strong: a value is moved from only if it was delivered (or put into the buffer). A sender that finds
 //     the channel closed, runs out of time or is cancelled has its value still.
-//   * nothing is lost: if moving a T out throws in recv, the value is at the front again, for the next recv.
+//   * nothing is lost: if moving a T out throws in recv or the loop, the value is at the front again, for the next recv.
 //   * what came before a send is visible after the recv that gets the value; what came before that recv is visible after
 //     the send, if the channel is unbuffered; what came before close is visible to who finds it closed.
 //   * no code of T's runs under a lock of the runtime's. detail/chan_element.h says how a T travels: small trivial types
@@ -128,17 +128,14 @@ class receives {
     T& operator*() const noexcept { return *now_; }
     T* operator->() const noexcept { return &*now_; }
     iterator& operator++() {
-      now_.reset();  // also if recv throws
-      put(from_->recv());
+      now_.reset();  // also if it throws
+      from_->recv_into(now_);
       return *this;
     }
     void operator++(int) { ++*this; }
     friend bool operator==(const iterator& i, std::default_sentinel_t) noexcept { return !i.now_; }
 
    private:
-    void put(std::optional<T>&& v) {
-      if (v) now_.emplace(std::move(*v));  // a T need not be assignable
-    }
     const receives* from_;
     mutable std::optional<T> now_;
   };
@@ -148,6 +145,17 @@ class receives {
 
  private:
   chan_head* head() const noexcept { return static_cast<const Self*>(this)->chan_handle::head(); }
+  /// As recv; `out` is empty. The value is moved once, so that one which throws then is not lost; it need not be assignable.
+  void recv_into(std::optional<T>& out) const {
+    typename e::slot slot;
+    switch (chan_recv(head(), slot.address())) {
+      case chan_end::done:
+        e::take(head(), slot.address(), [&out](auto&& v) { out.emplace(std::forward<decltype(v)>(v)); });
+        return;
+      case chan_end::cancelled: throw_chan_cancelled();
+      default: return;
+    }
+  }
   static constexpr auto some = [](auto&& v) { return std::optional<T>(std::in_place, std::forward<decltype(v)>(v)); };
 
   std::expected<T, chan_status> given(chan_end end, typename e::slot& slot, chan_status blocked) const {

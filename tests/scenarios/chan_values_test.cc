@@ -153,6 +153,31 @@ TEST_P(ChanValues, ThrowingReceiveLeavesTheValueFirst) {
   });
 }
 
+TEST_P(ChanValues, ThrowingMovesInALoopLoseNothing) {
+  run_here([] {
+    chan<counted> c(3);
+    for (int i = 1; i <= 3; ++i) c.send(counted(i));
+    c.close();
+    auto at = c.begin();
+    EXPECT_EQ(at->value, 1);
+    for (int fuse : {0, 1}) {
+      counted::fuse = fuse;
+      bool threw = false;
+      try {
+        ++at;
+      } catch (const oops&) {
+        threw = true;
+      }
+      counted::fuse = -1;
+      if (threw) ++at;
+      ASSERT_NE(at, c.end());
+      EXPECT_EQ(at->value, fuse + 2);
+    }
+    ++at;
+    EXPECT_EQ(at, c.end());
+  });
+}
+
 TEST_P(ChanValues, AValueGivenBackGoesToWhoWaits) {
   run_here([] {
     chan<counted> c(unbuffered);
