@@ -26,22 +26,21 @@ struct Others {
 /// A sending case's slot: its own, or that of an earlier case which moves from the same object.
 void prepare_send(case_data* cases, std::size_t i) {
   case_data& c = cases[i];
-  c.owns_slot = true;
   for (std::size_t j = 0; c.ops->shares && j < i; ++j) {
     if (cases[j].kind != case_kind::send || cases[j].ops != c.ops || cases[j].target != c.target)
       continue;
     c.slot = cases[j].slot;
-    c.owns_slot = false;
     return;
   }
   c.ops->prepare(c);
+  c.owns_slot = true;
 }
 
-/// Undoes what `prepare` did for the sending cases below `end`, but `fired`. The first exception of a T that may throw on
+/// Undoes what `prepare` did for the sending cases, but `fired`. The first exception of a T that may throw on
 /// its way back is kept.
-void settle_lost(case_data* cases, std::size_t end, std::size_t fired,
+void settle_lost(case_data* cases, std::size_t n, std::size_t fired,
                  std::exception_ptr* error) noexcept {
-  for (std::size_t i = 0; i < end; ++i) {
+  for (std::size_t i = 0; i < n; ++i) {
     case_data& c = cases[i];
     if (c.kind != case_kind::send || c.ops->in_place || !c.owns_slot || (fired != kNone && cases[fired].slot == c.slot)) continue;
     try {
@@ -49,6 +48,23 @@ void settle_lost(case_data* cases, std::size_t end, std::size_t fired,
     } catch (...) {
       if (!*error) *error = std::current_exception();
     }
+  }
+}
+
+/// First the cases that copy, then those that move: they may name the same object.
+void prepare_sends(case_data* cases, std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) cases[i].owns_slot = false;
+  try {
+    for (const bool moves : {false, true}) {
+      for (std::size_t i = 0; i < n; ++i) {
+        const case_data& c = cases[i];
+        if (c.kind == case_kind::send && !c.ops->in_place && c.ops->shares == moves) prepare_send(cases, i);
+      }
+    }
+  } catch (...) {
+    std::exception_ptr error = std::current_exception();
+    settle_lost(cases, n, kNone, &error);
+    std::rethrow_exception(error);
   }
 }
 
@@ -66,13 +82,6 @@ Others prepare(case_data* cases, std::size_t n) {
           break;
         }
         o.prepared = true;
-        try {
-          prepare_send(cases, i);
-        } catch (...) {
-          std::exception_ptr error = std::current_exception();
-          settle_lost(cases, i, kNone, &error);
-          std::rethrow_exception(error);
-        }
         break;
       case case_kind::timeout:
         if (!o.has_timeout || c.wait_ns < o.ns) o.timeout = i, o.ns = c.wait_ns;
@@ -86,6 +95,7 @@ Others prepare(case_data* cases, std::size_t n) {
         break;
     }
   }
+  if (o.prepared) prepare_sends(cases, n);
   return o;
 }
 

@@ -440,6 +440,10 @@ TEST_P(SelectAtProcs, MovesOnlyIfTheCaseFires) {
     mine = text;
     EXPECT_EQ(select(t.on_send(std::move(mine)), chan<std::string>().on_send(std::move(mine)), otherwise), 2u);
     EXPECT_EQ(mine, text);
+    // One case copies what another one moves.
+    EXPECT_EQ(select(t.on_send(std::move(mine)), s.on_send(mine)), 1u);
+    EXPECT_EQ(s.recv(), text);
+    EXPECT_EQ(mine, text);
     // And copies stay.
     EXPECT_EQ(select(t.on_send(mine), s.on_send(mine)), 1u);
     EXPECT_EQ(mine, text);
