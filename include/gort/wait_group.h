@@ -21,6 +21,7 @@
 
 #include <chrono>
 #include <functional>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 
@@ -88,7 +89,7 @@ class wait_group {
     return detail::until(when, [&](std::int64_t d) { return detail::wait_group_wait(word_, d); });
   }
 
-  /// add(); a goroutine calls f(args...); done(), however f ends. As gort::go: std::bad_alloc if there is no memory
+  /// add(); a goroutine calls f(args...); done(), however f ends, when f and args have been destroyed. As gort::go: std::bad_alloc if there is no memory
   /// for it, and an exception that leaves f ends the program.
   template <class F, class... Args>
     requires goroutine_function<F, Args...>
@@ -96,21 +97,25 @@ class wait_group {
     static_assert(std::is_void_v<std::invoke_result_t<std::decay_t<F>, std::decay_t<Args>...>>,
                   "gort::wait_group::go drops results: use gort::spawn, or make the function return void");
     struct finally {
-      wait_group* group;
+      explicit finally(wait_group* of) noexcept : group(of) {}
+      finally(finally&& other) noexcept : group(std::exchange(other.group, nullptr)) {}
       ~finally() {
         if (group != nullptr) group->done();
       }
+      wait_group* group;
+    };
+    struct child {
+      finally last;  // destroyed after the others; also if there will be no goroutine
+      std::decay_t<F> fn;
+      std::tuple<std::decay_t<Args>...> args;
+      void operator()() {
+        std::apply([this](auto&... a) { std::invoke(std::move(fn), std::move(a)...); }, args);
+      }
     };
     add();
-    finally not_started{this};
-    detail::start_goroutine(
-        {}, 0, __builtin_return_address(0),
-        [this](std::decay_t<F> fn, std::decay_t<Args>... a) {
-          finally ended{this};
-          std::invoke(std::move(fn), std::move(a)...);
-        },
-        std::forward<F>(f), std::forward<Args>(args)...);
-    not_started.group = nullptr;
+    detail::start_goroutine({}, 0, __builtin_return_address(0),
+                            child{finally(this), std::forward<F>(f),
+                                  std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)});
   }
 
  private:

@@ -41,6 +41,31 @@ TEST_P(Counters, WaitGroup) {
   });
 }
 
+/// Takes its time to end.
+struct slow {
+  explicit slow(std::atomic<int>* of) noexcept : gone(of) {}
+  slow(slow&& other) noexcept : gone(std::exchange(other.gone, nullptr)) {}
+  ~slow() {
+    if (gone == nullptr) return;
+    for (int i = 0; i < 30; ++i) this_goroutine::yield();
+    ++*gone;
+  }
+  std::atomic<int>* gone;
+};
+
+TEST_P(Counters, WaitGroupWaitsForTheEndOfWhatItsFunctionsOwn) {
+  GORT_TEST_START(GetParam());
+  run([] {
+    std::atomic<int> gone{0};
+    wait_group g;
+    g.go([mine = slow(&gone)] {});
+    g.go([](const slow&) {}, slow(&gone));
+    g.go([mine = slow(&gone)] { goexit(); });
+    g.wait();
+    EXPECT_EQ(gone, 3);
+  });
+}
+
 // Used again and again, and destroyed as soon as the wait is over (ASan looks).
 TEST_P(Counters, WaitGroupAgainAndGone) {
   GORT_TEST_START(GetParam());
