@@ -5,6 +5,7 @@
 #include <atomic>
 #include <chrono>
 #include <limits>
+#include <mutex>
 #include <optional>
 #include <thread>
 #include <vector>
@@ -60,6 +61,43 @@ TEST_P(ContextDeadline, VeryLongOnes) {
     EXPECT_TRUE(gort::this_goroutine::context().deadline());
     EXPECT_FALSE(gort::this_goroutine::cancelled());
     EXPECT_FALSE(far.expired());
+  });
+}
+
+TEST_P(ContextDeadline, TimePointsOfAnyRange) {
+  GORT_TEST_START(GetParam());
+  using hours = std::chrono::time_point<std::chrono::system_clock, std::chrono::hours>;
+  gort::run([] {
+    {
+      gort::with_deadline far(hours::max());
+      EXPECT_FALSE(gort::this_goroutine::context().deadline());
+      gort::with_deadline last(gort::clock::time_point::max());
+      EXPECT_FALSE(gort::this_goroutine::cancelled());
+    }
+    {
+      gort::with_deadline past(gort::clock::time_point::min());
+      EXPECT_TRUE(gort::this_goroutine::cancelled());
+    }
+    {
+      gort::with_deadline past(hours::min());
+      ASSERT_TRUE(gort::this_goroutine::cancelled());
+    }
+    gort::event never;
+    EXPECT_FALSE(never.wait_until(gort::clock::time_point::min()));
+    EXPECT_FALSE(never.wait_until(hours::min()));
+    gort::mutex m;
+    gort::condition_variable changed;
+    std::unique_lock hold(m);
+    EXPECT_FALSE(gort::spawn([&] { return m.try_lock_until(hours::min()); }).get());
+    EXPECT_EQ(changed.wait_until(hold, hours::min()), std::cv_status::timeout);
+    gort::chan<int> c(1);
+    EXPECT_FALSE(c.recv_until(hours::min()));
+    EXPECT_TRUE(c.send_until(1, hours::max()));
+    auto t = gort::spawn([&] { never.wait(); });
+    EXPECT_FALSE(t.wait_until(std::chrono::steady_clock::time_point::min()));
+    never.set();
+    EXPECT_TRUE(t.wait_until(hours::max()));
+    t.join();
   });
 }
 
