@@ -24,8 +24,9 @@
 // Promised: what the goroutines did is visible after join(). goexit() in one of them is a plain end.
 // Not promised: that goroutines which block outside of gort, or compute without a call, end soon: the scope
 // waits for them all the same.
-// Threads: go(), cancel() and context() may be called from the scope's own goroutines and others while it lives; join() and the
-// destructor by one caller at a time, which may be a foreign thread (it blocks).
+// Threads: go(), cancel() and context() may be called from the scope's own goroutines and others while it lives; go() by others
+// only where join() cannot be about to return (it is not running, or one of the scope's goroutines waits for the caller). join()
+// and the destructor by one caller at a time, which may be a foreign thread (it blocks).
 //
 // The ideas: Trio's nurseries, Go's errgroup.
 #pragma once
