@@ -71,7 +71,7 @@ class connection {
       request_.next();
       if (!more) break;
     }
-    if (send() && request_.now() == request::state::failed) drain();
+    if (send() && (request_.now() == request::state::failed || in_.buffered() != 0)) drain();
   }
 
  private:
@@ -150,8 +150,11 @@ class connection {
 void serve(gort::net::conn c, const settings& s, statistics& stats) {
   stats.connections.fetch_add(1, std::memory_order_relaxed);
   stats.open.fetch_add(1, std::memory_order_relaxed);
+  struct leaving {
+    statistics& stats;
+    ~leaving() { stats.open.fetch_sub(1, std::memory_order_relaxed); }
+  } const leaves{stats};
   connection(std::move(c), s, stats).run();
-  stats.open.fetch_sub(1, std::memory_order_relaxed);
 }
 
 }  // namespace httpd

@@ -12,6 +12,8 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <exception>
+#include <new>
 #include <string>
 
 #include "connection.h"
@@ -36,7 +38,18 @@ void accept_all(gort::net::listener& from, gort::scope& connections, const httpd
       gort::this_goroutine::sleep_for(10ms);  // the system's trouble, for now
       continue;
     }
-    connections.go({.name = "connection"}, [&, c = std::move(*c)]() mutable { httpd::serve(std::move(c), s, stats); });
+    // What one of them throws (no memory) would be the end of all: they share a scope.
+    try {
+      connections.go({.name = "connection"}, [&, c = std::move(*c)]() mutable {
+        try {
+          httpd::serve(std::move(c), s, stats);
+        } catch (const std::exception&) {
+          stats.refused.fetch_add(1, std::memory_order_relaxed);
+        }
+      });
+    } catch (const std::bad_alloc&) {
+      stats.refused.fetch_add(1, std::memory_order_relaxed);
+    }
   }
 }
 

@@ -4,6 +4,7 @@
 #include <http_parser.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -53,9 +54,12 @@ class request {
   static int on_field(http_parser* p, const char* at, std::size_t n);
   static int on_value(http_parser* p, const char* at, std::size_t n);
   static int on_head(http_parser* p);
+  static int on_chunk(http_parser* p);
   static int on_body(http_parser* p, const char* at, std::size_t n);
   static int on_complete(http_parser* p);
   bool head_grows(std::size_t n);
+  /// Bytes behind a chunk's data: its end, as far as they are there.
+  bool ends_chunk(const char* at);
   int fail(int status);
   void feed_end();
 
@@ -66,6 +70,10 @@ class request {
   int failure_ = 400;
   bool keeps_alive_ = false;
   bool wants_continue_ = false;
+  bool in_value_ = false;  // the last piece of a header was of its value, which may be empty
+  std::uint64_t chunk_ = 0;           // bytes of data that the chunk still has
+  int chunk_end_ = 0;                 // of \r\n behind them, to come
+  const char* fed_to_ = nullptr;      // the end of what feed has been given
   std::size_t head_ = 0;  // bytes of it so far
   std::string target_, field_, value_, body_;
 };

@@ -100,7 +100,7 @@ void for_each_key(const command& c, std::span<const std::string_view> args, F&& 
   }
   if (c.keys.counted > 0 && c.keys.counted < n) {
     const auto count = to_integer(args[static_cast<std::size_t>(c.keys.counted)]).value_or(0);
-    for (int i = c.keys.counted + 1; i < n && i <= c.keys.counted + count; ++i)
+    for (int i = c.keys.counted + 1; i < n && i - c.keys.counted <= count; ++i)
       f(args[static_cast<std::size_t>(i)]);
   }
 }

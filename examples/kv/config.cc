@@ -30,7 +30,9 @@ std::optional<std::size_t> to_bytes(std::string_view s) {
   }
   const auto n = to_integer(digits);
   if (!n || *n < 0) return std::nullopt;
-  return static_cast<std::size_t>(*n) * unit;
+  std::size_t bytes = 0;
+  if (__builtin_mul_overflow(static_cast<std::size_t>(*n), unit, &bytes)) return std::nullopt;
+  return bytes;
 }
 
 constexpr std::pair<std::string_view, eviction> kPolicies[] = {

@@ -58,7 +58,7 @@ void pttl(call& c) {
   tell(c, [&](std::int64_t at) { return at - c.db.now; });
 }
 void expiretime(call& c) {
-  tell(c, [](std::int64_t at) { return (at + 500) / 1000; });
+  tell(c, [](std::int64_t at) { return at / 1000 + (at % 1000 >= 500); });
 }
 void pexpiretime(call& c) {
   tell(c, [](std::int64_t at) { return at; });

@@ -207,8 +207,8 @@ class [[nodiscard]] edit {
   edit(access& a, shard& s, key_node* n) : access_(&a), shard_(&s), node_(n) {
     a.about_to_change(s, n);
     ref<object>& value = n->value.value;
+    before_ = value->bytes();  // what was counted: a clone may take less, having no room to grow
     if (value.shared()) value = value->clone();
-    before_ = value->bytes();
   }
   edit(edit&& o) noexcept
       : access_(o.access_),

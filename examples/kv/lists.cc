@@ -177,7 +177,8 @@ void linsert(call& c) {
 }
 
 void lrem(call& c) {
-  std::int64_t n = c.integer(2), removed = 0;
+  // -n must exist.
+  std::int64_t n = std::max(c.integer(2), -INT64_MAX), removed = 0;
   auto list = c.db.change<list_object>(c[1]);
   if (!list) return c.out.integer(0);
   auto& items = list->items;

@@ -7,8 +7,10 @@
 #include <sys/socket.h>
 
 #include <chrono>
+#include <exception>
 #include <memory>
 #include <mutex>
+#include <new>
 
 #include "server.h"
 #include "session.h"
@@ -103,12 +105,13 @@ class connection {
   bool write(std::string& text) {
     if (text.empty()) return true;
     // The janitor closes the socket of who does not read for too long (server.cc).
-    session_.writing_since.store(session_.db.now, std::memory_order_relaxed);
+    // The time of the last command would not do: a subscriber's, or one's who has waited, may be hours old.
+    session_.writing_since.store(session_.srv.now_ms(), std::memory_order_relaxed);
     const bool done = socket_->write_all(text).has_value();
     session_.writing_since.store(0, std::memory_order_relaxed);
     session_.srv.stats.bytes_out.fetch_add(text.size(), std::memory_order_relaxed);
     // One huge answer does not make the connection a large one for good.
-    if (text.capacity() > (1u << 20)) text = {};
+    if (text.capacity() > (1u << 20)) std::string().swap(text);
     text.clear();
     return done;
   }
@@ -119,7 +122,7 @@ class connection {
     std::string text;
     while (auto first = from.recv()) {
       std::scoped_lock hold(writing_);
-      (*first)->encode(session_.out);
+      session_.take(**first);
       session_.take_mail();
       if (!write(session_.out.out)) return socket_->close();
     }
@@ -150,9 +153,18 @@ void accept_clients(server& srv, gort::net::listener& from, gort::scope& clients
       static_cast<void>(c->write_some("-ERR max number of clients reached\r\n"));
       continue;
     }
-    clients.go({.name = "client"}, [&srv, socket = std::move(*c)]() mutable {
-      connection(srv, std::move(socket)).serve();
-    });
+    // What one of them throws (no memory for a request) would be the end of all: they share a scope.
+    try {
+      clients.go({.name = "client"}, [&srv, socket = std::move(*c)]() mutable {
+        try {
+          connection(srv, std::move(socket)).serve();
+        } catch (const std::exception&) {
+          srv.stats.errors.fetch_add(1, std::memory_order_relaxed);
+        }
+      });
+    } catch (const std::bad_alloc&) {
+      srv.stats.rejected.fetch_add(1, std::memory_order_relaxed);
+    }
   }
 }
 

@@ -85,6 +85,7 @@ void leave(session& s, hub& h, hub::subscribers& all, const std::string& name) {
 
 void unsubscribe_from(call& c, hub::subscribers& all, std::set<std::string, std::less<>>& mine,
                       std::string_view word) {
+  c.client.take_mail();  // comes before the end of the subscription
   std::vector<std::string> names(c.args.begin() + 1, c.args.end());
   if (names.empty()) names.assign(mine.begin(), mine.end());
   const auto answer = [&](const std::string* name) {
@@ -162,7 +163,12 @@ void session::leave_all() {
 
 void session::take_mail() {
   if (subscriber == nullptr) return;
-  while (auto m = subscriber->messages.try_recv()) (*m)->encode(out);
+  while (auto m = subscriber->messages.try_recv()) take(**m);
+}
+
+void session::take(const message& m) {
+  if (m.pattern.empty() ? channels.contains(m.channel) : patterns.contains(m.pattern))
+    m.encode(out);
 }
 
 }  // namespace kv

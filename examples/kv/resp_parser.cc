@@ -9,13 +9,21 @@
 
 namespace kv {
 
+namespace {
+constexpr std::size_t kManyKept = 16
+                                  << 10;  // elements of vectors that are kept for the next request
+}  // namespace
+
 std::span<char> parser::room(std::size_t n) {
   begin_ += std::exchange(drop_, 0);
   args_.clear();
   if (begin_ == end_) {
     begin_ = end_ = 0;
-    // One huge request does not make its connection a large one for good.
-    if (buffer_.size() > (1u << 20) && n < buffer_.size() / 4) buffer_ = {};
+    // One huge request does not make its connection a large one for good. ("= {}" would keep the memory.)
+    if (buffer_.size() > (1u << 20) && n < buffer_.size() / 4) buffer_ = std::vector<char>();
+    if (pieces_.capacity() > kManyKept) pieces_ = std::vector<piece>();
+    if (args_.capacity() > kManyKept) args_ = std::vector<std::string_view>();
+    if (words_.capacity() > kManyKept) words_ = std::vector<std::string>();
   }
   if (buffer_.size() - end_ < n && begin_ > 0) {
     std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
@@ -23,11 +31,11 @@ std::span<char> parser::room(std::size_t n) {
   }
   if (buffer_.size() - end_ < n) {
     std::size_t want = std::max(buffer_.size() * 2, end_ + n);
-    // A large argument has said how large it is.
+    // A large argument has said how large it is. It is not believed further than this: saying so costs nothing.
     if (bulk_ > 0)
       want =
           std::max(want, begin_ + at_ +
-                             static_cast<std::size_t>(std::min<std::int64_t>(bulk_, 1 << 24)) + 2);
+                             static_cast<std::size_t>(std::min<std::int64_t>(bulk_, 64 << 10)) + 2);
     buffer_.resize(want);
   }
   return {buffer_.data() + end_, buffer_.size() - end_};

@@ -45,7 +45,11 @@ class parser {
   const std::string& error() const noexcept { return error_; }
   /// Bytes that have come and are no request yet.
   std::size_t waiting() const noexcept { return end_ - begin_; }
-  std::size_t capacity() const noexcept { return buffer_.size(); }
+  /// Memory that it holds.
+  std::size_t capacity() const noexcept {
+    return buffer_.capacity() + pieces_.capacity() * sizeof(piece) +
+           args_.capacity() * sizeof(std::string_view) + words_.capacity() * sizeof(std::string);
+  }
 
  private:
   struct piece {

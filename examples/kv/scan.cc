@@ -1,4 +1,5 @@
 // SCAN, SSCAN, HSCAN, ZSCAN, KEYS: going over everything, a little at a time or at once.
+#include <algorithm>
 #include <charconv>
 
 #include "command.h"
@@ -38,6 +39,7 @@ request parse(call& c, std::size_t i) {
     else
       throw syntax_error();
     if (r.count < 1) throw syntax_error();
+    r.count = std::min<std::int64_t>(r.count, 1 << 30);  // it is multiplied
   }
   return r;
 }
@@ -57,7 +59,7 @@ void scan(call& c) {
   auto number = static_cast<unsigned>(r.cursor & (keyspace::kShards - 1));
   // Buckets are looked at until enough keys have been seen, whether they are wanted or not.
   std::int64_t seen = 0;
-  int empty_buckets = 0;
+  std::int64_t empty_buckets = 0;
   while (number < keyspace::kShards && seen < r.count && empty_buckets < 10 * r.count) {
     c.db.with_shard(number, [&](shard& s) {
       do {

@@ -141,6 +141,15 @@ bool session::refuse(const command& c, std::span<const std::string_view> args) {
 }
 
 void session::queue(const command& c, std::span<const std::string_view> args) {
+  std::size_t bytes = sizeof(queued);
+  for (std::string_view a : args) bytes += sizeof(std::string) + a.size();
+  // No more of it is kept than of one request.
+  if ((transaction.bytes += bytes) >
+      srv.config.max_bulk.load(std::memory_order_relaxed) + (1u << 20)) {
+    transaction.broken = true;
+    transaction.queue = std::vector<queued>();
+    return out.error("ERR transaction too large");
+  }
   transaction.queue.push_back({&c, {args.begin(), args.end()}});
   out.simple("QUEUED");
 }

@@ -72,6 +72,7 @@ class session {
     bool broken = false;   ///< something could not be queued
     bool running = false;  ///< in EXEC
     std::vector<queued> queue;
+    std::size_t bytes = 0;  ///< of the queue, about
     std::shared_ptr<watcher> watched;
     std::vector<std::string> watched_keys;
   } transaction;
@@ -89,6 +90,9 @@ class session {
   std::size_t subscriptions() const noexcept { return channels.size() + patterns.size(); }
   void open_inbox();
   void leave_all();
+  /// A message out of the inbox, into `out`; not if its subscription has ended meanwhile: a client takes what comes after
+  /// that for an answer.
+  void take(const message& m);
   /// What is in the inbox now, into `out`.
   void take_mail();
 

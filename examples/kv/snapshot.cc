@@ -144,7 +144,7 @@ void snapshots::flip(access& db) {
 /// After a save that has failed, values may still be kept.
 void snapshots::stop_keeping(access& db) {
   server_.keys.saving.store(false, std::memory_order_relaxed);
-  db.for_each_shard([](shard& s) { s.for_snapshot = {}; });
+  db.for_each_shard([](shard& s) { s.for_snapshot = std::vector<kept>(); });
 }
 
 result snapshots::write_all(access& db, file& out, std::int64_t time) {

@@ -98,7 +98,7 @@ class table {
     for (node* n : buckets_) {
       while (n != nullptr) delete std::exchange(n, n->next);
     }
-    buckets_ = {};
+    buckets_ = std::vector<node*>();  // "= {}" would keep the memory
     size_ = 0;
   }
   void reserve(std::size_t n) {

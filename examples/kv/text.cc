@@ -26,7 +26,7 @@ std::optional<std::int64_t> to_integer(std::string_view s) noexcept {
 }
 
 std::optional<double> to_double(std::string_view s) noexcept {
-  if (s.starts_with('+')) s.remove_prefix(1);
+  if (s.starts_with('+') && !s.starts_with("+-")) s.remove_prefix(1);
   double v = 0;
   const auto [end, error] = std::from_chars(s.data(), s.data() + s.size(), v);
   if (end != s.data() + s.size() || s.empty() || std::isnan(v)) return std::nullopt;

@@ -10,7 +10,8 @@ namespace kv {
 
 void session::end_transaction() {
   transaction.open = transaction.broken = false;
-  transaction.queue.clear();
+  transaction.queue = std::vector<queued>();
+  transaction.bytes = 0;
   unwatch();
 }
 

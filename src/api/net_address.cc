@@ -38,7 +38,10 @@ result<address> parse_v6(std::string_view host, std::uint16_t port) {
     const std::string name(host.substr(scope + 1));
     s.sin6_scope_id = ::if_nametoindex(name.c_str());
     const char* end = name.data() + name.size();
-    if (s.sin6_scope_id == 0 && std::from_chars(name.data(), end, s.sin6_scope_id).ptr != end) return invalid();
+    if (s.sin6_scope_id == 0) {
+      const auto [at, error] = std::from_chars(name.data(), end, s.sin6_scope_id);
+      if (at != end || error != std::errc()) return invalid();
+    }
     host = host.substr(0, scope);
   }
   if (::inet_pton(AF_INET6, std::string(host).c_str(), &s.sin6_addr) != 1) return invalid();
@@ -49,6 +52,7 @@ result<address> parse_v6(std::string_view host, std::uint16_t port) {
 
 result<address> address::parse(std::string_view text) {
   if (text.find('/') != text.npos || text.starts_with('@')) return local(text);
+  if (text.find('\0') != text.npos) return invalid();  // the rest would not be looked at
   const std::size_t colon = text.rfind(':');
   std::uint16_t port = 0;
   if (colon == text.npos || !parse_port(text.substr(colon + 1), &port)) return invalid();

@@ -3,9 +3,8 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
-#include <sys/stat.h>
 
-#include "api/net_fd.h"
+#include "api/net_socket.h"
 
 namespace gort::inline v0::net {
 
@@ -15,18 +14,6 @@ using detail::fails;
 namespace {
 
 [[gnu::noinline]] int last_errno() noexcept { return errno; }
-
-/// PollKind bits of a stream that a stranger has made; negative: -errno.
-int kind_of(int fd) noexcept {
-  struct stat st;
-  if (::fstat(fd, &st) != 0) return -last_errno();
-  if (!S_ISSOCK(st.st_mode)) return S_ISFIFO(st.st_mode) ? rt::kPollStream : 0;
-  int type = 0;
-  socklen_t size = sizeof type;
-  if (::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) != 0) return -last_errno();
-  if (type != SOCK_STREAM) return rt::kPollSocket;
-  return rt::kPollSocket | rt::kPollStream;
-}
 
 /// Sockets are written to without SIGPIPE; others cannot be.
 void ignore_sigpipe() noexcept {
@@ -39,7 +26,7 @@ void ignore_sigpipe() noexcept {
 }  // namespace
 
 result<conn> conn::adopt(int fd) {
-  const int kind = kind_of(fd);
+  const int kind = detail::stream_kind(fd);
   if (kind < 0) return fails(-kind);
   if ((kind & rt::kPollSocket) == 0) ignore_sigpipe();
   result<detail::fd_owner> f = detail::adopt_fd(fd, static_cast<std::uint16_t>(kind));
@@ -80,12 +67,12 @@ result<void> conn::set_send_buffer(int bytes) {
 result<std::pair<conn, conn>> socket_pair() {
   int fds[2];
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) != 0) return fails(last_errno());
-  result<detail::fd_owner> a = detail::own_fd(fds[0], rt::kPollSocket | rt::kPollStream);
+  result<detail::fd_owner> a = detail::own_fd(fds[0], rt::kPollSocket);
   if (!a) {
     os::fd_close(fds[1]);
     return std::unexpected(a.error());
   }
-  result<detail::fd_owner> b = detail::own_fd(fds[1], rt::kPollSocket | rt::kPollStream);
+  result<detail::fd_owner> b = detail::own_fd(fds[1], rt::kPollSocket);
   if (!b) return std::unexpected(b.error());
   return std::pair(conn(*std::move(a)), conn(*std::move(b)));
 }

@@ -4,12 +4,19 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <chrono>
+
 #include "api/net_socket.h"
+#include "gort/cancelled.h"
+#include "gort/this_goroutine.h"
 
 namespace gort::inline v0::net {
 
 using detail::done_or;
 using detail::fails;
+
+constexpr std::chrono::milliseconds kLongestPause(10);
 
 namespace {
 
@@ -69,8 +76,22 @@ result<void> datagram::send_to(const_buffer b, const address& to) {
   m.msg_namelen = to.raw_size();
   m.msg_iov = &v;
   m.msg_iovlen = 1;
-  const std::ptrdiff_t r = detail::attempt(fd_.get(), rt::kWriteSide, 0, [&](int fd) { return os::io_sendmsg(fd, &m, 0); });
-  return done_or(r < 0 ? static_cast<int>(-r) : 0);
+  // The room in a Unix receiver's queue is not what EPOLLOUT speaks of, if we are not connected to it: that has to be asked for
+  // again and again, with pauses.
+  for (std::chrono::milliseconds pause(1);; pause = std::min<std::chrono::milliseconds>(pause * 2, kLongestPause)) {
+    bool full = false;
+    const std::ptrdiff_t r = detail::attempt(fd_.get(), rt::kWriteSide, 0, [&](int fd) -> std::ptrdiff_t {
+      const std::ptrdiff_t n = os::io_sendmsg(fd, &m, 0);
+      full = n == -EAGAIN && to.family() == family::local;
+      return full ? 0 : n;
+    });
+    if (!full) return done_or(r < 0 ? static_cast<int>(-r) : 0);
+    try {
+      this_goroutine::sleep_for(pause);
+    } catch (const cancelled&) {
+      return fails(ECANCELED);
+    }
+  }
 }
 
 result<void> datagram::send(const_buffer b) {

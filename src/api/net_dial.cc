@@ -12,6 +12,7 @@
 #include "gort/event.h"
 #include "gort/go.h"
 #include "gort/select.h"
+#include "gort/semaphore.h"
 #include "gort/timer.h"
 
 namespace gort::inline v0::net {
@@ -68,21 +69,35 @@ struct question {
   event answered;
 };
 
+/// Each holds a thread for as long as the resolver takes, and too many threads are the program's end.
+constexpr int kLookUps = 128;
+constinit semaphore look_ups(kLookUps);
+
 }  // namespace
 
 result<std::vector<address>> resolve(std::string_view host, std::uint16_t port) {
   std::string numeric(host);
   if (numeric.find(':') != numeric.npos && !numeric.starts_with('[')) numeric = '[' + numeric + ']';
-  if (auto a = address::parse(numeric + ':' + std::to_string(port)); a && !host.empty()) return std::vector<address>{*a};
-  if (rt::is_cancelled(gort::detail::cancellation())) return fails(ECANCELED);
+  // What looks like the path of a Unix socket is one for dial, but no host.
+  if (auto a = address::parse(numeric + ':' + std::to_string(port)); a && a->family() != family::local && !host.empty()) {
+    return std::vector<address>{*a};
+  }
+  if (host.empty() || host.find('\0') != host.npos) return fails(EINVAL);
   auto q = std::make_shared<question>();
   q->host = host;
   q->port = port;
-  gort::go({.name = "resolve"}, [q] {
-    q->answer = gort::blocking([&] { return look_up(q->host, q->port); });
-    q->answered.set();
-  });
   try {
+    look_ups.acquire();
+    try {
+      gort::go({.name = "resolve"}, [q] {
+        q->answer = gort::blocking([&] { return look_up(q->host, q->port); });
+        look_ups.release();
+        q->answered.set();
+      });
+    } catch (...) {
+      look_ups.release();
+      throw;
+    }
     q->answered.wait();
   } catch (const cancelled&) {
     return fails(ECANCELED);
@@ -93,6 +108,7 @@ result<std::vector<address>> resolve(std::string_view host, std::uint16_t port) 
 // ---- connections -------------------------------------------------------------------------------
 
 result<conn> dial(const address& where, const dial_options& options) {
+  if (rt::is_cancelled(gort::detail::cancellation())) return fails(ECANCELED);
   const int fd = detail::make_socket(where, SOCK_STREAM);
   if (fd < 0) return fails(-fd);
   detail::usual_options(fd, where);
@@ -108,7 +124,7 @@ result<conn> dial(const address& where, const dial_options& options) {
     os::fd_close(fd);
     return fails(-begun);
   }
-  result<detail::fd_owner> f = detail::own_fd(fd, rt::kPollSocket | rt::kPollStream, begun != 0);
+  result<detail::fd_owner> f = detail::own_fd(fd, detail::stream_kind(where), begun != 0);
   if (!f) return std::unexpected(f.error());
   if (begun != 0) {
     if (const int e = detail::await_connection(f->get()); e != 0) return fails(e);

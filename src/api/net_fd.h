@@ -44,27 +44,24 @@ std::ptrdiff_t attempt(net_fd* f, rt::Side side, std::size_t asked, F call) {
   rt::CancelSource* cancel = gort::detail::cancellation();
   if (rt::is_cancelled(cancel)) return -ECANCELED;
   rt::PollSide& s = d->side[side];
-  bool look = false;  // whatever the flags say
   for (;;) {
     if (!rt::poll_use(d)) return -EBADF;
-    const std::uint32_t flags = s.flags.load(os::memory_order_acquire);
+    // Before the system call. Partner: poll_tell; what an edge that is counted here stands for, the call finds.
+    std::uint32_t flags = s.flags.load(os::memory_order_acquire);
     if ((flags & rt::kSideExpired) != 0) {
       rt::poll_unuse(d);
       return -ETIMEDOUT;
     }
     std::ptrdiff_t r = -EAGAIN;
-    if (look || flags != rt::kSideDrained) {
-      // seq_cst, and a read-modify-write: before the system call.
-      if ((flags & (rt::kSideReady | rt::kSideDrained)) != 0) {
-        s.flags.fetch_and(~(rt::kSideReady | rt::kSideDrained), os::memory_order_seq_cst);
-      }
+    if ((flags & (rt::kSideEdge - 1)) != rt::kSideDrained) {
       if (side == rt::kWriteSide) sent();
       r = call(d->fd);
       if (side == rt::kReadSide) received();
     }
     if (__builtin_expect(r != -EAGAIN, 1)) {
       if (r > 0 && static_cast<std::size_t>(r) < asked && (d->kind & rt::kPollStream) != 0) {
-        s.flags.fetch_or(rt::kSideDrained, os::memory_order_relaxed);
+        // Not if an edge has come: there may be more by now, of which another reader has taken a part.
+        s.flags.compare_exchange_strong(flags, flags | rt::kSideDrained, os::memory_order_relaxed);
       }
       rt::poll_unuse(d);
       return r;
@@ -77,10 +74,9 @@ std::ptrdiff_t attempt(net_fd* f, rt::Side side, std::size_t asked, F call) {
     rt::PollEnd end;
     {
       rt::RuntimeEntry entry;
-      end = rt::poll_wait(d, side, cancel);
+      end = rt::poll_wait(d, side, flags, cancel);
     }
     if (end != rt::PollEnd::ready) return -errno_of(end);
-    look = true;
   }
 }
 

@@ -73,7 +73,7 @@ result<conn> listener::accept() {
         detail::attempt(fd_.get(), rt::kReadSide, 0, [](int fd) { return std::ptrdiff_t{os::io_accept(fd, nullptr, nullptr)}; });
     if (r < 0 && of_one_connection(static_cast<int>(-r))) continue;
     if (r < 0) return fails(static_cast<int>(-r));
-    result<detail::fd_owner> f = detail::own_fd(static_cast<int>(r), rt::kPollSocket | rt::kPollStream);
+    result<detail::fd_owner> f = detail::own_fd(static_cast<int>(r), detail::desc(fd_.get())->kind);
     if (!f) return std::unexpected(f.error());
     return conn(*std::move(f));
   }
@@ -92,7 +92,9 @@ result<conn> listener::accept_some() {
 }
 
 result<listener> listener::adopt(int fd) {
-  result<detail::fd_owner> f = detail::adopt_fd(fd, rt::kPollSocket);
+  const int kind = detail::stream_kind(fd);
+  if (kind < 0) return fails(-kind);
+  result<detail::fd_owner> f = detail::adopt_fd(fd, static_cast<std::uint16_t>(kind | rt::kPollSocket));
   if (!f) return std::unexpected(f.error());
   return listener(*std::move(f));
 }
@@ -108,7 +110,7 @@ result<listener> listen(const address& where, const listen_options& options) {
     os::fd_close(fd);
     return fails(e);
   }
-  result<detail::fd_owner> f = detail::own_fd(fd, rt::kPollSocket);
+  result<detail::fd_owner> f = detail::own_fd(fd, detail::stream_kind(where));
   if (!f) return std::unexpected(f.error());
   std::string path = where.path();
   if (!options.unlink || path.starts_with('@')) path.clear();

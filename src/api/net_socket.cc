@@ -22,6 +22,23 @@ bool is_tcp(const address& a) noexcept { return a.family() == family::ipv4 || a.
 
 }  // namespace
 
+std::uint16_t stream_kind(const address& of) noexcept {
+  return is_tcp(of) ? rt::kPollSocket | rt::kPollStream : rt::kPollSocket;
+}
+
+int stream_kind(int fd) noexcept {
+  struct stat st;
+  if (::fstat(fd, &st) != 0) return -last_errno();
+  if (!S_ISSOCK(st.st_mode)) return 0;  // a pipe may keep packets apart (O_DIRECT): its reading end does not say so
+  int type = 0, domain = 0;
+  socklen_t size = sizeof type;
+  if (::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) != 0) return -last_errno();
+  size = sizeof domain;
+  if (::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0) return -last_errno();
+  const bool tcp = type == SOCK_STREAM && (domain == AF_INET || domain == AF_INET6);
+  return tcp ? rt::kPollSocket | rt::kPollStream : rt::kPollSocket;
+}
+
 int make_socket(const address& a, int type) noexcept {
   if (a.family() == family::none) return -EINVAL;
   const int fd = ::socket(raw(a)->sa_family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);

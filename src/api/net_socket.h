@@ -10,6 +10,11 @@ namespace gort::inline v0::net::detail {
 
 /// A non-blocking, close-on-exec socket for this kind of address. Positive: a descriptor; else -errno.
 int make_socket(const address& for_this, int type) noexcept;
+/// PollDesc::kind of a stream: TCP, or another socket. A read of a Unix stream ends behind a message with descriptors (and where
+/// the sender changes), although there is more: that one is no kPollStream.
+std::uint16_t stream_kind(const address& of) noexcept;
+/// Of a descriptor that a stranger has made; negative: -errno.
+int stream_kind(int fd) noexcept;
 /// errno's value or 0. None of them waits.
 int bind_socket(int fd, const address& where) noexcept;
 int option(int fd, int level, int name, int value) noexcept;

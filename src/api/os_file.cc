@@ -8,6 +8,7 @@
 
 #include "api/cancellation.h"
 #include "gort/blocking.h"
+#include "gort/context.h"
 #include "os/io.h"
 
 namespace gort::inline v0::os {
@@ -21,11 +22,16 @@ std::unexpected<std::error_code> fails(long negative) {
 // Not inlined: errno's address must not be kept over a call that changes the thread.
 [[gnu::noinline]] long or_errno(long r) noexcept { return r < 0 ? -errno : r; }
 
-/// What f gives, off the P; -ECANCELED in a cancelled context.
+/// What f gives, off the P, when no signal has interrupted it; -ECANCELED in a cancelled context.
 template <class F>
 long off_p(F f) {
   if (rt::is_cancelled(gort::detail::cancellation())) return -ECANCELED;
-  return gort::blocking([&]() -> long { return f(); });
+  return gort::blocking([&]() -> long {
+    for (;;) {
+      const long r = f();
+      if (r != -EINTR) return r;
+    }
+  });
 }
 
 net::result<std::size_t> count_or(long r) {
@@ -133,11 +139,18 @@ net::result<std::string> read_file(std::string_view path) {
 }
 
 net::result<void> replace_file(std::string_view path, net::const_buffer contents, unsigned permissions) {
+  if (rt::is_cancelled(gort::detail::cancellation())) return fails(-ECANCELED);
+  const shield whole;  // what has begun is not interrupted between its steps
   const std::string name(path);
-  const std::string beside = name + ".new." + std::to_string(::getpid());
+  std::string beside;
+  net::result<file> f;
+  do {  // one that is there is somebody else's, or what a dead process has left
+    static os::atomic<std::uint64_t> number{0};
+    beside = name + ".new." + std::to_string(::getpid()) + "." + std::to_string(number.fetch_add(1, os::memory_order_relaxed));
+    f = file::open(beside, open_mode::create_new, permissions);
+  } while (!f && f.error() == std::errc::file_exists);
+  if (!f) return std::unexpected(f.error());
   const auto write = [&]() -> net::result<void> {
-    net::result<file> f = file::open(beside, open_mode::write, permissions);
-    if (!f) return std::unexpected(f.error());
     if (auto r = f->write_all(contents); !r) return r;
     if (auto r = f->sync(); !r) return r;
     if (auto r = f->close(); !r) return r;

@@ -93,7 +93,7 @@ process& process::operator=(process&& other) noexcept {
 }
 
 process::~process() {
-  if (fd_.get() == nullptr) return;
+  if (!net::detail::fd_is_open(fd_.get())) return;
   static_cast<void>(kill(SIGKILL));
   const shield uninterrupted;
   static_cast<void>(wait());
@@ -108,8 +108,7 @@ net::result<exit_status> process::wait() {
     r = net::detail::attempt(fd_.get(), rt::kReadSide, 0, [&](int fd) { return std::ptrdiff_t{reap(fd, &status)}; });
     if (r == 0) r = -ECANCELED;
   }
-  if (fd_.get() != nullptr) static_cast<void>(net::detail::fd_close(fd_.get()));
-  fd_ = {};
+  static_cast<void>(net::detail::fd_close(fd_.get()));  // the record stays: kill() may be looking at it
   if (r < 0) return fails(static_cast<int>(-r));
   return status;
 }
@@ -135,6 +134,7 @@ net::result<process> start(const command& c) {
   int e = connect_stdio(at, 0, c.in, &p.in, &childs[0]);
   if (e == 0) e = connect_stdio(at, 1, c.out, &p.out, &childs[1]);
   if (e == 0) e = connect_stdio(at, 2, c.err, &p.err, &childs[2]);
+  if (e == 0) e = ::posix_spawn_file_actions_addclosefrom_np(&at.files, 3);
   if (e == 0 && !c.dir.empty()) e = ::posix_spawn_file_actions_addchdir_np(&at.files, c.dir.c_str());
   const std::vector<char*> argv = pointers(c.argv);
   const std::vector<char*> env = c.env ? pointers(*c.env) : std::vector<char*>();
@@ -154,7 +154,10 @@ net::result<process> start(const command& c) {
   net::result<net::detail::fd_owner> f = pidfd >= 0 ? net::detail::own_fd(pidfd, 0) : fails(last_errno());
   if (!f) {  // no descriptors left: nobody could wait for it
     ::kill(pid, SIGKILL);
-    gort::blocking([&] { return ::waitpid(pid, nullptr, 0); });
+    gort::blocking([&] {
+      while (::waitpid(pid, nullptr, 0) < 0 && last_errno() == EINTR) {
+      }
+    });
     return std::unexpected(f.error());
   }
   p.fd_ = *std::move(f);
@@ -179,6 +182,7 @@ net::result<finished> run(command c) {
   c.out = c.err = stdio::pipe;
   net::result<process> p = start(c);
   if (!p) return std::unexpected(p.error());
+  p->in.close();
   finished f;
   {
     auto other = gort::spawn([&] { return read_all(p->err, &f.err); });

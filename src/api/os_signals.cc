@@ -104,14 +104,15 @@ slot* take_slot() {
   return nullptr;
 }
 
-void forward(slot* s, net::detail::net_fd* bell, const chan<int>& to) {
+/// `mask`: a handler that was late for the slot's former owner may have marked what this one has not asked for.
+void forward(slot* s, SignalMask mask, net::detail::net_fd* bell, const chan<int>& to) {
   const closing ends(to);
   for (;;) {
     std::uint64_t rings = 0;
     const std::ptrdiff_t r =
         net::detail::attempt(bell, rt::kReadSide, 0, [&](int fd) { return io_read(fd, &rings, sizeof rings); });
     if (r < 0) return;
-    for_each_signal(s->pending.exchange(0, os::memory_order_seq_cst),
+    for_each_signal(s->pending.exchange(0, os::memory_order_seq_cst) & mask,
                     [&](int signo) { static_cast<void>(chan<int>(to).try_send(signo)); });
   }
 }
@@ -135,7 +136,7 @@ net::result<signals> signals::on(std::initializer_list<int> signos) {
   st->bell = *std::move(bell);
   signals out;
   out.channel_ = chan<int>(32);
-  st->forwarder = spawn([s, fd = st->bell.get(), c = out.channel_] { forward(s, fd, c); });
+  st->forwarder = spawn([s, mask, fd = st->bell.get(), c = out.channel_] { forward(s, mask, fd, c); });
   {
     const std::scoped_lock guard(turns);
     s->wanted.store(mask, os::memory_order_seq_cst);

@@ -69,24 +69,19 @@ void remove(PollSide& s, waiter* w) noexcept {
   w->key = nullptr;
 }
 
-/// Takes everybody off; who is to be woken is put at the end of the chain, in order. Under the lock. Whether anybody
-/// waited.
-bool take_all(PollSide& s, PollEnd end, waiter** chain) noexcept {
-  bool any = false;
+/// Takes everybody off; who is to be woken is put at the end of the chain, in order. Under the lock.
+void take_all(PollSide& s, PollEnd end, waiter** chain) noexcept {
   while (*chain != nullptr) chain = &(*chain)->next;
   while (waiter* w = s.first) {
     remove(s, w);
     w->ticket = static_cast<std::uint32_t>(end);
     san::release(w);
     bool wake = false;
-    if (!end_queued(w, &wake)) continue;
-    any = true;
-    if (!wake) continue;
+    if (!end_queued(w, &wake) || !wake) continue;
     w->next = nullptr;
     *chain = w;
     chain = &w->next;
   }
-  return any;
 }
 
 void wake_all(waiter* chain) noexcept {
@@ -218,7 +213,7 @@ int poll_want_write(PollDesc* d) noexcept {
   return os::poll_modify(pollers.each[d->poller].fd, d->fd, true, poll_tag(d));
 }
 
-PollEnd poll_wait(PollDesc* d, Side which, CancelSource* cancel) noexcept {
+PollEnd poll_wait(PollDesc* d, Side which, std::uint32_t seen, CancelSource* cancel) noexcept {
   PollSide& s = d->side[which];
   BlockingWait wait(WaitReason::io_wait, kNoDeadline, cancel);
   // Before we queue: who then finds nothing to do watches the poller (watch.h).
@@ -234,8 +229,7 @@ PollEnd poll_wait(PollDesc* d, Side which, CancelSource* cancel) noexcept {
   } else if ((flags & kSideExpired) != 0) {
     d->lock.unlock();
     end = PollEnd::expired;
-  } else if ((flags & kSideReady) != 0 && !fault(Fault::net_ready)) {
-    s.flags.fetch_and(~kSideReady, os::memory_order_relaxed);
+  } else if (poll_edges(flags) != poll_edges(seen) && !fault(Fault::net_ready)) {
     d->lock.unlock();
   } else {
     node->key = d;
@@ -293,9 +287,13 @@ void poll_tell(const os::PollEvent& event, waiter** chain) noexcept {
   for (int i = 0; i < 2; ++i) {
     if ((event.what & kWhat[i]) == 0) continue;
     PollSide& s = d->side[i];
-    std::uint32_t set = (event.what & os::kPollEnd) != 0 ? kSideEnded : 0;
-    if (!take_all(s, PollEnd::ready, chain)) set |= kSideReady;
-    if (set != 0) s.flags.fetch_or(set, os::memory_order_release);
+    const std::uint32_t ended = (event.what & os::kPollEnd) != 0 ? kSideEnded : 0;
+    // In one step: an attempt that sees the count must not see an older `drained`. Partner: attempt (api/net_fd.h).
+    std::uint32_t now = s.flags.load(os::memory_order_relaxed);
+    while (!s.flags.compare_exchange_weak(now, ((now + kSideEdge) & ~kSideDrained) | ended, os::memory_order_release,
+                                          os::memory_order_relaxed)) {
+    }
+    take_all(s, PollEnd::ready, chain);
   }
 }
 

@@ -3,21 +3,24 @@
 // From a pool, never unmapped: an event that comes late finds a PollDesc, and its number (`seq`) tells that it was meant
 // for the one before. The name is Go's (runtime/netpoll.go).
 //
-//   flag of a side   means                                        set by                    cleared by
-//   ready            an edge has come since the last attempt      deliver, nobody waiting   who attempts, who waits
-//   drained          the last attempt left nothing: wait at once  who attempted             who attempts, who has waited
-//   ended            no further edge may come: always attempt     deliver                   a new owner
-//   expired          its deadline has passed                      the timer, poll_deadline  poll_deadline
+//   flag of a side   means                                        set by                     cleared by
+//   drained          the last attempt left nothing: wait at once  who attempted, if no edge  poll_tell
+//                                                                 has come meanwhile
+//   ended            no further edge may come: always attempt     poll_tell                  a new owner
+//   expired          its deadline has passed                      the timer, poll_deadline   poll_deadline
+//   edges (the rest) how many have come                           poll_tell                  a new owner
 //
-//   an operation                                      an edge
-//     attempts while poll_use holds the descriptor:     deliver, under the lock:
-//       clears `ready`, makes the system call             takes those who wait off, or sets `ready`
+//   an operation                                      an edge (poll_tell, under the lock)
+//     attempts while poll_use holds the descriptor:     counts itself, clears `drained`
+//       looks at the flags, makes the system call       takes off all who wait
 //     nothing there: poll_wait, under the lock:
-//       `ready`: attempt again; else queue, park
+//       another count than before the call:
+//       attempt again; else queue, park
 //
 // No edge is lost: one that came before the attempt is found by the system call; one that comes after it finds us
-// queued, or leaves `ready`. Everybody who waits on a side is woken by its edge and attempts again: one edge may stand for
-// several connections to accept.
+// queued, or the count changed. A count, and not a flag that whoever attempts next would clear: several may be between
+// their attempt and their wait, and each must learn of it. Everybody who waits on a side is woken by its edge and attempts
+// again: one edge may stand for several connections to accept.
 //
 // Who waits holds nothing of the descriptor (`refs` counts owners and attempts), so that close() can give it back while
 // others wait: they are woken, and find it closed.
@@ -42,16 +45,18 @@ struct Timer;
 
 enum Side : std::uint8_t { kReadSide = 0, kWriteSide = 1 };
 
-inline constexpr std::uint32_t kSideReady = 1;
-inline constexpr std::uint32_t kSideDrained = 2;
-inline constexpr std::uint32_t kSideEnded = 4;
-inline constexpr std::uint32_t kSideExpired = 8;
+inline constexpr std::uint32_t kSideDrained = 1;
+inline constexpr std::uint32_t kSideEnded = 2;
+inline constexpr std::uint32_t kSideExpired = 4;
+inline constexpr std::uint32_t kSideEdge = 8;  ///< one edge; the bits below are the flags
+inline constexpr std::uint32_t poll_edges(std::uint32_t flags) noexcept { return flags & ~(kSideEdge - 1); }
 
 /// How a wait on a descriptor has ended. Travels as waiter::ticket.
 enum class PollEnd : std::uint32_t { ready, expired, closed, cancelled };
 
 /// Bits of PollDesc::kind.
-inline constexpr std::uint16_t kPollStream = 1;  ///< a read that gives less than was asked for has emptied it
+inline constexpr std::uint16_t kPollStream = 1;  ///< a read that gives less than was asked for has emptied it; of a listener:
+                                                 ///< so it is with what it accepts
 inline constexpr std::uint16_t kPollSocket = 2;
 
 struct PollSide {
@@ -117,9 +122,10 @@ inline bool poll_is_closed(const PollDesc* d) noexcept {
 /// Edges of writing shall be told. During an attempt. 0 or -errno.
 int poll_want_write(PollDesc* d) noexcept;
 
-/// An attempt has found nothing: waits until another one is worth while. Not during an attempt. `cancel`: may end it.
-/// In the runtime, under no lock. A goroutine may change its thread, a foreign thread sleeps.
-PollEnd poll_wait(PollDesc* d, Side s, CancelSource* cancel) noexcept;
+/// An attempt has found nothing: waits until another one is worth while. Not during an attempt. `seen`: the side's flags as
+/// they were before the attempt's system call. `cancel`: may end it. In the runtime, under no lock. A goroutine may change
+/// its thread, a foreign thread sleeps.
+PollEnd poll_wait(PollDesc* d, Side s, std::uint32_t seen, CancelSource* cancel) noexcept;
 
 /// The time (clock_now) from which on waits and attempts of a side are refused; kNoDeadline: none. Any owner, any
 /// thread, in the runtime, under no lock. False: closed.

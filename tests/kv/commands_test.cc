@@ -361,6 +361,56 @@ TEST(Commands, PubSub) {
   EXPECT_TRUE(s.channels.channels.empty());
 }
 
+// A client without subscriptions takes whatever comes for an answer.
+TEST(Commands, NoMessageAfterTheEndOfItsSubscription) {
+  kv::server s;
+  kv_test::feed subscriber(s), publisher(s);
+  EXPECT_EQ(subscriber("subscribe c"), "[subscribe c 1]");
+  EXPECT_EQ(publisher("publish c before"), "1");
+  kv::outgoing on_its_way;
+  EXPECT_EQ(s.channels.collect("c", "late", on_its_way), 1);
+  EXPECT_EQ(subscriber("unsubscribe c"), "[message c before] [unsubscribe c 0]");
+  kv::deliver(on_its_way);
+  EXPECT_EQ(subscriber("ping"), "PONG");
+}
+
+// The numbers that are one step from an overflow.
+TEST(Commands, Extremes) {
+  dialogue(
+      {{"rpush l a a b a", "4"},
+       {"lrem l -9223372036854775808 a", "3"},
+       {"lrange l 0 -1", "[b]"},
+       {"scan 0 count 9223372036854775807", "[0 [l]]"},
+       {"scan 0 count 1000000000000000000", "[0 [l]]"},
+       {"pexpireat l 9223372036854775807", "1"},
+       {"expiretime l", "9223372036854776"},
+       {"persist l", "1"},
+       {"incrbyfloat f +-5", "!ERR value is not a valid float"},
+       {"incrbyfloat f +5", "5"},
+       {"sintercard 9223372036854775807 a b",
+        "!ERR Number of keys can't be greater than number of args"},
+       {"lmpop 9223372036854775807 a left", "!ERR syntax error"},
+       {"config set maxmemory 99999999999gb",
+        "!ERR CONFIG SET failed (possibly related to argument 'maxmemory') - '99999999999gb' is "
+        "no value for it"}});
+}
+
+// What is queued is bounded as one request is.
+TEST(Commands, ATransactionIsBounded) {
+  kv::server s;
+  s.config.max_bulk = 0;
+  kv_test::feed client(s);
+  EXPECT_EQ(client("multi"), "OK");
+  int queued = 0;
+  const std::string set = "set k " + std::string(1000, 'v');
+  while (queued < 10'000 && client(set) == "QUEUED") ++queued;
+  EXPECT_LT(queued, 1100);
+  EXPECT_EQ(client("exec"), "!EXECABORT Transaction discarded because of previous errors.");
+  EXPECT_EQ(client("multi"), "OK");
+  EXPECT_EQ(client("set k v"), "QUEUED");
+  EXPECT_EQ(client("exec"), "[OK]");
+}
+
 TEST(Commands, ProtocolThree) {
   kv::server s;
   kv_test::feed client(s);
@@ -402,6 +452,25 @@ TEST(Commands, ConnectionsAndConfig) {
             {"command getkeys mset a 1 b 2", "[a b]"},
             {"command getkeys zunionstore d 2 a b", "[d a b]"},
             {"get", "!ERR wrong number of arguments for 'get' command"}});
+}
+
+// A value that a snapshot shares is cloned before it changes. The clone has no room to grow, and is smaller.
+TEST(Commands, ClonesAreCounted) {
+  kv::server s;
+  kv_test::feed client(s);
+  for (int i = 0; i < 50; ++i) {
+    client("append text " + std::string(100, 'x'));
+    client("hset hash field" + std::to_string(i) + " value");
+  }
+  for (int i = 0; i < 40; ++i) client("hdel hash field" + std::to_string(i));
+  ++s.keys.epoch;  // as a snapshot's beginning
+  s.keys.saving = true;
+  client("append text x");
+  client("hset hash x y");
+  s.keys.saving = false;
+  for (auto& shard : s.keys.shards) shard.for_snapshot = {};
+  EXPECT_EQ(client("del text hash"), "2");
+  EXPECT_EQ(s.keys.bytes(), 0u);
 }
 
 TEST(Commands, MaxMemory) {

@@ -87,6 +87,25 @@ TEST(Parser, Limits) {
   EXPECT_EQ(result({.request_bytes = 20}, "*2\r\n$10\r\n0123456789\r\n$10\r\n"), parser::broken);
 }
 
+// What a client says of the size of its argument costs it nothing; what it has sent is forgotten.
+TEST(Parser, HoldsWhatHasCome) {
+  parser p;
+  p.feed("*2\r\n$3\r\nSET\r\n$536870912\r\n");
+  EXPECT_EQ(p.next(), parser::need_more);
+  EXPECT_GE(p.room(16).size(), 16u);
+  EXPECT_LT(p.capacity(), 200'000u);
+
+  parser q;
+  std::string many = "*1000000\r\n";
+  for (int i = 0; i < 1'000'000; ++i) many += "$0\r\n\r\n";
+  q.feed(many);
+  EXPECT_EQ(q.next(), parser::command);
+  EXPECT_EQ(q.args().size(), 1'000'000u);
+  EXPECT_EQ(q.next(), parser::need_more);
+  static_cast<void>(q.room(2048));
+  EXPECT_LT(q.capacity(), 200'000u);
+}
+
 TEST(Parser, RubbishNeitherCrashesNorHangs) {
   std::mt19937 random(1951);
   const std::string letters = "*$\r\n0123456789-abc\"'\\x \t";

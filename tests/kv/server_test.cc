@@ -5,6 +5,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <fstream>
+
 #include "feed.h"
 #include "program.h"
 #include "tests/support/runtime_fixture.h"
@@ -79,6 +81,62 @@ TEST(Server, SlowSubscriberIsDisconnected) {
   }
   EXPECT_LT(sent, 3000);
   EXPECT_EQ(p("ping"), "PONG");
+}
+
+// The time to read counts from the beginning of a write, however long ago the subscriber has said something.
+TEST(Server, OldSubscribersAreNotSlow) {
+  program p({"--save-at-end", "no", "--write-timeout", "600"});
+  ASSERT_TRUE(p.ready());
+  client old(p.port()), waits(p.port());
+  ASSERT_EQ(old("subscribe c"), "[subscribe c 1]");
+  ASSERT_TRUE(waits.send(kv_test::request({"BLPOP", "list", "0"})));
+  while (p("info clients").find("blocked_clients:1") == std::string::npos) ::usleep(10'000);
+  ASSERT_EQ(p("debug advance 1000000"), "OK");
+  const std::string text(32 << 20, 'm');  // more than sockets hold
+  p("publish c " + text);
+  p("rpush list " + text);
+  ::usleep(2'500'000);  // the janitor comes each second
+  EXPECT_GT(old.read_until("m\r\n").size(), text.size());
+  EXPECT_GT(waits.read_until("m\r\n").size(), text.size());
+  EXPECT_NE(p("info stats").find("slow_clients_closed:0"), std::string::npos);
+}
+
+#if !defined(GORT_TEST_ASAN) && !defined(GORT_TEST_TSAN)  // they need all of the address space
+// One client's request for which there is no memory is the end of that connection, and of no other.
+TEST(Server, NoMemoryForOneClient) {
+  program p({"--save-at-end", "no"});
+  ASSERT_TRUE(p.ready());
+  ASSERT_EQ(p("ping"), "PONG");
+  std::ifstream file("/proc/" + std::to_string(p.pid()) + "/statm");
+  std::size_t pages = 0;
+  ASSERT_TRUE(file >> pages);
+  const rlim_t most = pages * 4096 + (256u << 20);
+  const rlimit limit{most, most};
+  ASSERT_EQ(::prlimit(p.pid(), RLIMIT_AS, &limit, nullptr), 0);
+  client greedy(p.port());
+  greedy.send("*2\r\n$4\r\nECHO\r\n$500000000\r\n" + std::string(400 << 20, 'x'));
+  EXPECT_EQ(greedy.read_all(), "");
+  EXPECT_EQ(p("ping"), "PONG");
+  client next(p.port());
+  EXPECT_EQ(next("ping"), "PONG");
+}
+#endif
+
+// One huge request, or answer, does not make the connection a large one for good.
+TEST(Server, LargeBuffersAreGivenBack) {
+  program p({"--save-at-end", "no"});
+  ASSERT_TRUE(p.ready());
+  const std::string large(20 << 20, 'L');
+  client c(p.port());
+  ASSERT_TRUE(c.send(kv_test::request({"SET", "large", large})));
+  EXPECT_EQ(c.read_until("\r\n"), "+OK\r\n");
+  ASSERT_TRUE(c.send(kv_test::request({"GET", "large"}) + kv_test::request({"PING"})));
+  EXPECT_EQ(c.read_until("+PONG\r\n").size(), large.size() + 20);
+  EXPECT_EQ(c("ping"), "PONG");
+  const std::string said = c("client info");
+  const auto at = said.find("tot-mem=");
+  ASSERT_NE(at, said.npos);
+  EXPECT_LT(std::atol(said.c_str() + at + 8), 1 << 20) << said;
 }
 
 TEST(Server, MessagesArriveInOrder) {

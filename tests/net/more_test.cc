@@ -41,8 +41,12 @@ TEST_P(NetMore, Addresses) {
   EXPECT_EQ(net::address::parse(":80").value().to_string(), "[::]:80");
   EXPECT_EQ(net::address::parse("1.2.3.4:5").value(), net::address::ipv4(0x01020304, 5));
   EXPECT_EQ(net::address::parse("1.2.3.4:5").value().with_port(6).port(), 6);
-  for (const char* text : {"", "localhost:80", "1.2.3.4", "1.2.3:4", "1.2.3.4:", "1.2.3.4:x", "1.2.3.4:65536", "[::1:80", "::1:80x"}) {
+  for (const char* text : {"", "localhost:80", "1.2.3.4", "1.2.3:4", "1.2.3.4:", "1.2.3.4:x", "1.2.3.4:65536", "[::1:80", "::1:80x",
+                           "[fe80::1%]:80", "[fe80::1%99999999999]:80"}) {
     EXPECT_EQ(net::address::parse(text).error(), std::errc::invalid_argument) << text;
+  }
+  for (const std::string_view text : {std::string_view("1.2.3.4\0.org:80", 15), std::string_view("[::1\0x]:80", 10)}) {
+    EXPECT_EQ(net::address::parse(text).error(), std::errc::invalid_argument);
   }
   EXPECT_EQ(net::address::local(std::string(200, '/')).error(), std::errc::filename_too_long);
   EXPECT_EQ(net::address().to_string(), "");
@@ -262,7 +266,7 @@ TEST_P(NetMore, HappyEyeballs) {
   gort::run([] {
     using net::detail::dial_first;
     const Silent silent;
-    const net::dial_options patient{.stagger = 1h, .local = {}};
+    const net::dial_options patient{.stagger = 1h};
     net::listener l = net::listen("127.0.0.1:0").value();
     const net::address good = l.local_address();
     net::address refuses;
@@ -271,7 +275,7 @@ TEST_P(NetMore, HappyEyeballs) {
       refuses = gone.local_address();
     }
     const auto began = gort::clock::now();
-    net::conn c = dial_first({silent.where, good}, {.stagger = 50ms, .local = {}}).value();
+    net::conn c = dial_first({silent.where, good}, {.stagger = 50ms}).value();
     EXPECT_GE(gort::clock::now() - began, 50ms);
     EXPECT_EQ(c.peer_address(), good);
     net::conn d = dial_first({refuses, good}, patient).value();
@@ -287,6 +291,32 @@ TEST_P(NetMore, HappyEyeballs) {
       EXPECT_EQ(l.accept().error(), std::errc::operation_canceled) << "the last one has not got as far as that";
     }
     EXPECT_EQ(waiting(), 0) << "nobody goes on trying";
+  });
+}
+
+// What is no name of a host is not resolved to something else.
+TEST_P(NetMore, HostsAreNotPaths) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    for (const std::string_view host : {std::string_view("/run/x.sock"), std::string_view("@abstract"), std::string_view(""),
+                                        std::string_view("127.0.0.1\0.org", 14), std::string_view("localhost\0.org", 14)}) {
+      EXPECT_FALSE(net::resolve(host, 80)) << host;
+    }
+    EXPECT_EQ(net::resolve("::1", 80).value().front().to_string(), "[::1]:80");
+  });
+}
+
+TEST_P(NetMore, DialInACancelledContextDoesNothing) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    const std::string path = temporary(".sock");
+    net::listener l = net::listen(path).value();
+    gort::with_cancel c;
+    c.cancel();
+    EXPECT_EQ(net::dial(path).error(), std::errc::operation_canceled);
+    const gort::shield _;
+    ASSERT_TRUE(l.set_accept_deadline(gort::clock::now() + 20ms));
+    EXPECT_EQ(l.accept().error(), std::errc::timed_out);
   });
 }
 

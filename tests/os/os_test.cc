@@ -1,10 +1,15 @@
 // Files, pipes, processes, signals, the environment.
 // test: timeout=120
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <pthread.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
+#include <filesystem>
 
 #include "gort/os.h"
 #include "sched/sched.h"
@@ -47,6 +52,75 @@ TEST_P(Outside, Files) {
       c.cancel();
       EXPECT_EQ(f.read_some(two).error(), std::errc::operation_canceled);
     }
+    ::unlink(path.c_str());
+  });
+}
+
+// Several replace one file at the same time: it is one of theirs, in full, at every moment.
+TEST_P(Outside, ReplacedByManyAtOnce) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    const std::string dir = temporary(".d"), path = dir + "/file";
+    std::filesystem::create_directory(dir);
+    const auto contents = [](int i) { return std::string(static_cast<std::size_t>(i + 1) * 100'000, static_cast<char>('a' + i)); };
+    const auto whole = [&](const std::string& text) {
+      return !text.empty() && text == contents(text[0] - 'a');
+    };
+    ASSERT_TRUE(gort::os::replace_file(path, contents(0)));
+    {
+      gort::scope writers;
+      for (int i = 0; i < 6; ++i) {
+        writers.go([&, i] {
+          for (int n = 0; n < 20; ++n) EXPECT_TRUE(gort::os::replace_file(path, contents(i)));
+        });
+      }
+      writers.go([&] {
+        for (int n = 0; n < 50; ++n) EXPECT_TRUE(whole(gort::os::read_file(path).value()));
+      });
+      writers.join();
+    }
+    EXPECT_TRUE(whole(gort::os::read_file(path).value()));
+    // What another process has left behind is neither in the way nor taken away.
+    for (int i = 0; i < 1000; ++i) {
+      const std::string name = path + ".new." + std::to_string(::getpid()) + "." + std::to_string(i);
+      ASSERT_TRUE(gort::os::file::open(name, gort::os::open_mode::create_new)) << "left behind: " << name;
+    }
+    EXPECT_TRUE(gort::os::replace_file(path, "x"));
+    EXPECT_EQ(std::distance(std::filesystem::directory_iterator(dir), std::filesystem::directory_iterator()), 1001);
+    std::filesystem::remove_all(dir);
+  });
+}
+
+// A thread that opens a FIFO without a writer gets signals whose handler was installed without SA_RESTART.
+TEST_P(Outside, OpeningIsNotInterrupted) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    const std::string path = temporary(".fifo");
+    ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
+    static std::atomic<int> signals;
+    signals = 0;
+    struct sigaction act {}, before {};
+    act.sa_handler = [](int) { ++signals; };
+    ASSERT_EQ(::sigaction(SIGUSR1, &act, &before), 0);
+    std::atomic<bool> opening = false;
+    std::atomic<pthread_t> thread{};
+    auto opens = gort::spawn([&] {
+      gort::os_thread_lock mine;
+      thread = ::pthread_self();
+      opening = true;
+      return gort::os::file::open(path);
+    });
+    ASSERT_TRUE(yield_until([&] { return opening.load(); }));
+    for (int i = 0; i < 20; ++i) {
+      gort::this_goroutine::sleep_for(5ms);
+      ::pthread_kill(thread, SIGUSR1);
+    }
+    ASSERT_TRUE(yield_until([&] { return signals > 0; }));
+    const int w = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
+    auto f = opens.get();
+    EXPECT_TRUE(f) << f.error().message();
+    ::close(w);
+    ::sigaction(SIGUSR1, &before, nullptr);
     ::unlink(path.c_str());
   });
 }
@@ -107,6 +181,45 @@ TEST_P(Outside, Processes) {
     const int pid = dropped.pid();
     dropped = {};
     EXPECT_EQ(::kill(pid, 0), -1);
+  });
+}
+
+// Not even descriptors that somebody has opened without close-on-exec.
+TEST_P(Outside, ChildrenHaveNoDescriptorsButTheStandardOnes) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    const int open = ::open("/dev/null", O_RDONLY);
+    const auto r = gort::os::run({.argv = {"sh", "-c", "exec ls /proc/self/fd"}});
+    ASSERT_TRUE(r) << r.error().message();
+    EXPECT_EQ(r->out, "0\n1\n2\n3\n") << "3 is the directory that ls reads";
+    ::close(open);
+  });
+}
+
+// Nobody could write to it.
+TEST_P(Outside, RunGivesAPipeThatHasEnded) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    const gort::with_timeout limit(10s);
+    const auto r = gort::os::run({.argv = {"cat"}, .in = gort::os::stdio::pipe});
+    ASSERT_TRUE(r) << r.error().message();
+    EXPECT_EQ(r->out, "");
+  });
+}
+
+// One waits, another kills: until it is gone, and never somebody else.
+TEST_P(Outside, KilledWhileAnotherWaits) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    for (int i = 0; i < 20; ++i) {
+      auto p = gort::os::start({.argv = {"true"}}).value();
+      auto kills = gort::spawn([&] {
+        while (p.kill(0)) gort::this_goroutine::yield();
+      });
+      EXPECT_TRUE(p.wait()->ok());
+      kills.get();
+      EXPECT_EQ(p.wait().error(), std::errc::bad_file_descriptor);
+    }
   });
 }
 

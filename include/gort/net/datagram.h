@@ -30,6 +30,8 @@ class [[nodiscard]] datagram : public endpoint<datagram> {
   result<message> receive_from(buffer b);
   /// Of a connected one, or where the sender does not matter.
   result<std::size_t> receive(buffer b);
+  /// A Unix receiver whose queue is full is asked again every few milliseconds: the kernel tells only who is connected to it
+  /// (dial_datagram) when there is room.
   result<void> send_to(const_buffer b, const address& to);
   /// To whom it is connected to.
   result<void> send(const_buffer b);

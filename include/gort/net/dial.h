@@ -8,7 +8,8 @@
 // "happy eyeballs"). The time limit is the caller's context; a dial that it ends gives operation_canceled. If all fail: the first error.
 //
 // Names are resolved by the C library (getaddrinfo) in gort::blocking, on a thread of its own: it holds no processor
-// meanwhile, but cannot be interrupted: a cancelled dial leaves it behind, and its answer is dropped.
+// meanwhile, but cannot be interrupted: a cancelled dial leaves it behind, and its answer is dropped. At most 128 are under
+// way at a time; others wait their turn, as their contexts allow.
 #pragma once
 
 #include <chrono>
@@ -20,7 +21,7 @@ namespace gort::inline v0::net {
 
 struct dial_options {
   std::chrono::milliseconds stagger{250};  ///< until the next address is tried beside those under way
-  std::optional<address> local;            ///< from where; nothing: the system says
+  std::optional<address> local = {};       ///< from where; nothing: the system says
 };
 
 /// TCP or Unix, by the form of the text.
@@ -29,7 +30,7 @@ result<conn> dial(std::string_view where, const dial_options& options = {});
 result<conn> dial(const address& where, const dial_options& options = {});
 
 /// All addresses of a host, in the system's order (RFC 6724), with this port. Numeric ones need no look-up. An
-/// error: of resolve_category(), or the system's.
+/// error: of resolve_category(), or the system's; invalid_argument: empty, or with a zero in it.
 result<std::vector<address>> resolve(std::string_view host, std::uint16_t port);
 
 /// Errors of the resolver: values of getaddrinfo, EAI_NONAME and so on.

@@ -72,7 +72,8 @@ class [[nodiscard]] file {
 
 net::result<std::string> read_file(std::string_view path);
 /// Writes a new file beside it, syncs that and gives it the name: whoever opens the path finds the old or the new
-/// contents in full, after a crash too.
+/// contents in full, after a crash too. By any number at the same time: one of them is the last. A crash may leave a
+/// file PATH.new.PID.N behind.
 net::result<void> replace_file(std::string_view path, net::const_buffer contents, unsigned permissions = 0644);
 
 }  // namespace gort::inline v0::os

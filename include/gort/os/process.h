@@ -58,7 +58,8 @@ class [[nodiscard]] process {
   int pid() const noexcept { return pid_; }
   /// Blocks until it has ended. Once; net::closed after that.
   net::result<exit_status> wait();
-  /// Sends a signal. no_such_process: it has been waited for.
+  /// Sends a signal. no_such_process: it has been waited for. Any thread, also while another waits; so nobody but the process
+  /// itself is ever hit.
   net::result<void> kill(int signo);
   void detach() && noexcept;
 
@@ -80,7 +81,7 @@ struct finished {
   std::string out;  ///< what it wrote to its standard output
   std::string err;
 };
-/// Starts it with pipes for out and err, reads both and waits.
+/// Starts it with pipes for out and err, reads both and waits. With a pipe for `in`, it reads its end at once.
 net::result<finished> run(command c);
 
 }  // namespace gort::inline v0::os
