@@ -9,6 +9,7 @@
 //   done           it has                                   -
 //   detached       it has not, and frees the state itself   -
 #include "api/cancellation.h"
+#include "base/fault.h"
 #include "base/print.h"
 #include "gort/go.h"
 #include "sched/entry.h"
@@ -111,7 +112,8 @@ task_end task_wait_until(task_core* t, std::int64_t deadline, bool heed) noexcep
       if (publish(t, wait.node())) {
         const rt::WaitEnd how = wait.park();
         if (how == rt::WaitEnd::done) {
-          await_done(t);  // a wait that was ended before it slept is over before task_finish is
+          // A wait that was ended before it slept is over before task_finish is.
+          if (!rt::fault(rt::Fault::task_done)) await_done(t);
         } else if (take_back(t, wait.node())) {
           end = how == rt::WaitEnd::timeout ? task_end::timeout : task_end::cancelled;
         }

@@ -2,6 +2,7 @@
 
 #include "api/chan_wait.h"
 #include "api/start.h"
+#include "base/fault.h"
 #include "gort/this_goroutine.h"
 #include "sched/entry.h"
 #include "sched/runs.h"
@@ -22,6 +23,7 @@ void give_turn() noexcept {
 }
 
 bool take_turn(std::int64_t deadline) noexcept {
+  if (rt::fault(rt::Fault::stop_turns)) deadline = detail::kNoDeadline;
   return rt::units_try_acquire(&turn, 1) || rt::units_acquire(&turn, 1, deadline, nullptr) == rt::WaitEnd::done;
 }
 

@@ -6,7 +6,7 @@
 
 namespace gort::inline v0::rt {
 
-constinit os::atomic<std::uint32_t> faults{0};
+constinit os::atomic<std::uint64_t> faults{0};
 constinit os::atomic<std::uint32_t> test_hooks_set{0};
 
 namespace {
@@ -66,13 +66,17 @@ const char* fault_name(Fault f) noexcept {
     case Fault::select_look: return "select_look";
     case Fault::select_leave: return "select_leave";
     case Fault::lock_sleep: return "lock_sleep";
+    case Fault::run_rights: return "run_rights";
+    case Fault::count_moves: return "count_moves";
+    case Fault::task_done: return "task_done";
+    case Fault::stop_turns: return "stop_turns";
     case Fault::kCount: break;
   }
   return "?";
 }
 
 void set_fault(Fault f, bool on) noexcept {
-  const std::uint32_t bit = 1u << static_cast<unsigned>(f);
+  const std::uint64_t bit = std::uint64_t{1} << static_cast<unsigned>(f);
   if (on) {
     faults.fetch_or(bit, os::memory_order_relaxed);
   } else {

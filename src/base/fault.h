@@ -48,6 +48,10 @@ enum class Fault : std::uint8_t {
   select_leave, ///< a select that has fired leaves its other cases queued
   lock_sleep,   ///< who waits for a lock of the runtime sleeps until it is woken, however long (base/mutex.h)
   sysmon_watch, ///< sysmon breaks its word to look at the timers that nobody watches (sched/watch.h)
+  run_rights,   ///< the end of a run parks whoever has, or waits for, the right to stop the world (sched/runs.h)
+  count_moves,  ///< who adds up the Ps' counts does not notice that some are being moved (sched/spawn.cc)
+  task_done,    ///< a joiner does not wait until the end of the goroutine is done with the task (api/task.cc)
+  stop_turns,   ///< a user's stop waits for another user's whatever its limit (api/world.cc)
   kCount
 };
 
@@ -68,7 +72,8 @@ enum class TestPoint : std::uint8_t {
 
 #if defined(GORT_TESTING)
 
-extern os::atomic<std::uint32_t> faults;  ///< bit per Fault
+static_assert(static_cast<int>(Fault::kCount) <= 64);
+extern os::atomic<std::uint64_t> faults;  ///< bit per Fault
 inline bool fault(Fault f) noexcept {
   return __builtin_expect((faults.load(os::memory_order_relaxed) >> static_cast<unsigned>(f) & 1) != 0, 0);
 }

@@ -15,6 +15,25 @@ std::int64_t ordinary_share() noexcept {
   return computing > sched.many_captives ? kCaptiveShare / 7 : kCaptiveShare;
 }
 
+constexpr std::int64_t kMostDebt = 2'000'000;  // ns; more is no lateness: nobody else wanted the P
+
+/// The P is the other class's from now on, or, ordinary goroutines after ordinary ones, shared from now on. What its turn
+/// was too long goes to the other one's account, for slices end when sysmon looks, and not to the microsecond.
+void turn_begins(P* p, bool captives, std::int64_t now) noexcept {
+  const std::int64_t lasted = now - p->class_since.load(os::memory_order_relaxed);
+  std::int64_t debt = p->class_debt.load(os::memory_order_relaxed);
+  if (captives) {
+    debt -= lasted - ordinary_share();
+  } else if (p->serves_captives.load(os::memory_order_relaxed)) {
+    debt += lasted - kCaptiveShare;
+  } else {
+    debt = 0;
+  }
+  p->class_debt.store(debt > kMostDebt ? kMostDebt : debt < -kMostDebt ? -kMostDebt : debt, os::memory_order_relaxed);
+  p->serves_captives.store(captives, os::memory_order_relaxed);
+  p->class_since.store(now, os::memory_order_relaxed);
+}
+
 constexpr int kMostPassed = 64;  // captives that one passes who has been without a P for longer
 
 /// In the order in which they lost their P; nearly always that is the end. Under sched.lock.
@@ -72,7 +91,9 @@ void goes_on(M* m) noexcept {
   leave_status(m->curg, GStatus::captive, GStatus::running);
   // A slice of its own.
   P* p = m->p;
-  p->schedtick.store(p->schedtick.load(os::memory_order_relaxed) + 1, os::memory_order_relaxed);
+  const std::uint32_t tick = p->schedtick.load(os::memory_order_relaxed) + 1;
+  p->captive_tick.store(tick, os::memory_order_relaxed);
+  p->schedtick.store(tick, os::memory_order_relaxed);
 }
 
 bool has_ordinary_work(const P* p) noexcept { return !p->runq.empty() || !sched.global.empty(); }
@@ -138,14 +159,28 @@ bool others_wait(const P* p) noexcept {
          sched.ncaptive.load(os::memory_order_relaxed) != 0;
 }
 
+bool queued_for_nobody() noexcept {
+  if (sched.npidle.load(os::memory_order_relaxed) != 0 || sched.nmspinning.load(os::memory_order_relaxed) != 0) {
+    return false;
+  }
+  for (std::int32_t i = 0; i < sched.nprocs.load(os::memory_order_relaxed); ++i) {
+    if (!p_at(i)->runq.empty()) return true;
+  }
+  return false;
+}
+
+bool turn_is_over(const P* p, std::int64_t now) noexcept {
+  const std::int64_t lasts = now - p->class_since.load(os::memory_order_relaxed);
+  if (p->serves_captives.load(os::memory_order_relaxed)) return lasts >= kCaptiveShare;
+  return lasts >= ordinary_share() + p->class_debt.load(os::memory_order_relaxed);
+}
+
 bool captives_turn(P* p, std::int64_t now) noexcept {
   if (sched.ncaptive.load(os::memory_order_relaxed) == 0) return false;
-  const std::int64_t since = p->class_since.load(os::memory_order_relaxed);
-  if (!p->serves_captives.load(os::memory_order_relaxed)) return now - since >= ordinary_share();
-  if (now - since < kCaptiveShare) return true;
-  p->serves_captives.store(false, os::memory_order_relaxed);
-  p->class_since.store(now, os::memory_order_relaxed);
-  return false;
+  const bool serves = p->serves_captives.load(os::memory_order_relaxed);
+  if (!turn_is_over(p, now)) return serves;
+  if (serves) turn_begins(p, false, now);
+  return !serves;
 }
 
 M* captive_get() noexcept {
@@ -161,10 +196,7 @@ M* captive_get() noexcept {
 }
 
 void hand_to_captive_m(OwnedP p, M* captive) noexcept {
-  if (!p->serves_captives.load(os::memory_order_relaxed)) {
-    p->serves_captives.store(true, os::memory_order_relaxed);
-    p->class_since.store(os::nanotime(), os::memory_order_relaxed);
-  }
+  if (!p->serves_captives.load(os::memory_order_relaxed)) turn_begins(p.operator->(), true, os::nanotime());
   hand_to_m(std::move(p), captive);
 }
 
@@ -205,7 +237,8 @@ void give_up_p(M* m, bool asleep, std::int64_t back_off) noexcept {
   // An idle P is there for those who wait. A stop at calls has no use for more captives. Any other takes the P from
   // whoever gets it here; were it to come first, slices would not end while one stop follows the other.
   const bool idle = sched.npidle.load(os::memory_order_relaxed) > 0;
-  if (idle || !others_wait(p) || sched.stopping.load(os::memory_order_relaxed) == kStopAtCalls) {
+  const bool wanted = others_wait(p) || (asleep && queued_for_nobody());
+  if (idle || !wanted || sched.stopping.load(os::memory_order_relaxed) == kStopAtCalls) {
     sched.lock.unlock();
     if (idle) wake_p();
     return;
@@ -231,10 +264,7 @@ void give_up_p(M* m, bool asleep, std::int64_t back_off) noexcept {
     hand_to_captive_m(std::move(owned), to);
   } else {
     // There was nobody to share with before. The others' time begins now, or the new captive would be next at once.
-    if (first || p->serves_captives.load(os::memory_order_relaxed)) {
-      p->serves_captives.store(false, os::memory_order_relaxed);
-      p->class_since.store(os::nanotime(), os::memory_order_relaxed);
-    }
+    if (first || p->serves_captives.load(os::memory_order_relaxed)) turn_begins(p, false, os::nanotime());
     hand_to_m(std::move(owned), to);
   }
   sched.lock.unlock();

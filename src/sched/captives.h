@@ -48,7 +48,10 @@ void give_up_p(M* m, bool asleep, std::int64_t back_off) noexcept;
 /// m's goroutine must keep its thread and has no P: waits until it has one. `counted`: in Sched::ninside already.
 void wait_for_p_here(M* m, bool counted) noexcept;
 
-/// Whether it is the captives' turn on this P, or nobody else's.
+/// Whether the class of goroutines that has this P has had it for its share. Anybody.
+bool turn_is_over(const P* p, std::int64_t now) noexcept;
+
+/// Whether it is the captives' turn on this P; if theirs is over, that of the others begins. Its owner.
 bool captives_turn(P* p, std::int64_t now) noexcept;
 
 /// Gives m's P to the oldest captive; m is without P then. False: there is none.
@@ -61,5 +64,8 @@ void hand_to_captive_m(OwnedP p, M* captive) noexcept;
 
 /// Somebody else could use this P now.
 bool others_wait(const P* p) noexcept;
+/// Goroutines are queued on some P and nobody is about to steal them. Who computes has its P by right all the same;
+/// the P of who sleeps in the kernel is of use to them. O(Ps).
+bool queued_for_nobody() noexcept;
 
 }  // namespace gort::inline v0::rt

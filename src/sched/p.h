@@ -95,7 +95,9 @@ struct alignas(128) P {
   os::atomic<TimerHeap*> timers{nullptr};   ///< made at the first timer, for ever
   // Shares (captives.h), written by who owns the P.
   os::atomic<bool> serves_captives{false};
+  os::atomic<std::uint32_t> captive_tick{0};  ///< schedtick of the slice that a captive had last
   os::atomic<std::int64_t> class_since{0};  ///< nanotime
+  os::atomic<std::int64_t> class_debt{0};   ///< ns that the captives have had too many of
   // sysmon's own view.
   std::uint32_t seen_run_tick = 0;
   std::int64_t seen_cpu = 0;       ///< CPU clock of its M

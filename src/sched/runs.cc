@@ -1,5 +1,6 @@
 #include "sched/runs.h"
 
+#include "base/fault.h"
 #include "base/print.h"
 #include "sched/entry.h"
 #include "sched/park.h"
@@ -102,12 +103,13 @@ void await_stopped() noexcept {
 }  // namespace
 
 void right_begins() noexcept {
+  if (fault(Fault::run_rights)) return;
   if (G* g = current_g(); g != nullptr) ++g->rights;
 }
 
 void right_ends() noexcept {
   G* g = current_g();
-  if (g == nullptr) return;
+  if (g == nullptr || fault(Fault::run_rights)) return;
   GORT_DCHECK(g->rights > 0, "a right ends that has not begun");
   if (--g->rights == 0 && os::tls().locks == 0 && left_over(g)) yield();  // schedule() parks it for good
 }

@@ -1,6 +1,7 @@
 #include "sched/spawn.h"
 
 #include "base/alloc.h"
+#include "base/fault.h"
 #include "sched/bubble.h"
 #include "sched/entry.h"
 #include "sched/park.h"
@@ -109,6 +110,7 @@ auto steady(F f) noexcept {
   for (;; os::cpu_relax(8)) {
     const std::uint32_t moves = sched.g_moves.load(os::memory_order_acquire);
     const auto result = f();
+    if (fault(Fault::count_moves)) return result;
     os::fence(os::memory_order_acquire);  // partner: proc_resize
     if (moves % 2 == 0 && sched.g_moves.load(os::memory_order_relaxed) == moves) return result;
   }

@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/fault.h"
 #include "gort/world.h"
 #include "sched/entry.h"
 #include "tests/support/runtime_fixture.h"
@@ -49,18 +50,16 @@ TEST_P(Spawn, UnusualStacksAreOfTheirSize) {
   });
 }
 
-// The end of a run, for one, waits until nobody is left: a number that is too low ends that wait. (A P that goes away
-// hands its counts over.)
-TEST_P(Spawn, TheCountIsNotTooLowWhileTheNumberOfPsChanges) {
-  GORT_TEST_START(GetParam());
-  constexpr int kLive = 8;
+/// The least number of goroutines that somebody reads while `live` others live, have children, and the number of Ps
+/// changes, at most `changes` times. (A P that goes away hands its counts over.)
+std::int64_t least_beside_changes(int live, int changes, int procs) {
   std::atomic<bool> over{false}, read_enough{false};
-  std::atomic<std::int64_t> least{kLive};
+  std::atomic<std::int64_t> least{live};
   std::atomic<long> looks{0};
   gort::run([&] {
-    std::vector<gort::task<void>> live;
-    for (int i = 0; i < kLive; ++i) {
-      live.push_back(gort::spawn([&] {
+    std::vector<gort::task<void>> tasks;
+    for (int i = 0; i < live; ++i) {
+      tasks.push_back(gort::spawn([&] {
         while (!over) gort::spawn([] {}).join();  // each P has starts and ends to hand over
       }));
     }
@@ -70,7 +69,7 @@ TEST_P(Spawn, TheCountIsNotTooLowWhileTheNumberOfPsChanges) {
         if (n < least) least = n;
       }
     });
-    for (int i = 0; i < 600 && least == kLive; ++i) {
+    for (int i = 0; i < changes && least == live; ++i) {
       gort::max_procs(4);
       gort::this_goroutine::yield();
       gort::max_procs(1);
@@ -80,10 +79,23 @@ TEST_P(Spawn, TheCountIsNotTooLowWhileTheNumberOfPsChanges) {
     read_enough = true;
     gort::blocking([&] { reader.join(); });
     over = true;
-    for (auto& t : live) t.join();
-    gort::max_procs(GetParam());
+    for (auto& t : tasks) t.join();
+    gort::max_procs(procs);
   });
-  EXPECT_EQ(least, kLive);
+  return least;
+}
+
+// The end of a run, for one, waits until nobody is left: a number that is too low ends that wait.
+TEST_P(Spawn, TheCountIsNotTooLowWhileTheNumberOfPsChanges) {
+  GORT_TEST_START(GetParam());
+  EXPECT_EQ(least_beside_changes(8, 600, GetParam()), 8);
+}
+
+TEST_P(Spawn, WhoDoesNotSeeTheChangesCountsTooFew) {
+  GORT_TEST_START(GetParam());
+  set_fault(Fault::count_moves, true);
+  EXPECT_LT(least_beside_changes(8, 1'000'000, GetParam()), 8);
+  set_fault(Fault::count_moves, false);
 }
 
 TEST_P(Spawn, NumbersAreUniqueForEver) {

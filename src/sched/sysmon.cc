@@ -90,24 +90,37 @@ bool stands_still(P* p, M* m, std::int64_t now, std::int64_t least) noexcept {
   return now - p->seen_cpu_when >= least;
 }
 
-/// A P on which others wait for a goroutine that does not come back to the scheduler.
-void look_at_running(P* p, bool slice_is_over, std::int64_t now, Seen* watch, int* clock_reads) noexcept {
+/// A P that others could use, with a goroutine that does not come back to the scheduler. `elsewhere`: they are queued on
+/// other Ps, and have a claim only if it is asleep.
+void look_at_running(P* p, bool slice_is_over, bool elsewhere, std::int64_t now, Seen* watch, int* clock_reads) noexcept {
   M* m = p->m.load(os::memory_order_acquire);
-  if (m == nullptr || !others_wait(p)) return;
+  const bool here = others_wait(p);
+  if (m == nullptr || !(here || elsewhere)) return;
   watch->others = true;
-  if (captives_turn(p, now)) m->pending.fetch_or(kPendingCaptives, os::memory_order_relaxed);
   const std::uint32_t tick = p->schedtick.load(os::memory_order_relaxed);
+  if (here && turn_is_over(p, now)) {
+    // The other class gets it: the captives at the next call, the others from a captive by the end of its slice.
+    if (!p->serves_captives.load(os::memory_order_relaxed)) {
+      if (sched.ncaptive.load(os::memory_order_relaxed) != 0) {
+        m->pending.fetch_or(kPendingCaptives, os::memory_order_relaxed);
+      }
+    } else if (p->captive_tick.load(os::memory_order_relaxed) == tick &&
+               (!p->runq.empty() || sched.global_size.load(os::memory_order_relaxed) != 0)) {
+      slice_is_over = true;
+    }
+  }
   if (tick != p->seen_run_tick) {
     p->seen_run_tick = tick;
     p->seen_cpu = -1;
     return;
   }
+  const bool ends = here && slice_is_over;
   const bool look = ++*clock_reads <= kClockReads;
   if (look && stands_still(p, m, now, watch->asleep ? kStillBriefly : kStill)) {
     // Or it only waits for a processor: then its slice is over all the same.
-    ask(m, slice_is_over ? std::uint32_t{kPendingYield} : 0, true);
+    ask(m, ends ? std::uint32_t{kPendingYield} : 0, true);
     p->seen_cpu = -1;
-  } else if (slice_is_over) {
+  } else if (ends) {
     ask(m, kPendingYield, false);
   }
 }
@@ -124,6 +137,7 @@ int retake(std::int64_t now, Seen* watch) noexcept {
     seen_found_when = now;
   }
   *watch = {false, now - seen_found_when < kAsleepLately && found != 0};
+  const bool elsewhere = queued_for_nobody();
   for (std::int32_t i = 0; i < sched.nprocs; ++i) {
     P* p = p_at(i);
     const PStatus status = p->status.load(os::memory_order_acquire);
@@ -132,7 +146,7 @@ int retake(std::int64_t now, Seen* watch) noexcept {
     if (status == PStatus::syscall) {
       n += retake_from_call(p, over, now) ? 1 : 0;
     } else {
-      look_at_running(p, over, now, watch, &clock_reads);
+      look_at_running(p, over, elsewhere, now, watch, &clock_reads);
     }
   }
   return n;

@@ -41,7 +41,7 @@ void with_p_again(void* arg) { wait_for_p_here(static_cast<M*>(arg), true); }
 void serve_asleep(M* m, const void* ucontext) noexcept {
   os::Tls& t = os::tls();
   if ((t.in_runtime | t.window) != 0 || m->p == nullptr || m->curg == nullptr) return;
-  if (!others_wait(m->p) || stop_requested()) return;
+  if ((!others_wait(m->p) && !queued_for_nobody()) || stop_requested()) return;
   const os::InCall call = os::signal_in_call(ucontext);
   if (call == os::InCall::none) {
     m->asleep_streak = 0;

@@ -11,6 +11,7 @@
 #include "gort/semaphore.h"
 #include "gort/world.h"
 #include "sched/entry.h"
+#include "sched/sched.h"
 #include "tests/support/runtime_fixture.h"
 #include "world/world.h"
 
@@ -117,6 +118,35 @@ TEST_P(Preempt, AfterBlockingCalls) {
       for (auto& t : tasks) t.join();
     }
   });
+}
+
+// A raw read has no need of its P, and two that yield to each other on the other P have. Its own queue is empty: nobody
+// waits for *it*.
+TEST_F(RuntimeTest, ASleeperLeavesItsPToThoseOfAnother) {
+  GORT_TEST_NEEDS_SIGNALS();
+  GORT_TEST_START(2);
+  int fds[2];
+  ASSERT_EQ(::pipe(fds), 0);
+  gort::run([&] {
+    std::atomic<bool> reads{false}, over{false};
+    auto reader = gort::spawn([&] {
+      reads = true;
+      char c;
+      EXPECT_EQ(::read(fds[0], &c, 1), 1);
+    });
+    while (!reads) gort::this_goroutine::yield();
+    auto partner = gort::spawn([&] {
+      while (!over) gort::this_goroutine::yield();
+    });
+    const std::uint64_t found = rt::sched.found_asleep.load();
+    EXPECT_TRUE(yield_until([&] { return rt::sched.found_asleep.load() != found; })) << "a P is lost to a read";
+    over = true;
+    partner.join();
+    EXPECT_EQ(::write(fds[1], "x", 1), 1);
+    reader.join();
+  });
+  ::close(fds[0]);
+  ::close(fds[1]);
 }
 
 // 40: a hog beside a pair that plays ping-pong. Both finish, and neither gets more than 20 times the other's time.

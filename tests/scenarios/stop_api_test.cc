@@ -10,8 +10,10 @@
 #include <thread>
 #include <vector>
 
+#include "base/fault.h"
 #include "gort/world.h"
 #include "sched/entry.h"
+#include "sched/park.h"
 #include "sched/sched.h"
 #include "tests/support/runtime_fixture.h"
 #include "world/pauses.h"
@@ -168,23 +170,56 @@ TEST_P(StopApi, ALimitInThePastIsOver) {
 }
 
 // Others' stops count: who has a deadline of its own does not wait until another one restarts the world.
-TEST_P(StopApi, TheTimeOfOthersStopsCounts) {
-  GORT_TEST_START(GetParam());
+/// What a stop with a limit of 10 ms says while another user holds the world for `holds`: -1 if it still waits then.
+int beside_another_stop(std::chrono::nanoseconds holds) {
   gort::run([] {});
   auto w = gort::stop_world("holds it", 10s);
-  ASSERT_TRUE(w);
+  EXPECT_TRUE(w);
   std::atomic<int> answer{-1};
   std::thread other([&] { answer = static_cast<bool>(gort::stop_world("waits", 10ms)) ? 1 : 0; });
-  const std::int64_t until = now_ns() + 15'000'000'000;
+  const std::int64_t until = now_ns() + holds.count();
   while (answer < 0 && now_ns() < until) ::usleep(1'000);
-  EXPECT_EQ(answer, 0) << "it waits for the restart, or has stopped what was stopped";
+  const int meanwhile = answer;
   w.restart();
   other.join();
+  return meanwhile;
+}
+
+TEST_P(StopApi, TheTimeOfOthersStopsCounts) {
+  GORT_TEST_START(GetParam());
+  EXPECT_EQ(beside_another_stop(15s), 0) << "it waits for the restart, or has stopped what was stopped";
   auto again = gort::stop_world("again", 10s);
   EXPECT_TRUE(again);
 }
 
+TEST_P(StopApi, WithoutTheTurnsLimitOthersStopsDoNotCount) {
+  GORT_TEST_START(GetParam());
+  rt::set_fault(rt::Fault::stop_turns, true);
+  EXPECT_EQ(beside_another_stop(1s), -1);
+  rt::set_fault(rt::Fault::stop_turns, false);
+}
+
 // A run that ends while one of its goroutines is about to stop the world does not take the right to do that with it.
+/// Whether the next run can change the number of Ps `within`. If not, nobody can be joined: the process has to end.
+bool next_run_stops(int procs, std::chrono::nanoseconds within) {
+  // It outlives us if it waits for ever.
+  auto* const changed = new std::atomic<bool>{false};
+  std::thread next([changed, procs] {
+    gort::run({.grace = 1ms, .quiet = true}, [&] { gort::max_procs(procs + 1); });
+    *changed = true;
+  });
+  const std::int64_t until = now_ns() + within.count();
+  while (!*changed && now_ns() < until) ::usleep(1'000);
+  if (!*changed) {
+    next.detach();
+    return false;
+  }
+  delete changed;
+  next.join();
+  gort::run([&] { gort::max_procs(procs); });
+  return true;
+}
+
 TEST_P(StopApi, ALeftOverStopperDoesNotKeepTheNextRunFromStopping) {
   GORT_TEST_NEEDS_SIGNALS();
   GORT_TEST_START(GetParam());
@@ -204,21 +239,55 @@ TEST_P(StopApi, ALeftOverStopperDoesNotKeepTheNextRunFromStopping) {
       auto w = gort::stop_world("left over", 3600s);
       came_back = true;
     });
-    ASSERT_TRUE(yield_until([] { return rt::worldsema.load() == 0; }));
+    // No call from here on: the stop begins after all if the reader has got a P again, and would keep us in it.
+    while (rt::worldsema.load() != 0) {
+    }
   });
-  std::atomic<bool> changed{false};
-  std::thread next([&] {
-    gort::run({.grace = 1ms, .quiet = true}, [&] { gort::max_procs(GetParam() + 1); });
-    changed = true;
-  });
-  const std::int64_t until = now_ns() + 20'000'000'000;
-  while (!changed && now_ns() < until) ::usleep(1'000);
-  EXPECT_TRUE(changed) << "worldsema has been left behind";
+  if (!next_run_stops(GetParam(), 20s)) {
+    ADD_FAILURE() << "worldsema has been left behind";
+    std::_Exit(1);
+  }
   EXPECT_FALSE(came_back) << "it has met what comes after its run";
-  if (!changed) std::_Exit(1);  // nobody can be joined
-  next.join();
   ASSERT_EQ(::write(fds[1], "x", 1), 1);
-  gort::run([&] { gort::max_procs(GetParam()); });
+}
+
+/// Ends a run while a goroutine of it, which has just been given worldsema and gcsema, yields again and again.
+void leave_over_who_has_the_rights(int procs) {
+  static std::atomic<bool> has_them, run_is_over;
+  has_them = run_is_over = false;
+  rt::set_test_hook(
+      rt::TestPoint::world_acquired,
+      [](void*) noexcept {
+        if (has_them.exchange(true)) return;
+        while (!run_is_over) rt::yield();
+      },
+      nullptr);
+  gort::run({.grace = 1ms, .quiet = true}, [&] {
+    gort::go([procs] { gort::max_procs(procs + 2); });
+    EXPECT_TRUE(yield_until([] { return has_them.load(); }));
+  });
+  run_is_over = true;
+}
+
+TEST_P(StopApi, WhoIsLeftOverGivesTheRightsBackFirst) {
+  GORT_TEST_START(GetParam());
+  leave_over_who_has_the_rights(GetParam());
+  if (!next_run_stops(GetParam(), 20s)) {
+    ADD_FAILURE() << "worldsema has been left behind";
+    std::_Exit(1);
+  }
+  rt::set_test_hook(rt::TestPoint::world_acquired, nullptr, nullptr);
+}
+
+TEST_P(StopApi, WithoutThatTheNextRunCannotStop) {
+  EXPECT_EXIT(
+      {
+        gort::start({.max_procs = GetParam()});
+        rt::set_fault(rt::Fault::run_rights, true);
+        leave_over_who_has_the_rights(GetParam());
+        std::_Exit(next_run_stops(GetParam(), 2s) ? 0 : 3);
+      },
+      ExitedWithCode(3), "");
 }
 
 // Nobody else can restart it, and whoever waited next would be named as the culprit.
