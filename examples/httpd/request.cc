@@ -52,6 +52,7 @@ void request::feed_end() {
 void request::next() {
   state_ = state::idle;
   wants_continue_ = in_value_ = false;
+  hosts_ = 0;
   chunk_ = 0;
   chunk_end_ = 0;
   head_ = 0;
@@ -105,7 +106,7 @@ int request::on_field(http_parser* p, const char* at, std::size_t n) {
 int request::on_value(http_parser* p, const char* at, std::size_t n) {
   request& r = of(p);
   if (!r.head_grows(n)) return r.fail(431);
-  r.in_value_ = true;
+  if (!std::exchange(r.in_value_, true) && ::strcasecmp(r.field_.c_str(), "host") == 0) ++r.hosts_;
   r.value_.append(at, n);
   if (p->http_minor > 0 && ::strcasecmp(r.field_.c_str(), "expect") == 0 && ::strcasecmp(r.value_.c_str(), "100-continue") == 0) {
     r.wants_continue_ = true;
@@ -119,6 +120,8 @@ int request::on_head(http_parser* p) {
   if (p->method == HTTP_CONNECT) return r.fail(501);
   if (p->content_length != ULLONG_MAX && p->content_length > r.most_.body) return r.fail(413);
   if (p->http_major != 1) return r.fail(505);
+  // RFC 9112, 3.2: which of two would be believed, one would have to guess, and others may guess otherwise.
+  if (p->http_minor > 0 ? r.hosts_ != 1 : r.hosts_ > 1) return r.fail(400);
   return 0;
 }
 

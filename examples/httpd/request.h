@@ -71,6 +71,7 @@ class request {
   bool keeps_alive_ = false;
   bool wants_continue_ = false;
   bool in_value_ = false;  // the last piece of a header was of its value, which may be empty
+  int hosts_ = 0;                     // headers "Host"
   std::uint64_t chunk_ = 0;           // bytes of data that the chunk still has
   int chunk_end_ = 0;                 // of \r\n behind them, to come
   const char* fed_to_ = nullptr;      // the end of what feed has been given

@@ -104,8 +104,10 @@ result<std::size_t> fd_read(net_fd* f, buffer b) {
                                : attempt(f, rt::kReadSide, b.size, [&](int fd) { return os::io_read(fd, b.data, b.size); }));
 }
 
-result<std::size_t> fd_read_full(net_fd* f, buffer b) {
-  std::size_t have = 0;
+result<std::size_t> fd_read_full(net_fd* f, buffer b, std::size_t* got) {
+  std::size_t own = 0;
+  std::size_t& have = got != nullptr ? *got : own;
+  have = 0;
   while (have < b.size) {
     const result<std::size_t> n = fd_read(f, b.from(have));
     if (!n) return n;

@@ -239,6 +239,30 @@ TEST_P(Net, WriteDeadline) {
   });
 }
 
+// What was read before an error is not lost, nor counted twice.
+TEST_P(Net, ReadFullSaysHowFarItCame) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    auto [a, b] = pair();
+    char room[8] = {};
+    std::size_t got = 99;
+    ASSERT_TRUE(a.write_all("abc"));
+    ASSERT_TRUE(b.set_read_timeout(20ms));
+    EXPECT_EQ(b.read_full(room, &got).error(), std::errc::timed_out);
+    EXPECT_EQ(std::string_view(room, got), "abc");
+    net::buffered_reader in(b);
+    ASSERT_TRUE(a.write_all("de"));
+    ASSERT_TRUE(b.set_read_timeout(20ms));
+    EXPECT_EQ(in.read_full(room, &got).error(), std::errc::timed_out);
+    EXPECT_EQ(std::string_view(room, got), "de");
+    ASSERT_TRUE(b.set_read_deadline(net::no_deadline));
+    ASSERT_TRUE(a.write_all("f"));
+    a.close();
+    EXPECT_EQ(in.read_full(room, &got).value(), 1u);
+    EXPECT_EQ(got, 1u);
+  });
+}
+
 // A cancelled context: nothing is done; who waits comes back. Under a shield both work.
 TEST_P(Net, Cancellation) {
   GORT_TEST_START(GetParam());

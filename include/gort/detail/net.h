@@ -48,7 +48,7 @@ class fd_owner {
 
 // All of them take null, which is closed.
 result<std::size_t> fd_read(net_fd* f, buffer b);
-result<std::size_t> fd_read_full(net_fd* f, buffer b);
+result<std::size_t> fd_read_full(net_fd* f, buffer b, std::size_t* got);
 result<std::size_t> fd_readv(net_fd* f, std::span<const buffer> bs);
 result<std::size_t> fd_write(net_fd* f, const_buffer b);
 result<void> fd_write_all(net_fd* f, const_buffer b, std::size_t* written);

@@ -64,9 +64,11 @@ class buffered_reader {
     }
     return take(b);
   }
-  /// Fills b; fewer bytes: the end came before.
-  result<std::size_t> read_full(buffer b) {
-    std::size_t have = 0;
+  /// Fills b; fewer bytes: the end came before. *got: how many bytes b has, in the case of an error too.
+  result<std::size_t> read_full(buffer b, std::size_t* got = nullptr) {
+    std::size_t own = 0;
+    std::size_t& have = got != nullptr ? *got : own;
+    have = 0;
     while (have < b.size) {
       const result<std::size_t> n = read_some(b.from(have));
       if (!n) return n;

@@ -56,8 +56,9 @@ class reading {
  public:
   /// Waits until at least one byte is there, and gives as many as are, at most b.size. 0: the end, or b is empty.
   result<std::size_t> read_some(buffer b) { return detail::fd_read(fd(), b); }
-  /// Fills b. Fewer than b.size: the end came before.
-  result<std::size_t> read_full(buffer b) { return detail::fd_read_full(fd(), b); }
+  /// Fills b. Fewer than b.size: the end came before. *got: how many bytes b has, in the case of an error too (a deadline
+  /// in the middle of it, and they would be lost otherwise).
+  result<std::size_t> read_full(buffer b, std::size_t* got = nullptr) { return detail::fd_read_full(fd(), b, got); }
   /// As read_some, into several buffers (at most 64 are looked at).
   result<std::size_t> readv(std::span<const buffer> bs) { return detail::fd_readv(fd(), bs); }
   /// For reads, now and later; a time that has passed: at once. Any thread.
@@ -67,7 +68,8 @@ class reading {
   result<void> set_read_timeout(std::chrono::duration<Rep, Period> d) {
     return set_read_deadline(gort::detail::deadline_after(gort::detail::whole_ns(d)));
   }
-  /// No more is read: who reads gets 0. What the peer sends is dropped.
+  /// Nobody waits for the peer any more: a read that finds nothing gives 0, now and later, and who waits in one is woken.
+  /// What has come, or still comes, can be read, as the kernel has it (shutdown(2), SHUT_RD).
   result<void> close_read() { return detail::fd_shutdown(fd(), detail::fd_side::read); }
 
  private:

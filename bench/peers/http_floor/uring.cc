@@ -1,58 +1,26 @@
 // The floor of bench/http once more, with io_uring in epoll's place: whether it wins is what this is for (docs/net.md). A
 // thread and a ring per processor; accept and receive stay armed, received bytes lie in buffers that the kernel picks, an
-// answer is one more entry, and one system call submits all of them and waits. As peers/epoll otherwise: not a server.
-#include <arpa/inet.h>
+// answer is one more entry, and one system call submits all of them and waits.
 #include <liburing.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <string>
-#include <string_view>
-#include <thread>
 #include <unordered_map>
-#include <vector>
+
+#include "floor.h"
 
 namespace {
 
-constexpr std::string_view kAnswer =
-    "HTTP/1.1 200 OK\r\nDate: Sat, 01 Jan 2000 00:00:00 GMT\r\nContent-Type: text/plain; charset=utf-8\r\n"
-    "Content-Length: 14\r\n\r\nHello, World!\n";
 constexpr unsigned kEntries = 4096;
 constexpr unsigned kBuffers = 1024;
 constexpr unsigned kBufferBytes = 4096;
 
-int listen_on(std::uint16_t port) {
-  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const int on = 1;
-  ::setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
-  sockaddr_in a{};
-  a.sin_family = AF_INET;
-  a.sin_port = htons(port);
-  a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  if (::bind(fd, reinterpret_cast<sockaddr*>(&a), sizeof a) != 0 || ::listen(fd, 4096) != 0) return -1;
-  return fd;
-}
-
-/// Bytes of "\r\n\r\n" at the end of what has come, and answers on their way, which must stay where they are.
 struct client {
-  int matched = 0;
-  std::string answers;
+  int matched = 0;      // of the end of a head
+  std::string answers;  // on their way: they must stay where they are
 };
-
-int heads_in(client& c, const char* p, int n) {
-  constexpr char kEnd[] = "\r\n\r\n";
-  int heads = 0;
-  for (int i = 0; i < n; ++i) {
-    c.matched = p[i] == kEnd[c.matched] ? c.matched + 1 : p[i] == '\r';
-    if (c.matched == 4) ++heads, c.matched = 0;
-  }
-  return heads;
-}
 
 enum : std::uint64_t { accepts, receives, sends };
 
@@ -136,8 +104,7 @@ class loop {
   void accepted(int fd, unsigned flags) {
     if ((flags & IORING_CQE_F_MORE) == 0) arm_accept();
     if (fd < 0) return;
-    const int on = 1;
-    ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    floors::no_delay(fd);
     arm_receive(fd);
   }
 
@@ -150,12 +117,12 @@ class loop {
     }
     const unsigned at = flags >> IORING_CQE_BUFFER_SHIFT;
     client& c = clients_[fd];
-    int heads = heads_in(c, room_.get() + std::size_t{at} * kBufferBytes, got);
+    int heads = floors::heads_in(c.matched, room_.get() + std::size_t{at} * kBufferBytes, got);
     give_back(at);
     if (heads > 0) {
       // wrk sends no request before the answer to the last one has come whole: nothing is on its way now.
       c.answers.clear();
-      for (; heads > 0; --heads) c.answers += kAnswer;
+      for (; heads > 0; --heads) c.answers += floors::kAnswer;
       io_uring_sqe* e = entry();
       io_uring_prep_send(e, fd, c.answers.data(), c.answers.size(), MSG_NOSIGNAL | MSG_WAITALL);
       e->flags |= IOSQE_CQE_SKIP_SUCCESS;
@@ -177,24 +144,19 @@ void serve(int listener) {
   std::exit(1);
 }
 
-}  // namespace
-
-int main() {
-  const int first = listen_on(0);
-  sockaddr_in a{};
-  socklen_t size = sizeof a;
-  if (first < 0 || ::getsockname(first, reinterpret_cast<sockaddr*>(&a), &size) != 0) return 1;
-  io_uring probe{};
-  if (const int r = io_uring_queue_init(8, &probe, IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN); r < 0) {
+/// Whether this kernel lets us: 0, or 2.
+int probe() {
+  io_uring ring{};
+  if (const int r = io_uring_queue_init(8, &ring, IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN); r < 0) {
     std::printf("no io_uring here: %s\n", std::strerror(-r));
     return 2;
   }
-  io_uring_queue_exit(&probe);
-  std::printf("ready on 127.0.0.1:%d\n", ntohs(a.sin_port));
-  std::fflush(stdout);
-  std::vector<std::thread> threads;
-  for (unsigned i = 1; i < std::thread::hardware_concurrency(); ++i) {
-    threads.emplace_back(serve, listen_on(ntohs(a.sin_port)));
-  }
-  serve(first);
+  io_uring_queue_exit(&ring);
+  return 0;
+}
+
+}  // namespace
+
+int main() {
+  return floors::run(0, probe, serve);
 }
