@@ -116,7 +116,8 @@ void stats_section(call& c, std::string& out) {
       .line("evicted_keys", s.evicted.load())
       .line("total_error_replies", s.errors.load())
       .line("protocol_errors", s.protocol_errors.load())
-      .line("slow_clients_closed", s.slow_clients.load());
+      .line("slow_clients_closed", s.slow_clients.load())
+      .line("client_sweeps", s.client_sweeps.load());
 }
 
 void cpu_section(call&, std::string& out) {

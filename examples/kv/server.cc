@@ -109,6 +109,7 @@ void server::end_idle_clients() {
     if (slow) stats.slow_clients.fetch_add(1, std::memory_order_relaxed);
     if ((slow || silent) && s->line.close) s->line.close();
   }
+  stats.client_sweeps.fetch_add(1, std::memory_order_relaxed);
 }
 
 }  // namespace kv

@@ -41,7 +41,7 @@ struct settings {
 
 struct statistics {
   std::atomic<std::uint64_t> connections{0}, rejected{0}, commands{0}, errors{0},
-      protocol_errors{0}, evicted{0}, slow_clients{0}, bytes_in{0}, bytes_out{0};
+      protocol_errors{0}, evicted{0}, slow_clients{0}, client_sweeps{0}, bytes_in{0}, bytes_out{0};
   std::atomic<std::int64_t> blocked{0};  ///< clients that wait now
 };
 

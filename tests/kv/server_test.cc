@@ -84,6 +84,13 @@ TEST(Server, SlowSubscriberIsDisconnected) {
 }
 
 // The time to read counts from the beginning of a write, however long ago the subscriber has said something.
+/// How often the janitor has looked at all clients.
+long sweeps(program& p) {
+  const std::string stats = p("info stats");
+  const std::size_t at = stats.find("client_sweeps:");
+  return at == std::string::npos ? -1 : std::strtol(stats.c_str() + at + 14, nullptr, 10);
+}
+
 TEST(Server, OldSubscribersAreNotSlow) {
   program p({"--save-at-end", "no", "--write-timeout", "600"});
   ASSERT_TRUE(p.ready());
@@ -95,7 +102,8 @@ TEST(Server, OldSubscribersAreNotSlow) {
   const std::string text(32 << 20, 'm');  // more than sockets hold
   p("publish c " + text);
   p("rpush list " + text);
-  ::usleep(2'500'000);  // the janitor comes each second
+  const long before = sweeps(p);
+  while (sweeps(p) < before + 2) ::usleep(10'000);  // a whole one of them after both began to wait
   EXPECT_GT(old.read_until("m\r\n").size(), text.size());
   EXPECT_GT(waits.read_until("m\r\n").size(), text.size());
   EXPECT_NE(p("info stats").find("slow_clients_closed:0"), std::string::npos);
