@@ -21,6 +21,10 @@
 // gort::cancelled that leaves a goroutine of a cancelled scope is how it was meant to end, and no error. In a scope
 // that is not cancelled it is one (a timeout of the goroutine's own that it let pass).
 //
+// A scope whose goroutines have all ended well does not cancel its context: a task that one of them spawned, and gave to
+// somebody outside, belongs to that one and goes on (errgroup's Wait would end it). What shall not outlive the scope
+// is started by s.go.
+//
 // Promised: what the goroutines did is visible after join(). goexit() in one of them is a plain end.
 // Not promised: that goroutines which block outside of gort, or compute without a call, end soon: the scope
 // waits for them all the same.

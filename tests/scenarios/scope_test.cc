@@ -352,6 +352,27 @@ TEST_P(Scope, OnAForeignThread) {
   }).join();
 }
 
+// A task has an owner, and that is not the scope whose goroutine started it.
+TEST_P(Scope, ATaskThatWasGivenAwayOutlivesAScopeThatEndsWell) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    std::optional<gort::task<int>> given;
+    gort::event go_on;
+    {
+      gort::scope s;
+      s.go([&] {
+        given.emplace(gort::spawn([&go_on] {
+          go_on.wait();
+          return 7;
+        }));
+      });
+      s.join();
+    }
+    go_on.set();
+    EXPECT_EQ(given->get(), 7);
+  });
+}
+
 TEST_P(Scope, FailuresAndEndsRace) {
   GORT_TEST_START(GetParam());
   gort::run([] {
