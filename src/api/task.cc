@@ -14,6 +14,7 @@
 #include "gort/go.h"
 #include "sched/entry.h"
 #include "sched/park.h"
+#include "sched/sched.h"
 #include "sync/blocking_wait.h"
 #include "sync/test_points.h"
 
@@ -122,6 +123,15 @@ task_end task_wait_until(task_core* t, std::int64_t deadline, bool heed) noexcep
   }
   if (end == task_end::done) rt::san::acquire(t);
   return end;
+}
+
+bool task_wait_unless_left_over(spawned_core* t) noexcept {
+  if (t->word.load(std::memory_order_acquire) != kDone &&
+      t->run_epoch != rt::sched.run_epoch.load(os::memory_order_seq_cst)) {
+    return false;
+  }
+  task_wait_anyway(t);
+  return true;
 }
 
 void task_wait(task_core* t) {

@@ -337,6 +337,34 @@ TEST_F(RunDeath, ExitWithGoroutinesParkedYieldingAndInCalls) {
   }
 }
 
+// A handle in a static variable outlives main, and the goroutine that it stands for never ends.
+TEST_F(RunDeath, ExitDoesNotWaitForTasksThatWereLeftOver) {
+  EXPECT_EXIT(
+      {
+        static gort::task<void> task;
+        gort::run({.max_procs = 2, .grace = 1ms, .quiet = true}, [] {
+          task = gort::spawn([] {
+            gort::shield from_the_end;
+            park_for_ever();
+          });
+          gort::this_goroutine::yield();
+        });
+        std::exit(4);
+      },
+      ExitedWithCode(4), "^$");
+}
+
+// One that is done is what it was.
+TEST_P(Run, ATaskOfAnEndedRunKeepsItsResult) {
+  GORT_TEST_START(GetParam());
+  gort::task<int> task;
+  gort::run([&] {
+    task = gort::spawn([] { return 7; });
+    EXPECT_TRUE(task.wait_for(60s));
+  });
+  EXPECT_EQ(task.get(), 7);
+}
+
 // exit() in a goroutine ends the process with its status; the others are not waited for.
 TEST_F(RunDeath, ExitInAGoroutine) {
   EXPECT_EXIT(gort::run([] {
