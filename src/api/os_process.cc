@@ -7,7 +7,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <shared_mutex>
+
 #include "api/net_fd.h"
+#include "api/os_env.h"
 #include "gort/blocking.h"
 #include "gort/context.h"
 #include "gort/go.h"
@@ -140,6 +143,7 @@ net::result<process> start(const command& c) {
   const std::vector<char*> env = c.env ? pointers(*c.env) : std::vector<char*>();
   pid_t pid = -1;
   if (e == 0) {
+    const std::shared_lock guard(env_turns);
     // The thread sleeps, as in vfork, until the child has its program: nobody could stop it.
     e = gort::blocking([&] {
       return ::posix_spawnp(&pid, argv[0], &at.files, &at.a, argv.data(), c.env ? env.data() : environ);

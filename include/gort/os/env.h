@@ -1,5 +1,5 @@
-// gort: the environment. The C library lets nobody read it while another thread changes it: these calls take turns with each
-// other, not with getenv and setenv elsewhere in the program.
+// gort: the environment. The C library lets nobody read it while another thread changes it: these calls, and the starts of
+// child processes (gort/os/process.h), take turns with each other, not with getenv and setenv elsewhere in the program.
 #pragma once
 
 #include <optional>
