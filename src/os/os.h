@@ -46,7 +46,7 @@ void thread_set_name(const char* name) noexcept;
 
 /// Number of threads of this process as the kernel counts them; negative if that cannot be read.
 /// A thread counts until its very end, which may come a little after it could be reaped.
-/// Opens /proc: only for suspicion of deadlock, never on a fast path.
+/// Opens /proc, or looks at it if there is no descriptor left: only for suspicion of deadlock, never on a fast path.
 int process_thread_count() noexcept;
 
 /// Gives the rest of the time slice to the kernel's other threads.
