@@ -15,6 +15,41 @@ constexpr std::uint32_t kFresh = 8;        // taken from the pool at once: their
 constexpr std::uint32_t kClaims = 64;      // claimed at once
 constexpr std::uint32_t kTrimBatch = 512;  // given to the pool per look, at most
 constexpr std::uint32_t kKeep = 64;        // left in the shared cache for good
+constexpr std::int64_t kOnItsWay = 5'000'000'000;  // ns that a stack takes from one place to another, at the very most
+
+/// How many stacks p may put into its cache now, beside one that is used at once: no more than it has claims for.
+std::uint32_t room(const P* p, std::uint32_t most) noexcept { return p->claims < most ? p->claims : most; }
+
+bool take_shared(Stack* out) noexcept {
+  LockGuard guard(sched.g_free_lock);
+  return sched.stacks.pop(out);
+}
+
+/// All other stacks have claims of their own: one that this claim stands for is in the pool, in the shared cache, or on
+/// its way between the two.
+Stack take_last(std::int64_t until) noexcept {
+  for (Stack s;; os::thread_yield()) {
+    if (stack_alloc(default_stack_bytes(), &s) || take_shared(&s)) return s;
+    if (os::nanotime() > until) fatal("no goroutine stack to be had although one was claimed");
+  }
+}
+
+/// Claims for p's account, which has none to spare. False: no address space.
+bool claim_more(P* p) noexcept {
+  if (stack_claim(default_stack_bytes(), kClaims)) {
+    p->claims += kClaims;
+    return true;
+  }
+  // Every claim is needed: those that stand for stacks in the cache, too.
+  if (p->stacks.size() != 0) {
+    LockGuard guard(sched.g_free_lock);
+    for (Stack s; p->stacks.pop(&s);) sched.stacks.push(s);
+  }
+  if (p->claims != 0) return true;
+  if (!stack_claim(default_stack_bytes(), 1)) return false;
+  p->claims = 1;
+  return true;
+}
 
 }  // namespace
 
@@ -28,14 +63,14 @@ Stack stack_take_slow(P* p) noexcept {
   Stack s;
   {
     LockGuard guard(sched.g_free_lock);
-    while (p->stacks.size() < kBatch && sched.stacks.pop(&s)) p->stacks.push(s);
+    const std::uint32_t most = room(p, kBatch - 1) + 1;
+    while (p->stacks.size() < most && sched.stacks.pop(&s)) p->stacks.push(s);
     if (sched.stacks.size() < sched.stacks_low) sched.stacks_low = sched.stacks.size();
   }
   if (p->stacks.pop(&s)) return s;
   Stack got[kFresh];
-  const std::size_t n = stack_alloc_batch(default_stack_bytes(), got, kFresh);
-  // The goroutine's claim stands for a slot, but another P's cache may sit on it.
-  if (n == 0) fatal("no goroutine stack to be had although one was claimed");
+  const std::size_t n = stack_alloc_batch(default_stack_bytes(), got, room(p, kFresh - 1) + 1);
+  if (n == 0) return take_last(os::nanotime() + kOnItsWay);
   for (std::size_t i = 1; i < n; ++i) p->stacks.push(got[i]);
   return got[0];
 }
@@ -47,6 +82,7 @@ void stack_put(P* p, const Stack& s) noexcept {
     return;
   }
   p->stacks.push(s);
+  GORT_DCHECK(p->stacks.size() <= p->claims, "a P keeps more stacks than it has claims for");
   if (p->stacks.size() <= kOwn) return;
   LockGuard guard(sched.g_free_lock);
   Stack t;
@@ -55,15 +91,7 @@ void stack_put(P* p, const Stack& s) noexcept {
 
 bool stack_claim_one(P* p) noexcept {
   if (p == nullptr) return stack_claim(default_stack_bytes(), 1);
-  if (p->claims == 0) {
-    if (stack_claim(default_stack_bytes(), kClaims)) {
-      p->claims = kClaims;
-    } else if (stack_claim(default_stack_bytes(), 1)) {
-      p->claims = 1;
-    } else {
-      return false;
-    }
-  }
+  if (p->claims <= p->stacks.size() && !claim_more(p)) return false;
   --p->claims;
   return true;
 }
