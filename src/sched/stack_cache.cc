@@ -34,21 +34,42 @@ Stack take_last(std::int64_t until) noexcept {
   }
 }
 
+/// A claim of several has failed, and none has succeeded since: then no P keeps claims that it does not need.
+constinit os::atomic<bool> scarce{false};
+
+/// p's stacks go where everybody finds them, and with them what their claims stood for.
+void share_stacks(P* p) noexcept {
+  if (p->stacks.size() == 0) return;
+  LockGuard guard(sched.g_free_lock);
+  for (Stack s; p->stacks.pop(&s);) sched.stacks.push(s);
+}
+
+/// What idle Ps keep is of use to nobody. Under sched.lock they are nobody's.
+void empty_idle_ps() noexcept {
+  LockGuard guard(sched.lock);
+  for (P* p = sched.idle_p; p != nullptr; p = p->idle_link) {
+    share_stacks(p);
+    stack_unclaim_all(p);
+  }
+}
+
+bool claim_last() noexcept {
+  if (stack_claim(default_stack_bytes(), 1)) return true;
+  empty_idle_ps();
+  return stack_claim(default_stack_bytes(), 1);
+}
+
 /// Claims for p's account, which has none to spare. False: no address space.
 bool claim_more(P* p) noexcept {
-  if (stack_claim(default_stack_bytes(), kClaims)) {
+  const bool enough = stack_claim(default_stack_bytes(), kClaims);
+  scarce.store(!enough, os::memory_order_relaxed);
+  if (enough) {
     p->claims += kClaims;
     return true;
   }
-  // Every claim is needed: those that stand for stacks in the cache, too.
-  if (p->stacks.size() != 0) {
-    LockGuard guard(sched.g_free_lock);
-    for (Stack s; p->stacks.pop(&s);) sched.stacks.push(s);
-  }
-  if (p->claims != 0) return true;
-  if (!stack_claim(default_stack_bytes(), 1)) return false;
-  p->claims = 1;
-  return true;
+  share_stacks(p);
+  if (p->claims == 0 && claim_last()) p->claims = 1;
+  return p->claims != 0;
 }
 
 }  // namespace
@@ -76,13 +97,12 @@ Stack stack_take_slow(P* p) noexcept {
 }
 
 void stack_put(P* p, const Stack& s) noexcept {
-  if (p == nullptr) {
+  if (p == nullptr || p->stacks.size() >= p->claims) {
     LockGuard guard(sched.g_free_lock);
     sched.stacks.push(s);
     return;
   }
   p->stacks.push(s);
-  GORT_DCHECK(p->stacks.size() <= p->claims, "a P keeps more stacks than it has claims for");
   if (p->stacks.size() <= kOwn) return;
   LockGuard guard(sched.g_free_lock);
   Stack t;
@@ -90,7 +110,7 @@ void stack_put(P* p, const Stack& s) noexcept {
 }
 
 bool stack_claim_one(P* p) noexcept {
-  if (p == nullptr) return stack_claim(default_stack_bytes(), 1);
+  if (p == nullptr) return claim_last();
   if (p->claims <= p->stacks.size() && !claim_more(p)) return false;
   --p->claims;
   return true;
@@ -101,9 +121,13 @@ void stack_unclaim_one(P* p) noexcept {
     stack_unclaim(default_stack_bytes(), 1);
     return;
   }
-  if (++p->claims <= 4 * kClaims) return;
-  p->claims -= 2 * kClaims;
-  stack_unclaim(default_stack_bytes(), 2 * kClaims);
+  ++p->claims;
+  std::uint32_t n = 0;
+  if (p->claims > 4 * kClaims) n = 2 * kClaims;
+  if (scarce.load(os::memory_order_relaxed)) n = p->claims - p->stacks.size();
+  if (n == 0) return;
+  p->claims -= n;
+  stack_unclaim(default_stack_bytes(), n);
 }
 
 void stack_unclaim_all(P* p) noexcept {

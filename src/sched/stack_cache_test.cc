@@ -166,5 +166,34 @@ TEST(StackClaims, AreWorthAStackWhereverTheGoroutineRuns) {
             0);
 }
 
+// Claims in other Ps' accounts keep nobody from starting a goroutine: they are given back, by who runs at the next end of a
+// goroutine of his, by who does not run at once.
+TEST(StackClaims, AreNotKeptByThoseWhoDoNotNeedThem) {
+#if defined(GORT_TEST_SANITIZED)
+  GTEST_SKIP() << "sanitizers live on address space";
+#endif
+  EXPECT_EQ(test::in_child([] {
+              static P one(0), other(1);
+              // The other has all there are, but one of a goroutine that lives.
+              if (!stack_claim_one(&other)) return 1;
+              Stack s = take(&other);
+              if (!no_more_address_space()) return 2;
+              while (stack_claim(default_stack_bytes(), 1)) ++other.claims;
+              const std::uint32_t all = other.claims;
+              if (stack_claim_one(&one)) return 3;
+              stack_unclaim_one(&other);
+              stack_put(&other, s);
+              if (other.claims != other.stacks.size()) return 4;
+              std::uint32_t claimed = 0;
+              while (stack_claim_one(&one)) ++claimed, take(&one);
+              if (claimed + other.claims != all + 1) return 5;
+              // It goes idle.
+              sched.idle_p = &other;
+              while (stack_claim_one(&one)) ++claimed, take(&one);
+              return claimed == all + 1 ? 0 : 6;
+            }),
+            0);
+}
+
 }  // namespace
 }  // namespace gort::rt
