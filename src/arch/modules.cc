@@ -1,8 +1,7 @@
 #include "arch/modules.h"
 
-#include <dlfcn.h>
 #include <elf.h>
-#include <link.h>
+#include <link.h>  // and what it includes: _dl_find_object
 
 #include <cstring>
 
