@@ -46,6 +46,7 @@ G* overflowed(std::uintptr_t address, std::uintptr_t sp) noexcept {
 void on_fault(int signo, void* info, void* context) {
   const std::uintptr_t sp = os::signal_context_sp(context);
   if (G* g = overflowed(os::signal_fault_address(info), sp); g != nullptr) {
+    fatal_begin();  // first: another thread's report, if there is one, is not about these registers
     report_from_signal(context);
     fatal_stack_overflow(g, sp);
   }

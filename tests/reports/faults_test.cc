@@ -165,6 +165,28 @@ SUBJECT(fault_while_dying) {
     shop::worker();
   });
 }
+GORT_TEST_APART void sell_slowly() {
+  throw slow_to_say();
+  GORT_TEST_NO_TAIL_CALL();
+}
+SUBJECT(overflow_while_dying) {
+  gort::run([] {
+    gort::go([] { sell_slowly(); });
+    gort::go([] {
+      while (!slow_to_say::asked) gort::this_goroutine::yield();
+      shop::dive(0);
+    });
+    shop::worker();
+  });
+}
+TEST(StackOverflow, OfAnotherGoroutineIsNotTheOneThatIsReported) {
+  NOT_SANITIZED();
+  const Outcome o = run_subject("overflow_while_dying", {.env = {"GORT_MAXPROCS=2"}});
+  EXPECT_EQ(o.signal, SIGABRT) << o.err;
+  EXPECT_NE(o.trace_of("goroutine 2 [running]:").find("sell_slowly()"), std::string::npos) << o.err;
+  EXPECT_FALSE(o.says("exceeds its stack")) << o.err;
+}
+
 TEST(Fault, OfAnotherThreadDoesNotCutAReportShort) {
   NOT_SANITIZED();
   const Outcome o = run_subject("fault_while_dying");
