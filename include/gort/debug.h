@@ -7,8 +7,8 @@
 
 namespace gort::inline v0 {
 
-// Both allocate, read debug information and take milliseconds the first time. Frames of the runtime are left
-// out. Any thread, the runtime running or not.
+// Both allocate (std::bad_alloc), read debug information and take milliseconds the first time. Without room for that in
+// address space names stay unknown. Frames of the runtime are left out. Any thread, the runtime running or not.
 
 /// The calling goroutine's traceback as text, in the shape of Go's, with functions, files and lines. On a
 /// foreign thread: its stack, headed "thread" and the kernel's id.

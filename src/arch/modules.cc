@@ -1,7 +1,7 @@
 #include "arch/modules.h"
 
 #include <elf.h>
-#include <link.h>
+#include <link.h>  // and what it includes: _dl_find_object
 
 #include <cstring>
 
@@ -93,6 +93,36 @@ void read_build_id(Module* m, const dl_phdr_info* info, const ElfW(Phdr) & ph) n
   }
 }
 
+/// What stands at pc according to the loader, without a lock. False: nothing, or it cannot be asked.
+bool ask_loader(std::uintptr_t pc, std::uintptr_t* lo, std::uintptr_t* hi, std::uintptr_t* hdr) noexcept {
+#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 35)
+  dl_find_object found;
+  if (_dl_find_object(reinterpret_cast<void*>(pc), &found) != 0) return false;
+  *lo = reinterpret_cast<std::uintptr_t>(found.dlfo_map_start);
+  *hi = reinterpret_cast<std::uintptr_t>(found.dlfo_map_end);
+  *hdr = reinterpret_cast<std::uintptr_t>(found.dlfo_eh_frame);
+  return true;
+#else
+  static_cast<void>(pc), static_cast<void>(lo), static_cast<void>(hi), static_cast<void>(hdr);
+  return false;
+#endif
+}
+
+/// Remembers what the loader says of m, if it knows it as we do.
+void read_map(Module* m) noexcept {
+  std::uintptr_t lo, hi, hdr;
+  if (m->hdr == 0 || !ask_loader(m->text_lo, &lo, &hi, &hdr) || hdr != m->hdr) return;
+  m->map_lo = lo;
+  m->map_hi = hi;
+}
+
+/// Whether m still stands where it stood when it was put into the table.
+bool still_there(const Module& m, std::uintptr_t pc) noexcept {
+  if (m.map_hi == 0) return true;
+  std::uintptr_t lo, hi, hdr;
+  return ask_loader(pc, &lo, &hi, &hdr) && lo == m.map_lo && hi == m.map_hi && hdr == m.hdr;
+}
+
 int visit(dl_phdr_info* info, std::size_t, void* arg) {
   auto& w = *static_cast<Walk*>(arg);
   w.generation = info->dlpi_adds + info->dlpi_subs;
@@ -120,6 +150,7 @@ int visit(dl_phdr_info* info, std::size_t, void* arg) {
       m = common;
       m.text_lo = info->dlpi_addr + ph.p_vaddr;
       m.text_hi = m.text_lo + ph.p_filesz;
+      read_map(&m);
     }
     ++w.modules;
   }
@@ -201,7 +232,7 @@ const Module* find_module(std::uintptr_t pc) noexcept {
       hi = mid;
     }
   }
-  if (lo == 0 || pc >= all.first[lo - 1].text_hi) return nullptr;
+  if (lo == 0 || pc >= all.first[lo - 1].text_hi || !still_there(all.first[lo - 1], pc)) return nullptr;
   return &all.first[lo - 1];
 }
 

@@ -9,13 +9,14 @@
 // small (about 200 bytes for a module) and there is a new one only when the set of modules has
 // changed, so their number is bounded by the number of dlopen and dlclose calls.
 //
-// What is not promised. A module that was opened after the last refresh is not found; one that was
-// closed is still found, and its tables may be unmapped: the table must be refreshed after dlclose
-// before code can be mapped in its place and walked. (Programs that close libraries while
-// goroutines run in them are broken anyway.)
+// What is not promised. A module that was opened after the last refresh is not found. One that was
+// closed is not found either where glibc is 2.35 or newer (_dl_find_object is asked whether it still
+// stands there); with an older one it is, and its tables may be unmapped: then the table must be
+// refreshed after dlclose before code can be mapped in its place and walked. (Programs that close
+// libraries while goroutines run in them are broken anyway.)
 //
-// Rejected: _dl_find_object, lock-free too and never stale, but glibc 2.35 and newer only, and it
-// knows neither names nor build ids nor which pages are code.
+// Rejected: _dl_find_object alone, lock-free too and never stale, but it knows neither names nor
+// build ids nor which pages are code.
 #pragma once
 
 #include <cstddef>
@@ -39,6 +40,8 @@ struct Module {
   std::size_t fde_count;
   std::uintptr_t frames_lo;  ///< the readable segment that .eh_frame is in
   std::uintptr_t frames_hi;
+  std::uintptr_t map_lo;     ///< the whole module as the loader tells it without a lock;
+  std::uintptr_t map_hi;     ///< 0: it cannot be asked about this one
   const char* path;  ///< as the loader has it, "" for the program itself; a copy, lives for ever
   std::uint8_t build_id[20];
   std::uint8_t build_id_size;  ///< 0: none

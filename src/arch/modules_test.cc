@@ -2,12 +2,15 @@
 
 #include <dlfcn.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
 #include <atomic>
 #include <cstdlib>
 #include <string_view>
 #include <thread>
 #include <vector>
+
+#include "arch/unwind.h"
 
 namespace {
 
@@ -86,9 +89,36 @@ TEST(Modules, AnOpenedModuleIsFoundAfterRefresh) {
   EXPECT_NE(std::string_view(m->path).find("libresolv"), std::string_view::npos);
   EXPECT_GT(m->fde_count, 0u);
   dlclose(lib);
+#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 35)
+  EXPECT_EQ(arch::find_module(code), nullptr) << "its tables are gone";
+#endif
   ASSERT_TRUE(arch::refresh_modules());
   EXPECT_EQ(arch::find_module(code), nullptr);
 }
+
+#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 35)
+TEST(Modules, AClosedModulesTablesAreNotReadForWhatTookItsPlace) {
+  ASSERT_TRUE(arch::refresh_modules());
+  void* lib = dlopen("libresolv.so.2", RTLD_NOW);
+  ASSERT_NE(lib, nullptr) << dlerror();
+  const auto code = reinterpret_cast<std::uintptr_t>(dlsym(lib, "ns_get16"));
+  ASSERT_TRUE(arch::refresh_modules());
+  ASSERT_NE(arch::find_module(code), nullptr);
+  dlclose(lib);
+  // As generated code does that gets its address: it has no tables, and nothing else lies where the library's were.
+  constexpr std::size_t kPage = 4096;
+  void* const page = reinterpret_cast<void*>(code & ~(kPage - 1));
+  ASSERT_EQ(mmap(page, kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0), page);
+  std::uintptr_t stack[64] = {};
+  arch::Cursor c = arch::cursor_here();
+  c.range_count = 0;
+  c.allow(reinterpret_cast<std::uintptr_t>(stack), reinterpret_cast<std::uintptr_t>(stack + 64));
+  c.pc = code + 1;
+  c.regs.value[arch::reg::kSp] = reinterpret_cast<std::uintptr_t>(stack + 8);
+  EXPECT_FALSE(arch::step(c));
+  munmap(page, kPage);
+}
+#endif
 
 TEST(Modules, LookupsMayRunBesideRefreshes) {
   ASSERT_TRUE(arch::refresh_modules());

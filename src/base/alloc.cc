@@ -16,26 +16,36 @@ constinit Persistent persistent;
 
 }  // namespace
 
-void* persistent_alloc(std::size_t bytes, std::size_t align) noexcept {
+void* persistent_try_alloc(std::size_t bytes, std::size_t align) noexcept {
   GORT_CHECK(align != 0 && (align & (align - 1)) == 0 && align <= 4096, "alignment is a power of two");
   LockGuard guard(persistent.lock);
-  persistent.total.store(persistent.total.load(os::memory_order_relaxed) + bytes, os::memory_order_relaxed);
+  const std::size_t page = os::page_size();
+  const std::size_t whole_pages = (bytes + page - 1) / page * page;
+  void* result = nullptr;
   if (bytes >= kChunk / 4) {
-    const std::size_t page = os::page_size();
-    void* p = os::mem_map((bytes + page - 1) / page * page, page);
-    if (p == nullptr) fatal("out of address space for the runtime's own data");
-    return p;
+    result = os::mem_map(whole_pages, page);
+  } else {
+    const std::size_t pad = (0 - reinterpret_cast<std::uintptr_t>(persistent.at)) & (align - 1);
+    if (persistent.at != nullptr && persistent.left >= bytes + pad) {
+      result = persistent.at + pad;
+      persistent.left -= pad + bytes;
+    } else if ((result = os::mem_map(kChunk, page)) != nullptr) {
+      persistent.left = kChunk - bytes;
+    } else {
+      // Where address space is short, what is wanted now.
+      if ((result = os::mem_map(whole_pages, page)) == nullptr) return nullptr;
+      persistent.left = whole_pages - bytes;
+    }
+    persistent.at = static_cast<std::byte*>(result) + bytes;
   }
-  std::size_t pad = (0 - reinterpret_cast<std::uintptr_t>(persistent.at)) & (align - 1);
-  if (persistent.at == nullptr || persistent.left < bytes + pad) {
-    persistent.at = static_cast<std::byte*>(os::mem_map(kChunk, os::page_size()));
-    if (persistent.at == nullptr) fatal("out of address space for the runtime's own data");
-    persistent.left = kChunk;
-    pad = 0;
-  }
-  std::byte* p = persistent.at + pad;
-  persistent.at = p + bytes;
-  persistent.left -= pad + bytes;
+  if (result == nullptr) return nullptr;
+  persistent.total.store(persistent.total.load(os::memory_order_relaxed) + bytes, os::memory_order_relaxed);
+  return result;
+}
+
+void* persistent_alloc(std::size_t bytes, std::size_t align) noexcept {
+  void* const p = persistent_try_alloc(bytes, align);
+  if (p == nullptr) fatal("out of address space for the runtime's own data");
   return p;
 }
 

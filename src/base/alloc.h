@@ -5,7 +5,8 @@
 //                      A freed object's memory is only ever reused for the same type, so a stale pointer
 //                      (a racing tracer, a spinning waker) still finds a T.
 //
-// Both are zeroed when fresh, thread-safe, O(1), and fatal when the kernel has no more address space.
+// Both are zeroed when fresh, thread-safe, O(1), and fatal when the kernel has no more address space; the forms with
+// `try` give null then.
 #pragma once
 
 #include <cstddef>
@@ -19,6 +20,7 @@ namespace gort::inline v0::rt {
 
 /// `bytes` of zeroed memory that is never given back. `align`: a power of two, at most 4096.
 void* persistent_alloc(std::size_t bytes, std::size_t align) noexcept;
+void* persistent_try_alloc(std::size_t bytes, std::size_t align) noexcept;
 
 /// Bytes handed out by persistent_alloc so far, for statistics.
 std::size_t persistent_bytes() noexcept;
@@ -29,23 +31,8 @@ class FixAlloc {
   constexpr FixAlloc() noexcept : lock_(LockRank::fix_alloc) {}
 
   /// Storage for a T; the caller constructs. Reused storage keeps the old bytes.
-  void* alloc() noexcept {
-    LockGuard guard(lock_);
-    ++in_use_;
-    if (free_ != nullptr) {
-      Free* f = free_;
-      free_ = f->next;
-      return f;
-    }
-    if (left_ == 0) {
-      chunk_ = static_cast<std::byte*>(persistent_alloc(kSlot * kPerChunk, alignof(T)));
-      left_ = kPerChunk;
-    }
-    --left_;
-    std::byte* p = chunk_;
-    chunk_ += kSlot;
-    return p;
-  }
+  void* alloc() noexcept { return take(persistent_alloc); }
+  void* try_alloc() noexcept { return take(persistent_try_alloc); }
 
   void free(T* t) noexcept {
     LockGuard guard(lock_);
@@ -64,6 +51,25 @@ class FixAlloc {
   static_assert(sizeof(T) >= sizeof(Free) && alignof(T) >= alignof(Free));
   static constexpr std::size_t kSlot = (sizeof(T) + alignof(T) - 1) / alignof(T) * alignof(T);
   static constexpr std::size_t kPerChunk = kSlot >= 16384 ? 1 : 16384 / kSlot;
+
+  void* take(void* (*more)(std::size_t, std::size_t) noexcept) noexcept {
+    LockGuard guard(lock_);
+    if (free_ == nullptr && left_ == 0) {
+      chunk_ = static_cast<std::byte*>(more(kSlot * kPerChunk, alignof(T)));
+      if (chunk_ == nullptr) return nullptr;
+      left_ = kPerChunk;
+    }
+    ++in_use_;
+    if (free_ != nullptr) {
+      Free* f = free_;
+      free_ = f->next;
+      return f;
+    }
+    --left_;
+    std::byte* p = chunk_;
+    chunk_ += kSlot;
+    return p;
+  }
 
   Mutex lock_;
   Free* free_ = nullptr;         // guarded by lock_, as are the rest

@@ -1,6 +1,7 @@
 #include "base/alloc.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <array>
@@ -9,6 +10,8 @@
 #include <set>
 #include <thread>
 #include <vector>
+
+#include "os/linux/test_support.h"
 
 namespace rt = gort::v0::rt;
 
@@ -49,6 +52,23 @@ TEST(PersistentAllocDeathTest, RefusesBadAlignment) {
   for (const std::size_t align : {0, 3, 8192}) {
     EXPECT_EXIT(rt::persistent_alloc(8, align), testing::ExitedWithCode(2), "alignment is a power of two");
   }
+}
+
+// The whole of what is there is used, and null is the answer to who can live with it.
+TEST(PersistentAlloc, AtTheEndOfAddressSpace) {
+#if defined(GORT_TEST_SANITIZED)
+  GTEST_SKIP() << "sanitizers live on address space";
+#endif
+  EXPECT_EQ(gort::test::in_child([] {
+              const rlimit most{static_cast<rlim_t>(gort::test::status_kib("VmSize") + 256) * 1024, RLIM_INFINITY};
+              if (setrlimit(RLIMIT_AS, &most) != 0) return 1;
+              int n = 0;
+              while (rt::persistent_try_alloc(100'000, 8) != nullptr) ++n;
+              const std::size_t bytes = rt::persistent_bytes();
+              if (rt::persistent_try_alloc(100'000, 8) != nullptr || rt::persistent_bytes() != bytes) return 3;
+              return n > 0 ? 0 : 4;
+            }),
+            0);
 }
 
 struct alignas(64) Line {

@@ -127,6 +127,9 @@ bool walk_saved(const G* g, GStatus status, Frames* out) noexcept {
   const Stack stack = g->stack;
   // The context itself is read first, unchecked by any range.
   if (sp < stack.lo || sp > stack.hi || stack.hi - sp < arch::saved_frame::kSize) return false;
+  // The two ends may be of two stacks, if the goroutine has just ended, with guards between them.
+  Stack whole;
+  if (stack_classify(sp, &whole) != StackAddr::usable || whole.lo != stack.lo || whole.hi != stack.hi) return false;
   arch::Cursor c = arch::cursor_from_context(context);
   c.allow(stack.lo, stack.hi);
   walk_stack(c, out);

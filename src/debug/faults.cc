@@ -46,9 +46,11 @@ G* overflowed(std::uintptr_t address, std::uintptr_t sp) noexcept {
 void on_fault(int signo, void* info, void* context) {
   const std::uintptr_t sp = os::signal_context_sp(context);
   if (G* g = overflowed(os::signal_fault_address(info), sp); g != nullptr) {
+    fatal_begin();  // first: another thread's report, if there is one, is not about these registers
     report_from_signal(context);
     fatal_stack_overflow(g, sp);
   }
+  if (!in_fork_child()) fatal_join();  // another thread dies already, and has something to say
   os::signal_chain(signo, info, context, signo == os::kSigBus ? host_bus : host_segv);
 }
 
@@ -105,6 +107,7 @@ void print_exception(Printer& out, const std::type_info& type) noexcept {
       out << '\n';
     }
     report_fatal({"terminate", false});
+    end_process_in_time();  // whoever comes next may take longer: writers of minidumps
   }
   if (host_terminate != nullptr) host_terminate();
   std::abort();
@@ -112,7 +115,8 @@ void print_exception(Printer& out, const std::type_info& type) noexcept {
 
 // ---- SIGQUIT ------------------------------------------------------------------------------------
 
-void on_quit(int, void*, void* context) {
+void on_quit(int signo, void* info, void* context) {
+  if (in_fork_child()) return os::signal_chain(signo, info, context, os::SignalAction{});  // nobody else would answer
   const std::int64_t now = os::nanotime();
   std::int64_t first = 0;
   if (quit_asked.compare_exchange_strong(first, now)) {

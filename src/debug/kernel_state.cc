@@ -1,5 +1,6 @@
 #include "debug/kernel_state.h"
 
+#include <cerrno>
 #include <cstring>
 
 #include "os/signal.h"
@@ -8,11 +9,16 @@ namespace gort::inline v0::rt {
 
 namespace {
 
-/// /proc/self/task/TID/`file` as a string; false if it cannot be read.
-bool read_task_file(int tid, const char* file, char* buf, std::size_t n) noexcept {
+/// /proc/self/task/TID/`file` as a string; its length, or -errno.
+std::ptrdiff_t length_of_task_file(int tid, const char* file, char* buf, std::size_t n) noexcept {
   char path[64];
   Printer(path, sizeof path) << "/proc/self/task/" << tid << '/' << file;
-  return os::read_file(path, buf, n) > 0;
+  return os::read_file(path, buf, n);
+}
+
+/// False if it cannot be read.
+bool read_task_file(int tid, const char* file, char* buf, std::size_t n) noexcept {
+  return length_of_task_file(tid, file, buf, n) > 0;
 }
 
 /// A line "Name:\t00000000004000" of /proc/…/status as a mask.
@@ -49,7 +55,11 @@ const char* state_text(char state) noexcept {
 KernelState read_kernel_state(int tid) noexcept {
   KernelState k;
   char buf[2048];
-  if (!read_task_file(tid, "stat", buf, sizeof buf)) return k;
+  if (const std::ptrdiff_t n = length_of_task_file(tid, "stat", buf, sizeof buf); n <= 0) {
+    // A thread that has ended, before or while its file was read; else it is the file that cannot be had.
+    k.readable = n == -ESRCH || (n == -ENOENT && os::read_file("/proc/self/stat", buf, sizeof buf) > 0);
+    return k;
+  }
   k.alive = true;
   // "tid (name) S …"; the name may hold anything.
   if (const char* end = std::strrchr(buf, ')'); end != nullptr && end[1] == ' ') k.state = end[2];
@@ -72,6 +82,10 @@ KernelState read_kernel_state(int tid) noexcept {
 }
 
 void print(Printer& out, const KernelState& k) noexcept {
+  if (!k.readable) {
+    out << "not to be had (no descriptor left, or no /proc)";
+    return;
+  }
   if (!k.alive) {
     out << "no such thread";
     return;

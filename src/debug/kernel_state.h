@@ -9,6 +9,7 @@ namespace gort::inline v0::rt {
 
 /// /proc/self/task/TID, as far as it tells why a signal is not served.
 struct KernelState {
+  bool readable = true;      ///< false: no descriptor is left, or there is no /proc; nothing is known
   bool alive = false;        ///< there is such a thread
   char state = '?';          ///< R, S, D, T, t, Z, X …
   char wchan[48] = {};       ///< the kernel function in which it sleeps; "" if it does not, or if that is a secret

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <new>
 #include <vector>
 
 #include "base/print.h"
@@ -137,21 +138,20 @@ class Shelf {
     std::uintptr_t pcs[];  // NOLINT: as many as n
   };
 
-  explicit Shelf(std::size_t goroutines) noexcept
+  explicit Shelf(std::size_t goroutines)
       : bytes_((goroutines + 1024) * (sizeof(Record) + 2 * kTraceEnd * sizeof(std::uintptr_t))) {
     bytes_ = (bytes_ + os::page_size() - 1) & ~(os::page_size() - 1);
     base_ = static_cast<char*>(os::mem_map(bytes_, os::page_size()));
+    if (base_ == nullptr) throw std::bad_alloc();
   }
   Shelf(const Shelf&) = delete;
   Shelf& operator=(const Shelf&) = delete;
-  ~Shelf() {
-    if (base_ != nullptr) os::mem_unmap(base_, bytes_);
-  }
+  ~Shelf() { os::mem_unmap(base_, bytes_); }
 
   void add(const Captured& c) noexcept {
     const std::size_t n = c.trace.pcs.size();
     const std::size_t size = sizeof(Record) + n * sizeof(std::uintptr_t);
-    if (base_ == nullptr || bytes_ - used_ < size) return;
+    if (bytes_ - used_ < size) return;
     auto* r = new (base_ + used_) Record{c.trace, {}, n};
     std::memcpy(r->name, c.name, sizeof r->name);
     if (n != 0) std::memcpy(r->pcs, c.trace.pcs.data(), n * sizeof(std::uintptr_t));

@@ -29,7 +29,7 @@ extern TracebackLevel traceback_level;
 void report_fatal(const FatalReport& what) noexcept;
 
 /// The registers at which the calling thread was interrupted, if it dies in a signal handler: its trace
-/// starts there. Until the process ends.
+/// starts there. Until the process ends; after fatal_begin().
 void report_from_signal(const void* ucontext) noexcept;
 
 /// Stage 1 alone, for all goroutines, straight from a signal handler.

@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -102,6 +103,23 @@ TEST(KernelState, OfThisThread) {
   EXPECT_FALSE(read_kernel_state(::gettid()).urg_pending);
   ::tgkill(::getpid(), ::gettid(), SIGURG);
   EXPECT_TRUE(read_kernel_state(::gettid()).urg_pending);
+}
+
+// Then nothing is known, not even that there is no such thread.
+TEST(KernelState, WithoutADescriptor) {
+  rlimit files;
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &files), 0);
+  const rlimit none{0, files.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  const KernelState k = read_kernel_state(::gettid());
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &files), 0);
+  EXPECT_FALSE(k.readable);
+  char text[128];
+  {
+    Printer out(text, sizeof text);
+    print(out, k);
+  }
+  EXPECT_STREQ(text, "not to be had (no descriptor left, or no /proc)");
 }
 
 TEST(KernelState, OfNoThread) {

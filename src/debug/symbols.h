@@ -18,7 +18,7 @@
 // searches units as if their ranges did not overlap.
 //
 // Who may call. symbolize() allocates, takes the loader's lock and reads files the first time (tens of
-// milliseconds for a large program, microseconds later). So: never inside the runtime while holding a P,
+// milliseconds for a large program, microseconds later; without room for that in address space it finds nothing). So: never inside the runtime while holding a P,
 // never under a stop of the world, never in a signal handler; collect addresses there, symbolize after.
 // find_module() and everything that prints raw addresses may be called anywhere.
 // Both are thread-safe; symbolize() waits for no lock of its own, so a goroutine that is held captive

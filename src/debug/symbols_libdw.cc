@@ -11,18 +11,20 @@
 #include <elfutils/libdw.h>
 #include <elfutils/libdwfl.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <new>
 #include <unordered_map>
 #include <vector>
 
 #include "debug/symbols.h"
 #include "debug/symbols_backend.h"
-#include "os/atomic.h"
+#include "os/os.h"
 
 namespace gort::inline v0::rt {
 
@@ -222,9 +224,28 @@ class Borrowed {
   std::unique_ptr<Session> session_;
 };
 
+/// libdw does not survive the end of memory: it calls exit(), or faults. So it is not asked anything unless there is some
+/// room: for the program's file and what is made of it, and for some libraries'.
+bool has_room() noexcept {
+  constexpr std::size_t kLibraries = std::size_t{64} << 20;
+  static constinit os::atomic<std::size_t> wanted{0};
+  std::size_t n = wanted.load(os::memory_order_relaxed);
+  if (n == 0) {
+    struct stat program;
+    if (::stat("/proc/self/exe", &program) != 0) program.st_size = 0;
+    const std::size_t mask = os::page_size() - 1;
+    n = (kLibraries + 4 * static_cast<std::size_t>(program.st_size) + mask) & ~mask;
+    wanted.store(n, os::memory_order_relaxed);
+  }
+  void* const p = os::mem_map(n, os::page_size());
+  if (p != nullptr) os::mem_unmap(p, n);
+  return p != nullptr;
+}
+
 }  // namespace
 
 Found find_symbols(std::uintptr_t pc, LoaderCounts counts) {
+  if (!has_room()) throw std::bad_alloc();
   Found found;
   const Borrowed session(counts);
   session->find(pc, found);

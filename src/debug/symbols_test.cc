@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -11,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "os/linux/test_support.h"
 #include "tests/support/apart.h"
 
 namespace rt = gort::v0::rt;
@@ -249,6 +251,25 @@ TEST(Symbols, ModuleLoadedAfterTheFirstLookup) {
   dlclose(lib);
   if (!rt::symbolize(pc, false, [](const rt::SymbolFrame&) {})) {
     EXPECT_EQ(frames_at(pc, false).at(0).module, "") << "unloaded: the cached name is void";
+  }
+}
+
+// Whatever the end of address space meets: names stay unknown, nothing else happens.
+TEST(Symbols, WithoutMemoryNothingIsKnown) {
+#if defined(GORT_TEST_SANITIZED)
+  GTEST_SKIP() << "sanitizers live on address space";
+#endif
+  for (long mib = 1; mib <= 60; ++mib) {
+    ASSERT_EQ(gort::test::in_child([mib] {
+                const rlimit most{static_cast<rlim_t>((gort::test::status_kib("VmSize") + mib * 1024) * 1024), RLIM_INFINITY};
+                if (setrlimit(RLIMIT_AS, &most) != 0) return 1;
+                int frames = 0;
+                rt::symbolize(reinterpret_cast<std::uintptr_t>(&shop::known_static), false,
+                              [&](const rt::SymbolFrame&) { ++frames; });
+                return frames > 0 ? 0 : 2;
+              }),
+              0)
+        << mib;
   }
 }
 

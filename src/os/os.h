@@ -46,7 +46,7 @@ void thread_set_name(const char* name) noexcept;
 
 /// Number of threads of this process as the kernel counts them; negative if that cannot be read.
 /// A thread counts until its very end, which may come a little after it could be reaped.
-/// Opens /proc: only for suspicion of deadlock, never on a fast path.
+/// Opens /proc, or looks at it if there is no descriptor left: only for suspicion of deadlock, never on a fast path.
 int process_thread_count() noexcept;
 
 /// Gives the rest of the time slice to the kernel's other threads.
@@ -161,7 +161,8 @@ std::size_t mem_resident_from_top(const void* lo, const void* hi) noexcept;
 
 // ---- files, as far as reports need them -----------------------------------------------------
 
-/// Writes all bytes to a descriptor, retrying short writes and EINTR; gives up on errors. Raw write(2).
+/// Writes all bytes to a descriptor, retrying short writes and EINTR; gives up on errors, without SIGPIPE, and where nobody
+/// reads: after a second, and at once as long as that lasts. Raw write(2), 4 KiB at most in each.
 void write_all(int fd, const char* data, std::size_t n) noexcept;
 
 /// Reads a small file into buf (at most n-1 bytes, zero terminated). Returns the length or -errno.

@@ -52,8 +52,10 @@ void fork_child_begins() noexcept {
   sched.started.store(false, os::memory_order_relaxed);
 }
 
+bool in_fork_child() noexcept { return fork_child.load(os::memory_order_relaxed); }
+
 void check_not_fork_child() noexcept {
-  if (fork_child.load(os::memory_order_relaxed)) fatal_in_fork_child();
+  if (in_fork_child()) fatal_in_fork_child();
 }
 
 }  // namespace gort::inline v0::rt

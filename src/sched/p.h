@@ -111,7 +111,7 @@ struct alignas(128) P {
 
   GList g_free;                    ///< owner
   StackList stacks;                ///< owner
-  std::uint32_t claims = 0;        ///< owner: stacks claimed, not given to a goroutine yet
+  std::uint32_t claims = 0;        ///< owner: stacks claimed, not given to a goroutine yet; at least stacks.size()
   Random random;                   ///< owner
   SelectNode* select_nodes = nullptr;   ///< owner: a cache (sync/select.h)
   std::uint32_t select_nodes_n = 0;     ///< owner

@@ -64,14 +64,16 @@ G* take_cached(P* p) noexcept {
 
 /// A new G; p gets some more into its cache. The head of the registry is one word for all Ps, and each failed
 /// exchange on it makes those of all others dearer: with 1024 Ps that took a quarter of a millisecond per goroutine
-/// (docs/scaling.md). With few Ps nobody competes, and one at a time is made.
+/// (docs/scaling.md). With few Ps nobody competes, and one at a time is made. Null: no memory.
 G* make_g(P* p) noexcept {
   int n = p == nullptr ? 1 : sched.nprocs.load(os::memory_order_relaxed) / 4;
   n = n < 1 ? 1 : n > kMostMade ? kMostMade : n;
   G* first = nullptr;
   G* last = nullptr;
   for (int i = 0; i < n; ++i) {
-    G* g = ::new (g_memory.alloc()) G;
+    void* const memory = g_memory.try_alloc();
+    if (memory == nullptr) break;
+    G* g = ::new (memory) G;
     g->wait.ready = ready_waiter;
     g->wait_state.wake = &g->wait;
     g->status.store(GStatus::dead, os::memory_order_relaxed);
@@ -79,6 +81,7 @@ G* make_g(P* p) noexcept {
     first = g;
     if (last == nullptr) last = g;
   }
+  if (last == nullptr) return nullptr;
   G* head = sched.all_g.load(os::memory_order_relaxed);
   do {
     last->all_next = head;
@@ -144,6 +147,14 @@ G* g_alloc(std::size_t stack_bytes) noexcept {
   if (own ? !stack_alloc(stack_bytes, &stack) : !stack_claim_one(p)) return nullptr;
   G* g = take_cached(p);
   if (g == nullptr) g = make_g(p);
+  if (g == nullptr) {
+    if (own) {
+      stack_free(stack);
+    } else {
+      stack_unclaim_one(p);
+    }
+    return nullptr;
+  }
   g->own_stack = own;
   if (own) g->set_stack(stack);
   return g;

@@ -2,15 +2,20 @@
 #include "sched/spawn.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <atomic>
 #include <cstdint>
+#include <cstdlib>
+#include <new>
 #include <set>
 #include <thread>
 #include <vector>
 
+#include "base/alloc.h"
 #include "base/fault.h"
 #include "gort/world.h"
+#include "os/linux/test_support.h"
 #include "sched/entry.h"
 #include "tests/support/runtime_fixture.h"
 
@@ -150,6 +155,37 @@ TEST_F(SpawnWithManyPs, EachGIsRegisteredOnce) {
   for_each_g([&](G* g) { EXPECT_TRUE(registered.insert(g).second) << "registered twice"; });
   for (G* g : live) EXPECT_TRUE(registered.contains(g));
   EXPECT_LE(registered.size(), kLive + 64 * 16 + 16);
+}
+
+class SpawnDeath : public gort::test::RuntimeTest {};
+
+// There are stacks, but no memory for what a goroutine is besides: that is std::bad_alloc, too.
+TEST_F(SpawnDeath, WithoutMemoryForAGoroutineGoThrows) {
+#if defined(GORT_TEST_SANITIZED)
+  GTEST_SKIP() << "sanitizers live on address space";
+#endif
+  EXPECT_EXIT({
+    gort::run([] {
+      gort::semaphore gate(0);
+      gort::spawn([] {}).join();  // there are stacks
+      const rlimit most{static_cast<rlim_t>(gort::test::status_kib("VmSize")) * 1024, RLIM_INFINITY};
+      if (setrlimit(RLIMIT_AS, &most) != 0) std::_Exit(11);
+      while (persistent_try_alloc(64, 8) != nullptr) {
+      }
+      int n = 0;
+      try {
+        for (;; ++n) gort::go([&gate] { gate.acquire(); });
+      } catch (const std::bad_alloc&) {
+      }
+      const std::size_t claimed = stack_stats().claimed;
+      if (!stack_claim(default_stack_bytes(), 1)) std::_Exit(12);
+      EXPECT_THROW(gort::go([] {}), std::bad_alloc);
+      EXPECT_THROW(gort::go({.stack = std::size_t{1} << 20}, [] {}), std::bad_alloc);
+      if (stack_stats().claimed != claimed + 1) std::_Exit(13);
+      for (; n > 0; --n) gate.release();
+      std::_Exit(testing::Test::HasFailure() ? 14 : 0);
+    });
+  }, ::testing::ExitedWithCode(0), "");
 }
 
 TEST_P(Spawn, TheParentIsKnown) {

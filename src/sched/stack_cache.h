@@ -10,6 +10,10 @@
 //   the pool             stack.h: costs a system call per stack, so sysmon moves stacks there, bit by bit, when
 //                        the shared cache has not been drawn upon for a while
 //
+// So that a claim is worth a stack wherever its goroutine runs first, no P keeps more stacks than it has claims in its
+// account: each of them stands for one that nobody has. What is neither in a P's cache nor with a goroutine lies in the
+// shared cache or in the pool, or is on its way between the two, and suffices for all goroutines that have none yet.
+//
 // A free stack's link lies at its own top, in the page that every use touches anyway.
 #pragma once
 
@@ -45,6 +49,7 @@ class StackList {
 };
 
 /// A default-sized stack for a goroutine that holds a claim, when p's cache has none: from the shared one, or the pool.
+/// At the very end of address space it may wait for sysmon, which moves stacks from the one to the other.
 Stack stack_take_slow(P* p) noexcept;
 
 /// The stack of a goroutine that has ended. p may be null.

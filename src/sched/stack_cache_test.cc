@@ -2,12 +2,14 @@
 #include "sched/stack_cache.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <atomic>
 #include <cstdint>
 #include <vector>
 
 #include "base/sanitizer.h"
+#include "os/linux/test_support.h"
 #include "sched/sched.h"
 #include "sched/spawn.h"
 #include "sched/stack.h"
@@ -121,6 +123,76 @@ TEST_P(StackCache, TrimmingGivesTheUnusedOnesBack) {
   EXPECT_FALSE(stack_cache_trimmable());
   EXPECT_LE(cached(), 64u + 64u * static_cast<unsigned>(GetParam()));
   EXPECT_TRUE(gort::test::yield_until([] { return stack_stats().in_use == cached(); })) << "the rest is with the pool";
+}
+
+// ---- at the end of address space ------------------------------------------------------------------
+
+/// No mapping of a size that matters can be made from here on.
+bool no_more_address_space() {
+  const rlimit now{static_cast<rlim_t>(test::status_kib("VmSize")) * 1024 + (std::size_t{512} << 10), RLIM_INFINITY};
+  return setrlimit(RLIMIT_AS, &now) == 0;
+}
+
+Stack take(P* p) {
+  Stack s;
+  return p->stacks.pop(&s) ? s : stack_take_slow(p);
+}
+
+// What is claimed can be had, though it is claimed in one P's account and taken by another, while the first one keeps
+// the stacks of goroutines that have ended there.
+TEST(StackClaims, AreWorthAStackWhereverTheGoroutineRuns) {
+#if defined(GORT_TEST_SANITIZED)
+  GTEST_SKIP() << "sanitizers live on address space";
+#endif
+  EXPECT_EQ(test::in_child([] {
+              static P one(0), other(1);
+              Stack stacks[64];
+              for (Stack& s : stacks) {
+                if (!stack_claim_one(&one)) return 1;
+                s = take(&one);
+              }
+              if (!no_more_address_space()) return 3;
+              for (const Stack& s : stacks) {
+                stack_unclaim_one(&one);
+                stack_put(&one, s);
+              }
+              if (one.stacks.size() < 32) return 4;
+              int claimed = 0;
+              while (stack_claim_one(&one)) ++claimed;
+              if (claimed < 64) return 5;
+              for (int i = 0; i < claimed; ++i) take(&other);
+              return one.claims == 0 ? 0 : 6;
+            }),
+            0);
+}
+
+// Claims in other Ps' accounts keep nobody from starting a goroutine: they are given back, by who runs at the next end of a
+// goroutine of his, by who does not run at once.
+TEST(StackClaims, AreNotKeptByThoseWhoDoNotNeedThem) {
+#if defined(GORT_TEST_SANITIZED)
+  GTEST_SKIP() << "sanitizers live on address space";
+#endif
+  EXPECT_EQ(test::in_child([] {
+              static P one(0), other(1);
+              // The other has all there are, but one of a goroutine that lives.
+              if (!stack_claim_one(&other)) return 1;
+              Stack s = take(&other);
+              if (!no_more_address_space()) return 2;
+              while (stack_claim(default_stack_bytes(), 1)) ++other.claims;
+              const std::uint32_t all = other.claims;
+              if (stack_claim_one(&one)) return 3;
+              stack_unclaim_one(&other);
+              stack_put(&other, s);
+              if (other.claims != other.stacks.size()) return 4;
+              std::uint32_t claimed = 0;
+              while (stack_claim_one(&one)) ++claimed, take(&one);
+              if (claimed + other.claims != all + 1) return 5;
+              // It goes idle.
+              sched.idle_p = &other;
+              while (stack_claim_one(&one)) ++claimed, take(&one);
+              return claimed == all + 1 ? 0 : 6;
+            }),
+            0);
 }
 
 }  // namespace

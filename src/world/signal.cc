@@ -137,6 +137,8 @@ void unask(M* m, Asked bit) noexcept {
   m->asked.fetch_and(~static_cast<std::uint32_t>(bit), os::memory_order_relaxed);
 }
 
+void end_process_in_time() noexcept { ends_process.store(0, os::memory_order_relaxed); }
+
 void end_process_within(std::int64_t ns) noexcept {
   os::SignalAction now;
   // The host may have taken the signal since.

@@ -70,6 +70,8 @@ void signals_system_thread() noexcept;
 /// The calling thread ends the process at the latest after `ns`, as a fatal error does, even if it is stuck
 /// in a lock then. For reports that go through code which a broken process may have broken.
 void end_process_within(std::int64_t ns) noexcept;
+/// It need not any more: what follows is not ours.
+void end_process_in_time() noexcept;
 
 /// Where the signal stack of an M lies, and some memory of its own beside it for servers' answers.
 /// That memory stays mapped for ever, as the M does; its pages are given back while the M has no thread.

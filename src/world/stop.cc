@@ -2,6 +2,7 @@
 #include "world/stop.h"
 
 #include "base/fault.h"
+#include "base/running_time.h"
 #include "sched/captives.h"
 #include "sched/park.h"
 #include "sched/procs.h"
@@ -25,7 +26,7 @@ struct Stop {
   Stopping how;
   std::int64_t deadline;  // nanotime; negative: none
   std::int64_t begin;
-  std::int64_t reported;  // nanotime of the last report that it takes long
+  RunningTime lasts;      // since the beginning, or the last report that it takes long
   const G* by;            // null: a foreign thread
   bool begun = false;
   bool in_time = false;
@@ -70,10 +71,9 @@ void ask(P* p) noexcept {
 bool has_stopped(P* p) noexcept { return p->status.load(os::memory_order_seq_cst) == PStatus::stopped; }
 
 void report_if_slow(Stop& s, std::int64_t now) noexcept {
-  const std::int64_t since = s.reported != 0 ? s.reported : s.begin;
-  if (now - since < debug_settings.slow_stop_ns || sched_hooks.stop_slow == nullptr) return;
+  if (s.lasts.look(now) < debug_settings.slow_stop_ns || sched_hooks.stop_slow == nullptr) return;
   sched_hooks.stop_slow(now - s.begin);
-  s.reported = os::nanotime();
+  s.lasts.begin(os::nanotime());
 }
 
 /// Claims all Ps from `first` on that have not stopped, or asks their Ms. Returns how many are left.
@@ -235,7 +235,8 @@ void wake_waiting(P* own) noexcept {
 }  // namespace
 
 bool stop_everybody(Stopping how, std::int64_t now, std::int64_t deadline) noexcept {
-  Stop s{how, deadline, now, 0, current_g()};
+  Stop s{how, deadline, now, {}, current_g()};
+  s.lasts.begin(now);
   for (;;) {
     if (abandoned(s)) return false;
     if (fault(Fault::s1)) {

@@ -1,6 +1,9 @@
 // Whole programs that cannot go on, and what they say about it (acceptance scenario 102).
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <string>
 
@@ -119,6 +122,49 @@ TEST_P(Deadlock, ManyOfOneKindShareATrace) {
   expect_report(o, kAsleep);
   EXPECT_TRUE(o.says("\n2000 goroutines: goroutine 2-2001 [semacquire]:\nshop::wait_for_ever()")) << o.err.substr(0, 4000);
   EXPECT_TRUE(o.says("more goroutines; names follow"));
+}
+
+SUBJECT(no_descriptors) {
+  gort::run([] {
+    const rlimit none{0, 0};
+    setrlimit(RLIMIT_NOFILE, &none);
+    shop::worker();
+  });
+}
+TEST_P(Deadlock, IsReportedWithoutADescriptorLeft) {
+  const Outcome o = run("no_descriptors");
+  EXPECT_EQ(o.exit_code, 2) << o.signal;
+  EXPECT_EQ(o.line(0), kAsleep) << o.err;
+}
+
+// ---- an error output that takes nothing ---------------------------------------------------------
+
+SUBJECT(nobody_reads) {
+  int ends[2];
+  if (pipe(ends) != 0) return;
+  fcntl(ends[1], F_SETFL, O_NONBLOCK);
+  char some[4096] = {};
+  while (write(ends[1], some, sizeof some) > 0) {
+  }
+  fcntl(ends[1], F_SETFL, 0);
+  dup2(ends[1], 2);
+  gort::run([] { shop::worker(); });
+}
+TEST_P(Deadlock, EndsThoughNobodyReadsWhatItSays) {
+  const Outcome o = run("nobody_reads");
+  EXPECT_EQ(o.exit_code, 2) << "14: it did not end; " << o.signal;
+}
+
+SUBJECT(no_reader) {
+  int ends[2];
+  if (pipe(ends) != 0) return;
+  close(ends[0]);
+  dup2(ends[1], 2);
+  gort::run([] { shop::worker(); });
+}
+TEST_P(Deadlock, EndsAsEverThoughThereIsNoReader) {
+  const Outcome o = run("no_reader");
+  EXPECT_EQ(o.exit_code, 2) << o.signal;
 }
 
 // ---- GORT_TRACEBACK -----------------------------------------------------------------------------

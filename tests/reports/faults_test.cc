@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -11,9 +12,12 @@
 #include <string>
 #include <thread>
 
+#include "base/fault.h"
+#include "sched/entry.h"
 #include "sched/sched.h"
 #include "tests/reports/shop.h"
 #include "tests/reports/subject.h"
+#include "world/world.h"
 
 namespace shop {
 
@@ -141,6 +145,54 @@ SUBJECT(sent_segv) {
 TEST(Fault, SentFaultSignalEndsTheProgramToo) {
   NOT_SANITIZED();
   EXPECT_EQ(run_subject("sent_segv").signal, SIGSEGV);
+}
+
+struct slow_to_say : std::exception {
+  static inline std::atomic<bool> asked{false};
+  const char* what() const noexcept override {
+    asked = true;
+    usleep(300'000);  // meanwhile another thread faults; if it has not yet, this proves nothing
+    return "at last";
+  }
+};
+SUBJECT(fault_while_dying) {
+  gort::run([] {
+    std::thread([] {
+      while (!slow_to_say::asked) usleep(1000);
+      shop::touch(nullptr);
+    }).detach();
+    gort::go([] { throw slow_to_say(); });
+    shop::worker();
+  });
+}
+GORT_TEST_APART void sell_slowly() {
+  throw slow_to_say();
+  GORT_TEST_NO_TAIL_CALL();
+}
+SUBJECT(overflow_while_dying) {
+  gort::run([] {
+    gort::go([] { sell_slowly(); });
+    gort::go([] {
+      while (!slow_to_say::asked) gort::this_goroutine::yield();
+      shop::dive(0);
+    });
+    shop::worker();
+  });
+}
+TEST(StackOverflow, OfAnotherGoroutineIsNotTheOneThatIsReported) {
+  NOT_SANITIZED();
+  const Outcome o = run_subject("overflow_while_dying", {.env = {"GORT_MAXPROCS=2"}});
+  EXPECT_EQ(o.signal, SIGABRT) << o.err;
+  EXPECT_NE(o.trace_of("goroutine 2 [running]:").find("sell_slowly()"), std::string::npos) << o.err;
+  EXPECT_FALSE(o.says("exceeds its stack")) << o.err;
+}
+
+TEST(Fault, OfAnotherThreadDoesNotCutAReportShort) {
+  NOT_SANITIZED();
+  const Outcome o = run_subject("fault_while_dying");
+  EXPECT_EQ(o.signal, SIGABRT) << o.err;
+  EXPECT_TRUE(o.says("(at last) left goroutine 2")) << o.err;
+  EXPECT_NE(o.trace_of("goroutine 2 [running]:"), "") << o.err;
 }
 
 // ---- hosts with handlers ------------------------------------------------------------------------
@@ -290,6 +342,19 @@ TEST(Exception, HostsTerminateHandlerHasTheLastWord) {
   EXPECT_EQ(o.line(0).find("terminate: exception of type shop::out_of_stock"), 0u) << o.err;
 }
 
+SUBJECT(host_terminate_takes_long) {
+  std::set_terminate([] {
+    for (unsigned left = 6; left != 0;) left = sleep(left);
+    _exit(47);
+  });
+  gort::run([] {
+    gort::go([] { shop::serve(); });
+    shop::worker();
+  });
+}
+// The report has a limit of five seconds; who comes after it has none.
+TEST(Exception, HostsTerminateHandlerMayTakeLong) { EXPECT_EQ(run_subject("host_terminate_takes_long").exit_code, 47); }
+
 SUBJECT(throws_on_thread) {
   gort::run([] { std::thread([] { shop::serve(); }).join(); });
 }
@@ -394,11 +459,88 @@ SUBJECT(quit_deaf) {
   });
 }
 
+SUBJECT(quit_in_fork_child) {
+  gort::run([] {
+    const pid_t pid = fork();
+    if (pid == 0) {
+      raise(SIGQUIT);
+      _exit(1);
+    }
+    int status = 0;
+    while (waitpid(pid, &status, 0) != pid) {
+    }
+    _exit(WIFSIGNALED(status) ? WTERMSIG(status) : 100 + WEXITSTATUS(status));
+  });
+}
+// Its monitor is the parent's: nobody would ever answer.
+TEST(QuitOfAForkChild, EndsItAtOnce) {
+  NOT_SANITIZED();
+  EXPECT_EQ(run_subject("quit_in_fork_child").exit_code, SIGQUIT);
+}
+
 TEST(QuitLevels, CrashAborts) {
   NOT_SANITIZED();
   const Outcome o = run_subject("quit_spinning", {.env = {"GORT_TRACEBACK=crash"}, .send = SIGQUIT});
   EXPECT_EQ(o.signal, SIGABRT) << o.err;
   EXPECT_NE(o.names().find("\nthread "), std::string::npos) << "all threads: " << o.err;
+}
+
+// ---- a process that stands still ----------------------------------------------------------------
+
+std::atomic<int> stop_step{0};
+int helper = -1;
+/// The world is being stopped: so is the process, for two and a half seconds.
+void stand_still(void*) noexcept {
+  if (write(helper, "x", 1) != 1) _exit(1);
+  kill(getpid(), SIGSTOP);
+  stop_step = 2;
+}
+/// Lets its parent go on.
+void let_go_on(int from) {
+  char c;
+  if (read(from, &c, 1) != 1) _exit(0);
+  usleep(2'500'000);
+  kill(getppid(), SIGCONT);
+  _exit(0);
+}
+SUBJECT(stopped_in_a_stop) {
+  int ends[2];
+  if (pipe(ends) != 0) _exit(1);
+  helper = ends[1];
+  const pid_t pid = fork();
+  if (pid == 0) {
+    close(ends[1]);
+    let_go_on(ends[0]);
+  }
+  gort::run([] {
+    auto deaf = gort::spawn([] {
+      sigset_t urg;
+      sigemptyset(&urg);
+      sigaddset(&urg, SIGURG);
+      pthread_sigmask(SIG_BLOCK, &urg, nullptr);
+      stop_step = 1;
+      while (stop_step != 2) asm volatile("");
+      // The one who waits for it looks at least once.
+      const std::int64_t until = gort::os::nanotime() + 20'000'000;
+      while (gort::os::nanotime() < until) asm volatile("");
+      pthread_sigmask(SIG_UNBLOCK, &urg, nullptr);
+    });
+    while (stop_step != 1) gort::this_goroutine::yield();
+    gort::rt::set_test_hook(gort::rt::TestPoint::world_requested, stand_still, nullptr);
+    {
+      gort::rt::RuntimeEntry entry;
+      gort::rt::start_the_world(gort::rt::stop_the_world(gort::rt::StopReason::test));
+    }
+    gort::rt::set_test_hook(gort::rt::TestPoint::world_requested, nullptr, nullptr);
+    deaf.join();
+  });
+  _exit(48);
+}
+TEST(StoppedProcess, IsNotReportedAsASlowStop) {
+  NOT_SANITIZED();
+  const Outcome o = run_subject("stopped_in_a_stop", {.env = {"GORT_MAXPROCS=2", "GORT_DEBUG=slowstop=2000"}});
+  EXPECT_EQ(o.exit_code, 48);
+  EXPECT_EQ(o.err, "");
 }
 
 // ---- threads ------------------------------------------------------------------------------------

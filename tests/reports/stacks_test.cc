@@ -1,6 +1,7 @@
 // stack(), all_stacks(), schedtrace.
 #include <gort/debug.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "debug/symbols.h"
+#include "os/linux/test_support.h"
 #include "sched/sched.h"
 #include "tests/reports/shop.h"
 #include "tests/reports/subject.h"
@@ -46,6 +48,25 @@ TEST(Stack, OfTheCallingGoroutine) {
   if (gort::rt::symbols_have_all_lines()) {
     EXPECT_NE(s.find("stacks_test.cc:" + std::to_string(shop::kAskLine)), std::string::npos) << s;
   }
+}
+
+SUBJECT(no_room_for_stacks) {
+  gort::run([] {
+    for (int i = 0; i < 1000; ++i) gort::go([] { shop::worker(); });
+    const rlimit most{static_cast<rlim_t>(gort::test::status_kib("VmSize") + 1024) * 1024, RLIM_INFINITY};
+    if (setrlimit(RLIMIT_AS, &most) != 0) _exit(51);
+    try {
+      _exit(gort::all_stacks().empty() ? 52 : 53);
+    } catch (const std::bad_alloc&) {
+      _exit(50);
+    }
+  });
+}
+TEST(AllStacks, WithoutMemoryIsAnException) {
+#if defined(GORT_TEST_SANITIZED)
+  GTEST_SKIP() << "sanitizers live on address space";
+#endif
+  EXPECT_EQ(run_subject("no_room_for_stacks").exit_code, 50);
 }
 
 TEST(Stack, OfAForeignThread) {

@@ -1,6 +1,7 @@
 // gort: the little file access that reports and start-up need, by raw system calls.
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 
 #include <cerrno>
 #include <cstddef>
@@ -9,30 +10,71 @@
 #include "os/linux/line_reader.h"
 #include "os/linux/syscall.h"
 #include "os/os.h"
+#include "os/signal.h"
 
 namespace gort::inline v0::os {
 
 namespace {
 
-// Waits until a full non-blocking descriptor takes data again, at most a second: a report that goes
-// to a pipe which somebody made non-blocking must not lose its middle, and must not hang either.
+// A write of so many bytes does not wait where poll says that there is room: POSIX's PIPE_BUF.
+constexpr std::size_t kWrittenAtOnce = 4096;
+constexpr int kMostRefused = 1000;
+
+// Nobody has read for a whole second: until there is room again nothing is waited for.
+constinit atomic<bool> nobody_reads{false};
+
+// Waits until a full descriptor takes data again, at most a second. A report must not lose its middle because
+// somebody has made its pipe non-blocking; nor must it wait for ever for whoever has stopped to read the
+// program's error output, with the world half stopped, or instead of dying.
 bool wait_writable(int fd) noexcept {
   pollfd one{.fd = fd, .events = POLLOUT, .revents = 0};
-  timespec limit{.tv_sec = 1, .tv_nsec = 0};
+  timespec limit{.tv_sec = nobody_reads.load(memory_order_relaxed) ? 0 : 1, .tv_nsec = 0};
   long r;
   // The kernel writes the time left back to `limit`.
   while ((r = kernel::call(SYS_ppoll, &one, 1, &limit, nullptr, 0)) == -EINTR) {
   }
-  return r > 0;
+  nobody_reads.store(r == 0, memory_order_relaxed);
+  return r != 0;  // an error: the write will tell
 }
+
+// As long as this lives, writing to a pipe without a reader is an error and no signal: what the runtime has to say does
+// not end a program.
+class NoSigpipe {
+ public:
+  NoSigpipe() noexcept {
+    kernel::call(SYS_rt_sigprocmask, SIG_BLOCK, &kSet, &before_, sizeof kSet);
+    // Somebody else's, which was blocked before.
+    if ((before_ & kSet) != 0) kernel::call(SYS_rt_sigpending, &pending_, sizeof kSet);
+  }
+  NoSigpipe(const NoSigpipe&) = delete;
+  NoSigpipe& operator=(const NoSigpipe&) = delete;
+  ~NoSigpipe() { kernel::call(SYS_rt_sigprocmask, SIG_SETMASK, &before_, nullptr, sizeof kSet); }
+
+  // A write has said EPIPE.
+  void take() noexcept {
+    if ((pending_ & kSet) != 0) return;
+    const timespec now{};
+    while (kernel::call(SYS_rt_sigtimedwait, &kSet, nullptr, &now, sizeof kSet) == -EINTR) {
+    }
+  }
+
+ private:
+  static constexpr SignalMask kSet = signal_bit(SIGPIPE);
+  SignalMask before_ = 0;
+  SignalMask pending_ = 0;
+};
 
 }  // namespace
 
 void write_all(int fd, const char* data, std::size_t n) noexcept {
-  while (n > 0) {
-    long r = kernel::call(SYS_write, fd, data, n);
+  if (fd < 0) return;  // poll would wait
+  NoSigpipe quiet;
+  for (int refused = 0; n > 0;) {
+    if (!wait_writable(fd)) return;
+    const long r = kernel::call(SYS_write, fd, data, n < kWrittenAtOnce ? n : kWrittenAtOnce);
     if (r == -EINTR) continue;
-    if (r == -EAGAIN && wait_writable(fd)) continue;
+    if (r == -EAGAIN && ++refused < kMostRefused) continue;
+    if (r == -EPIPE) quiet.take();
     if (r <= 0) return;
     data += r;
     n -= static_cast<std::size_t>(r);

@@ -11,6 +11,7 @@
 
 #include "os/linux/line_reader.h"
 #include "os/linux/parse.h"
+#include "os/linux/test_support.h"
 #include "os/os.h"
 
 namespace {
@@ -79,6 +80,47 @@ TEST(OsFiles, GivesUpOnAClosedDescriptor) {
   signal(SIGPIPE, SIG_IGN);
   write_all(ends[1], "abc", 3);
   signal(SIGPIPE, SIG_DFL);
+  close(ends[1]);
+}
+
+// A warning on an error output that nobody has open any more does not end the program.
+TEST(OsFiles, AnEndWithoutAReaderIsNoSignal) {
+  EXPECT_EQ(gort::test::in_child([] {
+              signal(SIGPIPE, SIG_DFL);
+              int ends[2];
+              if (pipe(ends) != 0) return 1;
+              close(ends[0]);
+              write_all(ends[1], "abc", 3);
+              sigset_t set;
+              if (sigpending(&set) != 0 || sigismember(&set, SIGPIPE) != 0) return 2;
+              if (sigprocmask(SIG_BLOCK, nullptr, &set) != 0 || sigismember(&set, SIGPIPE) != 0) return 3;
+              // One that somebody else has sent, and keeps blocked, stays.
+              sigemptyset(&set);
+              sigaddset(&set, SIGPIPE);
+              sigprocmask(SIG_BLOCK, &set, nullptr);
+              raise(SIGPIPE);
+              write_all(ends[1], "abc", 3);
+              if (sigpending(&set) != 0 || sigismember(&set, SIGPIPE) != 1) return 4;
+              return 0;
+            }),
+            0);
+}
+
+// Whoever has stopped to read stops nobody for longer than a second, whatever is written.
+TEST(OsFiles, DoesNotWaitForSomebodyWhoDoesNotRead) {
+  int ends[2];
+  ASSERT_EQ(pipe2(ends, O_CLOEXEC), 0);
+  ASSERT_GT(fcntl(ends[1], F_SETPIPE_SZ, 4096), 0);
+  const std::string much(1 << 20, 'x');
+  const std::int64_t begin = nanotime();
+  for (int i = 0; i < 100; ++i) write_all(ends[1], much.data(), much.size());
+  EXPECT_LT(nanotime() - begin, 60'000'000'000) << "a second in all, not one for each";
+  // What comes when there is room again is written.
+  std::string received(1 << 16, '\0');
+  ASSERT_GT(read(ends[0], received.data(), received.size()), 0);
+  write_all(ends[1], "again", 5);
+  ASSERT_EQ(read(ends[0], received.data(), received.size()), 5);
+  close(ends[0]);
   close(ends[1]);
 }
 

@@ -20,7 +20,8 @@ namespace {
 constexpr std::int64_t kNanosPerSecond = 1'000'000'000;
 constexpr std::int64_t kNanosPerMilli = 1'000'000;
 
-// Set when the kernel turns out to be older than 5.11: then timeouts are whole milliseconds, rounded up.
+// Set when the kernel, or the sandbox around us, turns out to be older than Linux 5.11: then timeouts are whole
+// milliseconds, rounded up.
 constinit atomic<bool> no_pwait2{false};
 
 int control(int poller, int op, int fd, std::uint32_t events, std::uint64_t tag) noexcept {
@@ -52,7 +53,8 @@ long wait_nanos(int poller, epoll_event* e, std::int64_t ns) noexcept {
   if (ns <= 0 || no_pwait2.load(memory_order_relaxed)) return wait_millis(poller, e, ns);
   const timespec limit{.tv_sec = ns / kNanosPerSecond, .tv_nsec = ns % kNanosPerSecond};
   const long n = kernel::call(SYS_epoll_pwait2, poller, e, kPollBatch, &limit, nullptr, 8);
-  if (n != -ENOSYS) return n;
+  // A sandbox that is older than the call says EPERM, which the call itself never does.
+  if (n != -ENOSYS && n != -EPERM) return n;
   no_pwait2.store(true, memory_order_relaxed);
   return wait_millis(poller, e, ns);
 }

@@ -166,6 +166,12 @@ TEST(OsThread, CountsThreadsWhateverTheProgramIsCalled) {
               // The name is the second field of the file that is read.
               thread_set_name(") R 1 (2 3) 4");
               if (process_thread_count() != before + 1) return 4;
+              rlimit files;
+              if (getrlimit(RLIMIT_NOFILE, &files) != 0) return 5;
+              const rlimit none{0, files.rlim_max};
+              if (setrlimit(RLIMIT_NOFILE, &none) != 0) return 6;
+              if (process_thread_count() != before + 1) return 7;
+              setrlimit(RLIMIT_NOFILE, &files);
               probe.go.release();
               reap(t);
               while (process_thread_count() != before) thread_yield();
