@@ -100,6 +100,9 @@ BlockingWait::BlockingWait(WaitReason reason, std::int64_t deadline, CancelSourc
 }
 
 BlockingWait::~BlockingWait() {
+  // A wait that did not come about, for what it was for was there after all. Left open, it would be taken for the next
+  // one, if that is plain: a cancellation would end this, and leave that.
+  if (node_->state != nullptr && !fault(Fault::wait_close)) wait_win(*own_, generation_, WaitEnd::done);
   if (!foreign_) return;
   cancel_leave(own_);  // the record goes back to the pool
   if (!slept_) foreign_->unused();

@@ -7,6 +7,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/fault.h"
 #include "gort/gort.h"
 #include "sched/entry.h"
 #include "sync/test_points.h"
@@ -118,6 +119,45 @@ void leave() {
 }
 
 class Waiting : public testing::TestWithParam<int> {};
+
+/// How a plain wait ends that is cancelled, and served after that; before it, its goroutine began one with a deadline that
+/// did not come about.
+WaitEnd after_one_that_did_not_come_about() {
+  CancelSource source;
+  Queue q;
+  auto t = gort::spawn([&] {
+    {
+      RuntimeEntry entry;
+      const LivesIn lives(&source);
+      const BlockingWait timed(WaitReason::test, clock_now() + 3'600'000'000'000, &source);
+    }
+    const WaitEnd end = wait_in(q, &source);
+    leave();
+    return end;
+  });
+  // It holds the lock until it is parked.
+  const auto parked = [&q] {
+    RuntimeEntry entry;
+    LockGuard guard(q.lock);
+    return q.node != nullptr;
+  };
+  while (!parked()) gort::this_goroutine::yield();
+  fire(source);
+  serve(q);
+  return t.get();
+}
+
+TEST_P(Waiting, OneThatDidNotComeAboutIsNotTakenForTheNext) {
+  gort::run({.max_procs = GetParam()}, [] { EXPECT_EQ(after_one_that_did_not_come_about(), WaitEnd::cancelled); });
+}
+
+#if defined(GORT_TESTING)
+TEST_P(Waiting, LeftOpenItIs) {
+  set_fault(Fault::wait_close, true);
+  gort::run({.max_procs = GetParam()}, [] { EXPECT_EQ(after_one_that_did_not_come_about(), WaitEnd::done); });
+  set_fault(Fault::wait_close, false);
+}
+#endif
 
 TEST_P(Waiting, ServedWithoutAState) {
   gort::run({.max_procs = GetParam()}, [] {
