@@ -10,6 +10,9 @@
 // When the last run returns, the other goroutines are cancelled, with cause run_ended, and given options.grace to end
 // as long as any of them can still run; those left over are reported by name and never run again, so that static
 // destructors meet no running goroutine.
+//
+// The start opens /dev/null as each of the standard descriptors that is closed, for the runtime's own descriptors come next
+// and reports go to number 2. It changes nothing else of the process but signal handlers (docs/preemption.md).
 #pragma once
 
 #include <chrono>
@@ -26,7 +29,7 @@ namespace gort::inline v0 {
 /// Environment over code: GORT_MAXPROCS and GORT_MAXTHREADS win over these. docs/settings.md has all variables.
 struct run_options {
   /// Number of Ps, at most 1024. Set at the first start and by every run that begins while no other is in progress.
-  /// 0: at the first start the processors of the affinity mask within the cgroup's limit, which is looked at again now
+  /// 0: at the first start the processors of the affinity mask within the cgroup's limit, which are looked at again now
   /// and then; at later ones as it is.
   int max_procs = 0;
   int max_threads = 0;             ///< thread limit, of the first start; 0: 10000. Exceeding it is fatal

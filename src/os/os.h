@@ -165,6 +165,10 @@ std::size_t mem_resident_from_top(const void* lo, const void* hi) noexcept;
 /// reads: after a second, and at once as long as that lasts. Raw write(2), 4 KiB at most in each.
 void write_all(int fd, const char* data, std::size_t n) noexcept;
 
+/// Opens /dev/null where the standard input, output or error output is closed: otherwise the next socket or event would get
+/// that number, and the reports meant for it. For the start, with one thread.
+void fill_standard_fds() noexcept;
+
 /// Reads a small file into buf (at most n-1 bytes, zero terminated). Returns the length or -errno.
 std::ptrdiff_t read_file(const char* path, char* buf, std::size_t n) noexcept;
 

@@ -98,10 +98,10 @@ void goes_on(M* m) noexcept {
 
 bool has_ordinary_work(const P* p) noexcept { return !p->runq.empty() || !sched.global.empty(); }
 
-/// Who gets the P of a slice that is over, with nmidle and the captives' queue changed accordingly; null: nobody.
+/// Who gets the P of a slice that is over (`elsewhere`: an M could steal what it runs), with nmidle and the captives' queue changed accordingly; null: nobody.
 /// Under sched.lock.
-M* next_owner(P* p, bool asleep, bool* is_captive) noexcept {
-  const bool work = has_ordinary_work(p);
+M* next_owner(P* p, bool asleep, bool elsewhere, bool* is_captive) noexcept {
+  const bool work = has_ordinary_work(p) || elsewhere;
   // One that computes may hold the lock that is waited for. One that was asleep itself only goes back to sleep.
   const M* oldest = sched.captives.head();
   const bool captives_first = asleep && oldest != nullptr && oldest->asleep_streak == 0;
@@ -237,15 +237,15 @@ void give_up_p(M* m, bool asleep, std::int64_t back_off) noexcept {
   // An idle P is there for those who wait. A stop at calls has no use for more captives. Any other takes the P from
   // whoever gets it here; were it to come first, slices would not end while one stop follows the other.
   const bool idle = sched.npidle.load(os::memory_order_relaxed) > 0;
-  const bool wanted = others_wait(p) || (asleep && queued_for_nobody());
-  if (idle || !wanted || sched.stopping.load(os::memory_order_relaxed) == kStopAtCalls) {
+  const bool elsewhere = asleep && queued_for_nobody();
+  if (idle || !(elsewhere || others_wait(p)) || sched.stopping.load(os::memory_order_relaxed) == kStopAtCalls) {
     sched.lock.unlock();
     if (idle) wake_p();
     return;
   }
   bool is_captive = false;
   const bool first = sched.captives.empty();
-  M* to = next_owner(p, asleep, &is_captive);
+  M* to = next_owner(p, asleep, elsewhere, &is_captive);
   const bool spares_low = sched.nmidle < kSpareThreads;
   if (to == nullptr) {  // no thread for the others yet: they wait a little longer
     sched.lock.unlock();

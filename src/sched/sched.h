@@ -69,7 +69,7 @@ struct Sched {
   alignas(64) os::atomic<std::int32_t> npidle{0};  ///< written under lock, read without
   alignas(64) os::atomic<std::int32_t> nprocs{0};  ///< constant while the world runs
   std::int64_t pids_limit = 0;             ///< the cgroup's limit of processes and threads, at start; 0: none
-  std::int32_t cpus = 1;                   ///< processors of the machine that we may use, at start
+  os::atomic<std::int32_t> cpus{1};        ///< processors of the machine that we may use; at start, then the template thread
   os::atomic<bool> default_procs{false};   ///< nobody has said how many Ps there shall be: the machine and the cgroup say
   os::atomic<P*> all_p[kMaxProcs] = {};    ///< changes while the world is stopped only; entries never go away
 

@@ -132,12 +132,18 @@ void make_procs(std::int32_t n) noexcept {
 }
 
 #if defined(GORT_TESTING)
+constinit os::atomic<std::int32_t> test_cpus{-1};
 constinit os::atomic<std::int64_t> test_limit{-1};
+std::int32_t cpu_count() noexcept {
+  const std::int32_t n = test_cpus.load(os::memory_order_relaxed);
+  return n >= 0 ? n : os::cpu_count();
+}
 std::int64_t cgroup_limit() noexcept {
   const std::int64_t milli = test_limit.load(os::memory_order_relaxed);
   return milli >= 0 ? milli : os::cgroup_cpu_limit_milli();
 }
 #else
+std::int32_t cpu_count() noexcept { return os::cpu_count(); }
 std::int64_t cgroup_limit() noexcept { return os::cgroup_cpu_limit_milli(); }
 #endif
 
@@ -148,18 +154,23 @@ std::int32_t choose_procs(const StartOptions& options) noexcept {
   if (const std::int32_t n = procs_from_environment(); n != 0) return n;
   if (options.max_procs > 0) return options.max_procs < kMaxProcs ? options.max_procs : kMaxProcs;
   sched.default_procs.store(true, os::memory_order_relaxed);
-  return default_procs(os::cpu_count(), cgroup_limit());
+  return default_procs(sched.cpus.load(os::memory_order_relaxed), cgroup_limit());
 }
 
 }  // namespace
 
 #if defined(GORT_TESTING)
-void set_cgroup_limit_for_test(std::int64_t milli) noexcept { test_limit.store(milli, os::memory_order_relaxed); }
+void set_limits_for_test(std::int32_t cpus, std::int64_t milli) noexcept {
+  test_cpus.store(cpus, os::memory_order_relaxed);
+  test_limit.store(milli, os::memory_order_relaxed);
+}
 #endif
 
 void recheck_default_procs() noexcept {
+  const std::int32_t cpus = cpu_count();  // of this thread, which nobody but taskset -a and cpusets would pin
+  sched.cpus.store(cpus, os::memory_order_relaxed);
   if (!sched.default_procs.load(os::memory_order_relaxed) || sched_hooks.set_default_procs == nullptr) return;
-  const std::int32_t n = default_procs(sched.cpus, cgroup_limit());
+  const std::int32_t n = default_procs(cpus, cgroup_limit());
   if (n == sched.nprocs.load(os::memory_order_relaxed)) return;
   constexpr char kName[] = "default procs";
   if (G* g = g_alloc(0); g != nullptr) {
@@ -224,6 +235,7 @@ void start(const StartOptions& options) noexcept {
   LockGuard guard(start_lock);
   if (sched.started.load(os::memory_order_relaxed)) return;
   san::detect();
+  os::fill_standard_fds();
 #if defined(GORT_TESTING)
   faults_from_environment();
 #endif
@@ -231,7 +243,7 @@ void start(const StartOptions& options) noexcept {
   stack_from_environment();
   if (options.max_threads > 0) sched.max_threads = options.max_threads;
   threads_from_environment();
-  sched.cpus = os::cpu_count();
+  sched.cpus.store(cpu_count(), os::memory_order_relaxed);
   sched.pids_limit = os::cgroup_pids_limit();
   debug_settings.asyncpreempt &= !san::tsan();  // TSan delivers a signal when it pleases
   make_procs(choose_procs(options));

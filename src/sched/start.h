@@ -43,13 +43,13 @@ std::int32_t foreign_thread_count() noexcept;
 /// least 2 unless there are fewer processors). Pure.
 std::int32_t default_procs(std::int32_t cpus, std::int64_t cgroup_milli) noexcept;
 
-/// Reads the cgroup's limit again. If it says another number of Ps than there are, and nobody has said one (options,
+/// Reads the affinity mask and the cgroup's limit again. If they say another number of Ps than there are, and nobody has said one (options,
 /// environment, max_procs), a goroutine is started that sets it. The template thread: it reads files.
 void recheck_default_procs() noexcept;
 
 #if defined(GORT_TESTING)
-/// Instead of the cgroup's limit, in thousandths; negative: that again.
-void set_cgroup_limit_for_test(std::int64_t milli) noexcept;
+/// Instead of the processors that there are, and of the cgroup's limit in thousandths; negative: those again.
+void set_limits_for_test(std::int32_t cpus, std::int64_t milli) noexcept;
 #endif
 
 /// From how many captives on ordinary goroutines get less time (captives.h): 64 per P, at most a quarter of the

@@ -29,7 +29,7 @@ constexpr std::int64_t idle_thread_life() noexcept { return kIdleThreadLife; }
 /// A wake-up that is on its way often comes within microseconds, while a sleep and a wake in the kernel cost
 /// tens of them: look for a moment before sleeping. True if it came.
 bool spin_for(Note& note, std::int64_t ns) noexcept {
-  if (sched.cpus == 1) return note.signaled();  // whoever would wake us needs this very processor
+  if (sched.cpus.load(os::memory_order_relaxed) == 1) return note.signaled();  // whoever would wake us needs this very processor
   const std::int64_t deadline = os::nanotime() + ns;
   do {
     for (int i = 0; i < 16; ++i) {

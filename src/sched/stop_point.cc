@@ -23,7 +23,7 @@ os::atomic<std::uint32_t>* futex_of(os::atomic<Status>* status) noexcept {
 
 /// Waits while p is stopped. May return early.
 void sleep_while_stopped(P* p) noexcept {
-  if (sched.cpus > 1) {
+  if (sched.cpus.load(os::memory_order_relaxed) > 1) {
     const std::int64_t until = os::nanotime() + kSpin;
     for (std::int64_t now = 0; now < until; now = os::nanotime()) {
       for (int i = 0; i < 8; ++i) {

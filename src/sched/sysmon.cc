@@ -98,16 +98,13 @@ void look_at_running(P* p, bool slice_is_over, bool elsewhere, std::int64_t now,
   if (m == nullptr || !(here || elsewhere)) return;
   watch->others = true;
   const std::uint32_t tick = p->schedtick.load(os::memory_order_relaxed);
-  if (here && turn_is_over(p, now)) {
-    // The other class gets it: the captives at the next call, the others from a captive by the end of its slice.
-    if (!p->serves_captives.load(os::memory_order_relaxed)) {
-      if (sched.ncaptive.load(os::memory_order_relaxed) != 0) {
-        m->pending.fetch_or(kPendingCaptives, os::memory_order_relaxed);
-      }
-    } else if (p->captive_tick.load(os::memory_order_relaxed) == tick &&
-               (!p->runq.empty() || sched.global_size.load(os::memory_order_relaxed) != 0)) {
-      slice_is_over = true;
-    }
+  // The captives' turn begins at the next call; that of the others, while a captive has the P, by the end of its slice.
+  const bool serves = p->serves_captives.load(os::memory_order_relaxed);
+  if (serves && p->captive_tick.load(os::memory_order_relaxed) == tick) {
+    const bool work = !p->runq.empty() || sched.global_size.load(os::memory_order_relaxed) != 0;
+    slice_is_over |= work && turn_is_over(p, now);
+  } else if (sched.ncaptive.load(os::memory_order_relaxed) != 0 && (serves || turn_is_over(p, now))) {
+    m->pending.fetch_or(kPendingCaptives, os::memory_order_relaxed);
   }
   if (tick != p->seen_run_tick) {
     p->seen_run_tick = tick;

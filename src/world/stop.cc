@@ -102,7 +102,7 @@ void sleep_until_stopped(P* p, std::int64_t ns) noexcept {
 class Spin {
  public:
   std::int64_t ns(int awaited) noexcept {
-    if (awaited >= sched.cpus) return 0;
+    if (awaited >= sched.cpus.load(os::memory_order_relaxed)) return 0;
     return in_vain_ && ++since_ % kSpinAgain != 0 ? 0 : kSpin;
   }
   void ended(bool in_vain) noexcept { in_vain_ = in_vain; }

@@ -1,11 +1,13 @@
 // Acceptance scenarios of preemption: 34, 36, 37, 38, 40. Where Go's tests have a collection, these have a stop.
 // test: timeout=120
+#include <poll.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <chrono>
 #include <cstring>
+#include <functional>
 #include <vector>
 
 #include "gort/semaphore.h"
@@ -120,33 +122,54 @@ TEST_P(Preempt, AfterBlockingCalls) {
   });
 }
 
-// A raw read has no need of its P, and two that yield to each other on the other P have. Its own queue is empty: nobody
-// waits for *it*.
-TEST_F(RuntimeTest, ASleeperLeavesItsPToThoseOfAnother) {
-  GORT_TEST_NEEDS_SIGNALS();
-  GORT_TEST_START(2);
+/// Two goroutines that yield to each other on one of two Ps while another one sleeps in the kernel with the other P: they
+/// get that one, too. Its own queue is empty: nobody waits for *it*.
+void sleeper_leaves_its_p(const std::function<void(int)>& sleep_until_written) {
   int fds[2];
   ASSERT_EQ(::pipe(fds), 0);
   gort::run([&] {
-    std::atomic<bool> reads{false}, over{false};
-    auto reader = gort::spawn([&] {
-      reads = true;
-      char c;
-      EXPECT_EQ(::read(fds[0], &c, 1), 1);
+    std::atomic<bool> sleeps{false}, over{false};
+    auto sleeper = gort::spawn([&] {
+      sleeps = true;
+      sleep_until_written(fds[0]);
     });
-    while (!reads) gort::this_goroutine::yield();
+    while (!sleeps) gort::this_goroutine::yield();
     auto partner = gort::spawn([&] {
       while (!over) gort::this_goroutine::yield();
     });
-    const std::uint64_t found = rt::sched.found_asleep.load();
-    EXPECT_TRUE(yield_until([&] { return rt::sched.found_asleep.load() != found; })) << "a P is lost to a read";
+    const auto ticks = [](int p) { return rt::p_at(p)->schedtick.load(); };
+    for (int round = 0; round < 5; ++round) {
+      const std::uint32_t before[] = {ticks(0), ticks(1)};
+      EXPECT_TRUE(yield_until([&] { return ticks(0) - before[0] > 100 && ticks(1) - before[1] > 100; })) << "a P is lost";
+    }
     over = true;
     partner.join();
     EXPECT_EQ(::write(fds[1], "x", 1), 1);
-    reader.join();
+    sleeper.join();
   });
   ::close(fds[0]);
   ::close(fds[1]);
+}
+
+// The call is made again without a P.
+TEST_F(RuntimeTest, WhoReadsLeavesItsPToThoseOfAnother) {
+  GORT_TEST_NEEDS_SIGNALS();
+  GORT_TEST_START(2);
+  sleeper_leaves_its_p([](int fd) {
+    char c;
+    EXPECT_EQ(::read(fd, &c, 1), 1);
+  });
+}
+
+// It returns with EINTR, or a thread gives its P up where it stands.
+TEST_F(RuntimeTest, WhoPollsLeavesItsPToThoseOfAnother) {
+  GORT_TEST_NEEDS_SIGNALS();
+  GORT_TEST_START(2);
+  sleeper_leaves_its_p([](int fd) {
+    pollfd one{.fd = fd, .events = POLLIN, .revents = 0};
+    while (::poll(&one, 1, -1) != 1) {
+    }
+  });
 }
 
 // 40: a hog beside a pair that plays ping-pong. Both finish, and neither gets more than 20 times the other's time.

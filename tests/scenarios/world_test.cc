@@ -242,18 +242,20 @@ void ask_for_recheck() {
 class WorldDeath : public RuntimeTest {};
 
 // A child, since it starts without options.
-TEST_F(WorldDeath, TheNumberOfPsFollowsTheCgroupUntilSomebodySaysOne) {
+TEST_F(WorldDeath, TheNumberOfPsFollowsTheMachineUntilSomebodySaysOne) {
   EXPECT_EXIT({
     ::unsetenv("GORT_MAXPROCS");
     gort::run([] {
-      rt::sched.cpus = 8;
-      rt::set_cgroup_limit_for_test(3000);
+      rt::set_limits_for_test(8, 3000);
       if (!procs_become(3)) std::_Exit(11);  // sysmon's own time
-      rt::set_cgroup_limit_for_test(4500);
+      rt::set_limits_for_test(8, 4500);
       ask_for_recheck();
       if (!procs_become(5)) std::_Exit(12);
+      rt::set_limits_for_test(4, 4500);  // a cpuset
+      ask_for_recheck();
+      if (!procs_become(4)) std::_Exit(14);
       gort::max_procs(2);
-      rt::set_cgroup_limit_for_test(7000);
+      rt::set_limits_for_test(8, 7000);
       ask_for_recheck();
       while (rt::sched.recheck_procs.load()) gort::this_goroutine::yield();
       if (yield_until([] { return rt::sched.nprocs.load() != 2; }, 200)) std::_Exit(13);

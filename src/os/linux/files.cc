@@ -81,6 +81,13 @@ void write_all(int fd, const char* data, std::size_t n) noexcept {
   }
 }
 
+void fill_standard_fds() noexcept {
+  for (int fd = 0; fd <= 2; ++fd) {
+    // The lowest free number is this one, for those below it are open. Children shall have it as well: no O_CLOEXEC.
+    if (kernel::call(SYS_fcntl, fd, F_GETFD, 0) == -EBADF) kernel::call(SYS_openat, AT_FDCWD, "/dev/null", O_RDWR, 0);
+  }
+}
+
 namespace kernel {
 
 int open_for_reading(const char* path) noexcept {

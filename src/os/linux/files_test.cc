@@ -124,6 +124,20 @@ TEST(OsFiles, DoesNotWaitForSomebodyWhoDoesNotRead) {
   close(ends[1]);
 }
 
+TEST(OsFiles, WhatIsClosedOfTheStandardDescriptorsIsOpened) {
+  EXPECT_EXIT(
+      {
+        ::close(0);
+        ::close(2);
+        fill_standard_fds();
+        const int next = ::open("/dev/zero", O_RDONLY);
+        char c = 'x';
+        const bool ok = next > 2 && ::read(0, &c, 1) == 0 && ::write(2, &c, 1) == 1 && (::fcntl(2, F_GETFD) & FD_CLOEXEC) == 0;
+        std::_Exit(ok ? 0 : 1);
+      },
+      testing::ExitedWithCode(0), "");
+}
+
 TEST(OsFiles, LinesOfEveryLength) {
   const std::string around_chunk(1023, 'a');
   const std::string long_line(5000, 'b');

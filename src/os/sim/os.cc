@@ -271,6 +271,8 @@ std::size_t mem_resident_from_top(const void* lo, const void* hi) noexcept {
 
 // ---- files and machine ----------------------------------------------------------------------
 
+void fill_standard_fds() noexcept {}
+
 void write_all(int fd, const char* data, std::size_t n) noexcept {
   if (machine.running() && (fd == 1 || fd == 2)) {
     const std::string_view kept = machine.history().capture(data, n);
