@@ -2,7 +2,7 @@
 // include/gort/context.h.
 //
 //   kind     can be cancelled      made by
-//   root     yes, by a run's end   the first run, and each that begins when the last one has ended
+//   root     yes, by a run's end   the runtime's start, and the end of each last run, for the next one
 //   cancel   yes                   with_cancel and its kin, scopes, tasks
 //   value    as its parent         with_value, with_context (without a value)
 //   shield   no                    shield

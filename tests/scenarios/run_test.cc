@@ -144,6 +144,39 @@ TEST_P(Run, BeginsWithinTheGraceTimeOfAnother) {
   EXPECT_TRUE(first_over && second_in);
 }
 
+// Goroutines that are started before a run begins, by static constructors, say, or between two runs, end with that run
+// as its own do: their destructors run, nobody waits out the grace time for them, and who joins one does not hang.
+TEST_P(Run, EndsWhatWasStartedBeforeIt) {
+  GORT_TEST_START(GetParam());
+  for (int round = 0; round < 3; ++round) {
+    std::atomic<int> ended{0};
+    auto until_cancelled = [&ended] {
+      struct counts {
+        std::atomic<int>& n;
+        ~counts() { ++n; }
+      } at_end{ended};
+      for (;;) gort::this_goroutine::sleep_for(1ms);
+    };
+    gort::task<void> task = gort::spawn(until_cancelled);
+    gort::go(until_cancelled);
+    std::error_code cause;
+    gort::go([&] {
+      try {
+        gort::chan<int>(0).recv();
+      } catch (const gort::cancelled& c) {
+        cause = c.cause();
+        throw;
+      }
+    });
+    const std::int64_t start = now_ns();
+    gort::run({.grace = 100s}, [] { gort::this_goroutine::yield(); });
+    EXPECT_LT(now_ns() - start, 50'000'000'000);
+    EXPECT_EQ(ended, 2);
+    EXPECT_EQ(cause, make_error_code(gort::cancel_reason::run_ended));
+    EXPECT_THROW(task.get(), gort::cancelled);
+  }
+}
+
 TEST_P(Run, WaitsForOthersThatStillRun) {
   GORT_TEST_START(GetParam());
   std::atomic<bool> ended{false};
