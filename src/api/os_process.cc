@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "api/net_fd.h"
+#include "api/raw_fd.h"
 #include "gort/blocking.h"
 #include "gort/context.h"
 #include "gort/go.h"
@@ -51,7 +52,7 @@ int connect_stdio(attributes& at, int n, stdio how, net::conn* end, int* childs)
   }
   if (how != stdio::pipe) return 0;
   int fds[2];
-  if (::pipe2(fds, O_CLOEXEC) != 0) return last_errno();
+  if (raw_pipe(fds) != 0) return last_errno();
   *childs = fds[n == 0 ? 0 : 1];
   const int ours = fds[n == 0 ? 1 : 0];
   net::result<net::conn> c = net::conn::adopt(ours);
@@ -202,7 +203,7 @@ net::result<finished> run(command c) {
 
 net::result<pipe_ends> pipe() {
   int fds[2];
-  if (::pipe2(fds, O_CLOEXEC) != 0) return fails(last_errno());
+  if (raw_pipe(fds) != 0) return fails(last_errno());
   net::result<net::conn> r = net::conn::adopt(fds[0]);
   net::result<net::conn> w = r ? net::conn::adopt(fds[1]) : net::result<net::conn>(std::unexpected(r.error()));
   if (r && w) return pipe_ends{*std::move(r), *std::move(w)};

@@ -1,6 +1,7 @@
 #include "sched/entry.h"
 
 #include "base/print.h"
+#include "base/sanitizer.h"
 #include "sched/sched.h"
 #include "sched/stop_point.h"
 
@@ -39,7 +40,9 @@ void serve_at_exit() noexcept {
     M* m = static_cast<M*>(t.m);
     if (m->p == nullptr) return;  // inside gort::blocking: nothing is asked of it
     t.in_runtime = 1;
+    san::stands_still();
     serve_here(m, nullptr);
+    san::goes_on();
     t.in_runtime = 0;
     asm volatile("" ::: "memory");
   } while ((self_m()->pending.load(os::memory_order_relaxed) & kPendingHere) != 0);
