@@ -82,7 +82,8 @@ template <class F, class... Args>
 
 /// The end of a goroutine, and its result. Movable, not copyable; one owner at a time, not thread-safe
 /// itself. Destroying a joinable one cancels the goroutine and waits for it (structured by default; detach() is
-/// explicit); that wait heeds no cancellation, and what the goroutine threw is dropped.
+/// explicit); that wait heeds no cancellation, and what the goroutine threw is dropped. One that was left over at the end of its
+/// run never goes on, and is not waited for: so a task may be a static object.
 template <class T>
 class [[nodiscard]] task {
  public:
@@ -94,9 +95,7 @@ class [[nodiscard]] task {
   }
   ~task() {
     if (state_ == nullptr) return;
-    cancel();
-    detail::task_wait_anyway(state_);
-    state_->destroy(state_);
+    if (detail::task_leave(state_)) state_->destroy(state_);
   }
   void swap(task& other) noexcept { std::swap(state_, other.state_); }
 

@@ -9,7 +9,9 @@
 //
 // When the last run returns, the other goroutines are cancelled, with cause run_ended, and given options.grace to end
 // as long as any of them can still run; those left over are reported by name and never run again, so that static
-// destructors meet no running goroutine.
+// destructors meet no running goroutine. The destructors of their tasks and scopes do not wait for them; get(), join() and
+// wait() would, for ever. What is started while no run is in progress (by static constructors, say) belongs to the next
+// one. At exit, after the last run, everything still works.
 #pragma once
 
 #include <chrono>

@@ -119,6 +119,8 @@ void new_task::start(void (*fn)(void*), void* frame, std::string_view name, cons
   const rt::StartArgs args = args_of(context_, fn, frame, name, created_by);
   rt::RuntimeEntry entry;
   rt::g_start(static_cast<rt::G*>(std::exchange(g_, nullptr)), args);
+  // After the start, so that it is not the earlier one. The task is the caller's still.
+  to_rt(context_)->run_epoch = rt::sched.run_epoch.load(os::memory_order_seq_cst);
 }
 
 bool on_goroutine() noexcept { return rt::current_g() != nullptr; }

@@ -83,6 +83,7 @@ struct Context {
   Context* prev = nullptr;           ///< these three under the lock of its list in `up`
   Context* next = nullptr;
   bool hangs = false;
+  std::uint32_t run_epoch = 0;       ///< of a task's: no earlier than its goroutine's; the API's
   Context* todo = nullptr;           ///< link of the list of who cancels it
   Mutex callbacks_lock{LockRank::context};
   os::atomic<ContextCallback*> callbacks{nullptr};  ///< written under callbacks_lock

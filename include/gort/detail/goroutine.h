@@ -155,6 +155,9 @@ bool task_detach(task_core* t) noexcept;
 struct spawned_core : task_core {
   context_node* context = nullptr;
 };
+/// Of the destructor: cancels it and waits for the end, whatever happens. False: the goroutine is left over from an ended run, so that there
+/// is nothing to wait for; the state is the goroutine's now.
+bool task_leave(spawned_core* t) noexcept;
 
 template <class T>
 struct task_state : spawned_core {
