@@ -114,7 +114,7 @@ bool context::callback::stop() noexcept {
 }
 
 context::callback::~callback() {
-  if (reg_ == nullptr) return;
+  if (reg_ == nullptr || rt::in_fork_child()) return;
   const bool may_run = reg_->context != nullptr && !stop();
   // A foreign thread has the number 0, as the runner of a function that has been started and does not run yet.
   const std::uint64_t self = this_goroutine::id();

@@ -94,7 +94,7 @@ process& process::operator=(process&& other) noexcept {
 }
 
 process::~process() {
-  if (!net::detail::fd_is_open(fd_.get())) return;
+  if (!net::detail::fd_is_open(fd_.get()) || rt::in_fork_child()) return;
   static_cast<void>(kill(SIGKILL));
   const shield uninterrupted;
   static_cast<void>(wait());

@@ -107,6 +107,7 @@ void scope_join(scope_core* s) {
 }
 
 void scope_leave(scope_core* s) noexcept {
+  if (rt::in_fork_child()) return;
   if (s->pending.load(std::memory_order_acquire) != 1) {
     scope_cancel(s, cancel_reason::cancelled);
     // Those that are left over from an ended run never go on; what they have of the scope stays theirs.

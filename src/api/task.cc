@@ -134,6 +134,7 @@ bool task_wait_for(task_core* t, std::int64_t deadline) {
 }
 
 bool task_leave(spawned_core* t) noexcept {
+  if (rt::in_fork_child()) return false;
   task_cancel(t->context, cancel_reason::cancelled);
   if (to_rt(t->context)->run_epoch == rt::sched.run_epoch.load(os::memory_order_seq_cst)) {
     task_wait_anyway(t);

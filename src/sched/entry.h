@@ -26,6 +26,8 @@ namespace gort::inline v0::rt {
 [[noreturn]] void fatal_entered_twice() noexcept;
 /// The calling thread is the only one of a forked child; from now on every entry is fatal. For pthread_atfork.
 void fork_child_begins() noexcept;
+/// For destructors, which exit() calls there: what they would give back is the parent's, and stays as it is.
+inline bool in_fork_child() noexcept { return os::tls().in_runtime == os::kInForkChild; }
 /// Fatal in the child of a fork: for what a thread that the child has made may come to.
 void check_not_fork_child() noexcept;
 [[noreturn]] void fatal_stack_overflow(G* g, std::uintptr_t sp) noexcept;
