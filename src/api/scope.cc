@@ -99,6 +99,8 @@ void scope_join(scope_core* s) {
       wait_ended(s, false);
     }
   }
+  // They may all have ended by the very cancellation that is about to reach us: what they were to do is not done.
+  told = told || rt::is_cancelled(cancellation());
   again(s);
   if (s->failed.load(std::memory_order_acquire)) {
     if (auto e = std::exchange(s->first, nullptr)) std::rethrow_exception(e);
