@@ -82,8 +82,8 @@ template <class F, class... Args>
 
 /// The end of a goroutine, and its result. Movable, not copyable; one owner at a time, not thread-safe
 /// itself. Destroying a joinable one cancels the goroutine and waits for it (structured by default; detach() is
-/// explicit); that wait heeds no cancellation, and what the goroutine threw is dropped. One whose run has ended without it
-/// (gort/run.h) never ends: it is not waited for, so that a task in a static variable does not keep the program from ending.
+/// explicit); that wait heeds no cancellation, and what the goroutine threw is dropped. One that was left over at the end of its
+/// run never goes on, and is not waited for: so a task may be a static object.
 template <class T>
 class [[nodiscard]] task {
  public:
@@ -95,8 +95,7 @@ class [[nodiscard]] task {
   }
   ~task() {
     if (state_ == nullptr) return;
-    cancel();
-    if (detail::task_wait_unless_left_over(state_)) state_->destroy(state_);
+    if (detail::task_leave(state_)) state_->destroy(state_);
   }
   void swap(task& other) noexcept { std::swap(state_, other.state_); }
 

@@ -9,7 +9,14 @@
 //
 // When the last run returns, the other goroutines are cancelled, with cause run_ended, and given options.grace to end
 // as long as any of them can still run; those left over are reported by name and never run again, so that static
-// destructors meet no running goroutine.
+// destructors meet no running goroutine. The destructors of their tasks and scopes do not wait for them; get(), join() and
+// wait() would, for ever. What is started while no run is in progress (by static constructors, say) belongs to the next
+// one. At exit, after the last run, everything still works.
+//
+// fork, once the runtime has started: the child has none of the goroutines. It may exec, _exit and allocate. It may call exit,
+// too: destructors of gort's objects do nothing there, so connections, child processes and files' names stay the parent's. Any
+// other call into gort is a fatal error that says so. (gort/os/process.h starts programs; before the first use of gort, fork
+// is what it always was.)
 //
 // The start opens /dev/null as each of the standard descriptors that is closed, for the runtime's own descriptors come next
 // and reports go to number 2. It changes nothing else of the process but signal handlers (docs/preemption.md).

@@ -14,6 +14,8 @@
 //   the scope is left without join()        cancels all and waits for them; what they threw is dropped
 //   the context around it is cancelled      all are, for theirs is derived from it
 //
+//   a goroutine is left over (gort/run.h)   the scope's end does not wait for it: it never goes on
+//
 // So by return, by exception or by cancellation, nobody is left behind. A scope's goroutines live in its context;
 // the body of the scope does not: it learns of a failure in join(). To have it end too, install the scope's context:
 // `gort::with_context in(s.context());`.

@@ -1,6 +1,7 @@
 #include "api/start.h"
 #include "api/timer.h"
 #include "base/check.h"
+#include "base/sanitizer.h"
 #include "gort/testing/bubble.h"
 #include "sched/entry.h"
 #include "sched/spawn.h"
@@ -30,6 +31,7 @@ void detail::bubble_run(void (*fn)(void*), void* arg, const void* created_by) {
       args.bubble = b;
       rt::g_start(g, args);
       rt::sem_acquire(&b->ended);
+      rt::san::acquire(b);
     }
   }
   if (!made) throw std::bad_alloc();
@@ -52,6 +54,7 @@ void wait() {
   if (b == nullptr) rt::fatal("gort::testing::bubble::wait: outside of a bubble");
   rt::RuntimeEntry entry;
   rt::bubble_wait(b);
+  rt::san::acquire(b);  // partner: switch_from_g
 }
 
 bool inside() noexcept { return rt::current_bubble() != nullptr; }

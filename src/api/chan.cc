@@ -49,7 +49,9 @@ chan_head* chan_make(std::ptrdiff_t capacity, std::size_t element_size, void (*d
 }
 
 void chan_free(chan_head* head) noexcept {
+  if (rt::in_fork_child()) return;
   rt::Chan* c = of(head);
+  rt::san::acquire(&c->handles);  // counted down by users' code, or by ours, whose part TSan does not see
   {
     rt::RuntimeEntry entry;
     rt::chan_quiet(c);

@@ -111,6 +111,7 @@ void destroy_contents(const rt::RetiredContext& left) noexcept {
 
 void context_unref(context_node* node) noexcept {
   for (rt::Context* c = to_rt(node); c != nullptr && rt::context_unref(c);) {
+    if (rt::in_fork_child()) return;
     if (c->kind == rt::ContextKind::root) {
       rt::RuntimeEntry entry;
       rt::root_unused(&c->source);

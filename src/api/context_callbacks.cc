@@ -1,9 +1,11 @@
 // What happens when a context is cancelled, besides the ends of waits: after_func, stop tokens, wait().
+#include <cstring>
 #include <memory>
 #include <utility>
 
 #include "api/cancellation.h"
 #include "api/context.h"
+#include "base/sanitizer.h"
 #include "gort/this_goroutine.h"
 #include "sched/entry.h"
 #include "sched/spawn.h"
@@ -63,6 +65,18 @@ bool take_back(callback_core* reg) noexcept {
 
 /// What a context keeps for its stop tokens. The callback that requests the stop is the context's, and detached.
 struct StopSource {
+  StopSource() = default;
+  StopSource(const StopSource&) = default;
+  StopSource& operator=(const StopSource&) = delete;
+  StopSource(StopSource&&) = default;
+  /// The tokens are users': what they did with the common state comes before its end, if this is that. TSan sees their
+  /// part of the counting and not ours; the state's address is all that a source has.
+  ~StopSource() {
+    const void* state = nullptr;
+    static_assert(sizeof source == sizeof state);
+    std::memcpy(&state, &source, sizeof state);
+    if (state != nullptr) rt::san::acquire(state);
+  }
   std::stop_source source;
 };
 
@@ -100,7 +114,7 @@ bool context::callback::stop() noexcept {
 }
 
 context::callback::~callback() {
-  if (reg_ == nullptr) return;
+  if (reg_ == nullptr || rt::in_fork_child()) return;
   const bool may_run = reg_->context != nullptr && !stop();
   // A foreign thread has the number 0, as the runner of a function that has been started and does not run yet.
   const std::uint64_t self = this_goroutine::id();
@@ -126,7 +140,7 @@ std::stop_token context::stop_token() const {
   if (c == nullptr) return std::stop_source().get_token();
   if (void* made = c->api.load(os::memory_order_acquire)) return static_cast<detail::StopSource*>(made)->source.get_token();
   auto fresh = std::make_unique<detail::StopSource>();
-  std::move(after_func([source = fresh->source]() mutable { source.request_stop(); })).detach();
+  std::move(after_func([mine = detail::StopSource(*fresh)]() mutable { mine.source.request_stop(); })).detach();
   void* expected = nullptr;
   if (c->api.compare_exchange_strong(expected, fresh.get(), os::memory_order_acq_rel, os::memory_order_acquire)) {
     return fresh.release()->source.get_token();

@@ -115,14 +115,12 @@ void* new_task::frame_space(std::size_t bytes, std::size_t align) const noexcept
   return fits && !rt::san::watched() ? c->task : nullptr;
 }
 
-void new_task::start(void (*fn)(void*), void* frame, spawned_core& core, std::string_view name,
-                     const void* created_by) noexcept {
-  rt::StartArgs args = args_of(context_, fn, frame, name, created_by);
+void new_task::start(void (*fn)(void*), void* frame, std::string_view name, const void* created_by) noexcept {
+  const rt::StartArgs args = args_of(context_, fn, frame, name, created_by);
   rt::RuntimeEntry entry;
-  const rt::G* const parent = rt::current_g();
-  args.run_epoch = parent != nullptr ? parent->run_epoch : rt::sched.run_epoch.load(os::memory_order_relaxed);
-  core.run_epoch = args.run_epoch;
   rt::g_start(static_cast<rt::G*>(std::exchange(g_, nullptr)), args);
+  // After the start, so that it is not the earlier one. The task is the caller's still.
+  to_rt(context_)->run_epoch = rt::sched.run_epoch.load(os::memory_order_seq_cst);
 }
 
 bool on_goroutine() noexcept { return rt::current_g() != nullptr; }

@@ -5,6 +5,7 @@
 #include <signal.h>
 
 #include "api/net_socket.h"
+#include "api/raw_fd.h"
 
 namespace gort::inline v0::net {
 
@@ -66,7 +67,7 @@ result<void> conn::set_send_buffer(int bytes) {
 
 result<std::pair<conn, conn>> socket_pair() {
   int fds[2];
-  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) != 0) return fails(last_errno());
+  if (raw_socket_pair(fds) != 0) return fails(last_errno());
   result<detail::fd_owner> a = detail::own_fd(fds[0], rt::kPollSocket);
   if (!a) {
     os::fd_close(fds[1]);

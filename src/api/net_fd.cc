@@ -38,12 +38,13 @@ result<std::size_t> count_or(std::ptrdiff_t r) {
 void fd_share(net_fd* f) noexcept { rt::poll_share(desc(f)); }
 
 void fd_unshare(net_fd* f) noexcept {
+  if (rt::in_fork_child()) return;
   rt::RuntimeEntry entry;
   rt::poll_unshare(desc(f));
 }
 
 bool fd_close(net_fd* f) noexcept {
-  if (f == nullptr) return false;
+  if (f == nullptr || rt::in_fork_child()) return false;
   rt::RuntimeEntry entry;
   return rt::poll_close(desc(f));
 }
@@ -278,6 +279,7 @@ result<void> fd_set_deadline(net_fd* f, fd_side side, clock::time_point t) {
 }
 
 result<void> fd_shutdown(net_fd* f, fd_side side) {
+  if (rt::in_fork_child()) return fails(EBADF);  // it would be the parent's that is shut
   const int how = side == fd_side::read ? SHUT_RD : side == fd_side::write ? SHUT_WR : SHUT_RDWR;
   return done_or(with_fd(f, [&](int fd) { return -os::io_shutdown(fd, how); }));
 }

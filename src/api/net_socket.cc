@@ -8,6 +8,7 @@
 
 #include <charconv>
 
+#include "api/raw_fd.h"
 #include "gort/net/dial.h"
 
 namespace gort::inline v0::net::detail {
@@ -41,7 +42,7 @@ int stream_kind(int fd) noexcept {
 
 int make_socket(const address& a, int type) noexcept {
   if (a.family() == family::none) return -EINVAL;
-  const int fd = ::socket(raw(a)->sa_family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  const int fd = raw_socket(raw(a)->sa_family, type | SOCK_NONBLOCK | SOCK_CLOEXEC);
   return fd >= 0 ? fd : -last_errno();
 }
 

@@ -10,6 +10,7 @@
 #include "gort/blocking.h"
 #include "gort/context.h"
 #include "os/io.h"
+#include "sched/entry.h"
 
 namespace gort::inline v0::os {
 
@@ -128,6 +129,7 @@ net::result<void> file::truncate(std::uint64_t size) {
 net::result<void> file::close() {
   const int fd = std::exchange(fd_, -1);
   if (fd < 0) return {};
+  if (rt::in_fork_child()) return done_or(or_errno(::close(fd)));
   // In a cancelled context, too.
   return done_or(gort::blocking([&] { return or_errno(::close(fd)); }));
 }

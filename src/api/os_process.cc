@@ -11,6 +11,7 @@
 
 #include "api/net_fd.h"
 #include "api/os_env.h"
+#include "api/raw_fd.h"
 #include "gort/blocking.h"
 #include "gort/context.h"
 #include "gort/go.h"
@@ -54,7 +55,7 @@ int connect_stdio(attributes& at, int n, stdio how, net::conn* end, int* childs)
   }
   if (how != stdio::pipe) return 0;
   int fds[2];
-  if (::pipe2(fds, O_CLOEXEC) != 0) return last_errno();
+  if (raw_pipe(fds) != 0) return last_errno();
   *childs = fds[n == 0 ? 0 : 1];
   const int ours = fds[n == 0 ? 1 : 0];
   net::result<net::conn> c = net::conn::adopt(ours);
@@ -96,7 +97,7 @@ process& process::operator=(process&& other) noexcept {
 }
 
 process::~process() {
-  if (!net::detail::fd_is_open(fd_.get())) return;
+  if (!net::detail::fd_is_open(fd_.get()) || rt::in_fork_child()) return;
   static_cast<void>(kill(SIGKILL));
   const shield uninterrupted;
   static_cast<void>(wait());
@@ -206,7 +207,7 @@ net::result<finished> run(command c) {
 
 net::result<pipe_ends> pipe() {
   int fds[2];
-  if (::pipe2(fds, O_CLOEXEC) != 0) return fails(last_errno());
+  if (raw_pipe(fds) != 0) return fails(last_errno());
   net::result<net::conn> r = net::conn::adopt(fds[0]);
   net::result<net::conn> w = r ? net::conn::adopt(fds[1]) : net::result<net::conn>(std::unexpected(r.error()));
   if (r && w) return pipe_ends{*std::move(r), *std::move(w)};

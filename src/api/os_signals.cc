@@ -75,6 +75,7 @@ struct signals::state {
   net::detail::fd_owner bell;
   task<void> forwarder;
   ~state() {
+    if (rt::in_fork_child()) return;
     { [[maybe_unused]] const task<void> ends = std::move(forwarder); }
     const SignalMask mask = s->wanted.exchange(0, os::memory_order_seq_cst);
     const std::scoped_lock guard(turns);

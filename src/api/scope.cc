@@ -3,6 +3,8 @@
 #include "api/cancellation.h"
 #include "api/context.h"
 #include "sched/entry.h"
+#include "sched/park.h"
+#include "sched/runs.h"
 
 namespace gort::inline v0::detail {
 
@@ -52,6 +54,14 @@ void scope_child_begins(scope_core* s) {
   s->pending.fetch_add(1, std::memory_order_relaxed);
 }
 
+void scope_child_begun(scope_core* s) noexcept {
+  const std::uint32_t now = rt::sched.run_epoch.load(os::memory_order_seq_cst);
+  std::uint32_t old = s->run_epoch.load(std::memory_order_relaxed);
+  while (old != now && static_cast<std::int32_t>(now - old) > 0 &&
+         !s->run_epoch.compare_exchange_weak(old, now, std::memory_order_relaxed)) {
+  }
+}
+
 void scope_child_not_begun(scope_core* s) noexcept { scope_child_ended(s); }
 
 void scope_child_failed(scope_core* s) noexcept {
@@ -67,6 +77,11 @@ void scope_child_failed(scope_core* s) noexcept {
 }
 
 void scope_child_ended(scope_core* s) noexcept {
+  if (const rt::G* g = rt::current_g(); g != nullptr && rt::left_over(g)) {
+    // It has computed past the end of its run, without a call into gort. The scope may be gone: scope_leave.
+    rt::RuntimeEntry entry;
+    rt::yield();
+  }
   if (s->limited) s->places.release();
   if (count_down(s)) task_finish(&s->ended);
 }
@@ -84,6 +99,8 @@ void scope_join(scope_core* s) {
       wait_ended(s, false);
     }
   }
+  // They may all have ended by the very cancellation that is about to reach us: what they were to do is not done.
+  told = told || rt::is_cancelled(cancellation());
   again(s);
   if (s->failed.load(std::memory_order_acquire)) {
     if (auto e = std::exchange(s->first, nullptr)) std::rethrow_exception(e);
@@ -92,8 +109,11 @@ void scope_join(scope_core* s) {
 }
 
 void scope_leave(scope_core* s) noexcept {
+  if (rt::in_fork_child()) return;
   if (s->pending.load(std::memory_order_acquire) != 1) {
     scope_cancel(s, cancel_reason::cancelled);
+    // Those that are left over from an ended run never go on; what they have of the scope stays theirs.
+    if (s->run_epoch.load(std::memory_order_relaxed) != rt::sched.run_epoch.load(os::memory_order_seq_cst)) return;
     if (!count_down(s)) wait_ended(s, false);
   }
   rt::san::acquire(&s->pending);

@@ -9,6 +9,7 @@
 //   done           it has                                   -
 //   detached       it has not, and frees the state itself   -
 #include "api/cancellation.h"
+#include "api/context.h"
 #include "base/fault.h"
 #include "base/print.h"
 #include "gort/go.h"
@@ -125,15 +126,6 @@ task_end task_wait_until(task_core* t, std::int64_t deadline, bool heed) noexcep
   return end;
 }
 
-bool task_wait_unless_left_over(spawned_core* t) noexcept {
-  if (t->word.load(std::memory_order_acquire) != kDone &&
-      t->run_epoch != rt::sched.run_epoch.load(os::memory_order_seq_cst)) {
-    return false;
-  }
-  task_wait_anyway(t);
-  return true;
-}
-
 void task_wait(task_core* t) {
   if (task_wait_until(t, kNoDeadline, true) == task_end::cancelled) throw_cancelled();
 }
@@ -142,6 +134,20 @@ bool task_wait_for(task_core* t, std::int64_t deadline) {
   const task_end end = task_wait_until(t, deadline, true);
   if (end == task_end::cancelled) throw_cancelled();
   return end == task_end::done;
+}
+
+bool task_leave(spawned_core* t) noexcept {
+  if (rt::in_fork_child()) return false;
+  task_cancel(t->context, cancel_reason::cancelled);
+  if (to_rt(t->context)->run_epoch == rt::sched.run_epoch.load(os::memory_order_seq_cst)) {
+    task_wait_anyway(t);
+    return true;
+  }
+  rt::san::release(t);
+  std::uintptr_t expected = kRunning;
+  if (t->word.compare_exchange_strong(expected, kDetached, std::memory_order_acq_rel)) return false;
+  rt::san::acquire(t);
+  return expected == kDone;  // else somebody who is left over as well waits for it: all that stays as it is
 }
 
 bool task_finish(task_core* t) noexcept {

@@ -1,5 +1,6 @@
 // The clock and sleeping.
 #include "api/cancellation.h"
+#include "base/sanitizer.h"
 #include "gort/clock.h"
 #include "gort/this_goroutine.h"
 #include "sched/entry.h"
@@ -30,6 +31,7 @@ void this_goroutine::sleep_until(clock::time_point when) {
     rt::BlockingWait wait(rt::WaitReason::sleep, until, cancel);
     wait.race();
     end = wait.park();
+    if (const rt::Bubble* b = rt::current_g()->bubble) rt::san::acquire(b);  // all others have been blocked meanwhile
   }
   if (end == rt::WaitEnd::cancelled) detail::throw_cancelled();
 }

@@ -96,6 +96,7 @@ chan_timer* chan_timer_new(const chan<clock::time_point>& c, std::int64_t ns, bo
 }
 
 void chan_timer_delete(chan_timer* t) noexcept {
+  if (rt::in_fork_child()) return;
   {
     rt::RuntimeEntry entry;
     rt::timer_remove(&t->t);
@@ -196,6 +197,7 @@ void func_timer_start(func_timer* t, std::int64_t ns, const void* created_by) no
 }
 
 void func_timer_release(func_timer* t) noexcept {
+  if (rt::in_fork_child()) return;
   func_core* core = core_of(t);
   rt::san::release(t);
   if (core->refs.load(os::memory_order_acquire) != 1 && core->refs.fetch_sub(1, os::memory_order_acq_rel) != 1) return;

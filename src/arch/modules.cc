@@ -216,6 +216,18 @@ bool refresh_modules() noexcept {
   }
 }
 
+void for_each_thread_local_block(void (*f)(const void* at, std::size_t bytes) noexcept) noexcept {
+  dl_iterate_phdr(
+      [](dl_phdr_info* info, std::size_t, void* arg) {
+        for (int i = 0; i < info->dlpi_phnum; ++i) {
+          if (info->dlpi_phdr[i].p_type != PT_TLS || info->dlpi_tls_data == nullptr) continue;
+          reinterpret_cast<void (*)(const void*, std::size_t) noexcept>(arg)(info->dlpi_tls_data, info->dlpi_phdr[i].p_memsz);
+        }
+        return 0;
+      },
+      reinterpret_cast<void*>(f));
+}
+
 ModuleList modules() noexcept {
   const Table* t = current.load(os::memory_order_acquire);
   return t ? ModuleList{t->modules, t->count} : ModuleList{nullptr, 0};

@@ -55,6 +55,9 @@ bool refresh_modules() noexcept;
 /// The module whose code pc is in, or null. Async-signal-safe.
 const Module* find_module(std::uintptr_t pc) noexcept;
 
+/// Calls f for each block of thread_local variables that the calling thread has. As refresh_modules: not with a P.
+void for_each_thread_local_block(void (*f)(const void* at, std::size_t bytes) noexcept) noexcept;
+
 /// The current table, for reports that list all mappings.
 struct ModuleList {
   const Module* first;

@@ -73,6 +73,7 @@ constexpr unsigned kTsanSwitch = 1;
 // The two of a switch are not instrumented: they run between two shadow states (Tencent/flare #197).
 GORT_NO_TSAN void start_switch_slow(GSanitizer& from, GSanitizer& to, std::uintptr_t to_lo,
                                     std::uintptr_t to_hi, bool from_ends) noexcept {
+  stands_still();
   if (__sanitizer_start_switch_fiber != nullptr) {
     // A null save pointer drops the fake stack of a goroutine that ends.
     __sanitizer_start_switch_fiber(from_ends ? nullptr : &from.asan_fake_stack,
@@ -82,6 +83,7 @@ GORT_NO_TSAN void start_switch_slow(GSanitizer& from, GSanitizer& to, std::uintp
 }
 
 GORT_NO_TSAN void finish_switch_slow(GSanitizer& now, bool /*left_ends*/) noexcept {
+  goes_on();
   if (__sanitizer_finish_switch_fiber != nullptr) {
     __sanitizer_finish_switch_fiber(now.asan_fake_stack, nullptr, nullptr);
     now.asan_fake_stack = nullptr;
@@ -120,6 +122,12 @@ void acquire_slow(const void* p) noexcept {
 }
 void release_slow(const void* p) noexcept {
   if (__tsan_release != nullptr) __tsan_release(const_cast<void*>(p));
+}
+
+void thread_local_block_slow(const void* p, std::size_t bytes) noexcept {
+  static char what[] = "thread_local";
+  if (AnnotateBenignRaceSized == nullptr) return;
+  AnnotateBenignRaceSized(what, 0, reinterpret_cast<std::uintptr_t>(p), bytes, what);
 }
 
 }  // namespace gort::inline v0::rt::san

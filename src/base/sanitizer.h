@@ -10,6 +10,8 @@
 //          Happens-before comes from release()/acquire() at the public operations, not from the switch
 //          (flag 1 = no synchronisation), or races between goroutines would be hidden.
 //          Only a core that is itself built with TSan lets switches synchronise, see sanitizer.cc.
+//          thread_local variables (errno among them) belong to whoever runs on the thread at the moment, so
+//          they are no races between goroutines: each M names its own.
 //   ASan   is told the bounds of the stack that follows, keeps each goroutine's fake stack, and drops it
 //          when the goroutine ends (brpc #2931: otherwise use-after-return detection reports garbage).
 #pragma once
@@ -26,6 +28,7 @@ void __tsan_destroy_fiber(void* fiber) __attribute__((weak));
 void __tsan_switch_to_fiber(void* fiber, unsigned flags) __attribute__((weak));
 void __tsan_acquire(void* addr) __attribute__((weak));
 void __tsan_release(void* addr) __attribute__((weak));
+void AnnotateBenignRaceSized(char* file, int line, std::uintptr_t addr, std::uintptr_t size, char* what) __attribute__((weak));
 void __sanitizer_start_switch_fiber(void** fake_stack_save, const void* bottom, std::size_t size)
     __attribute__((weak));
 void __sanitizer_finish_switch_fiber(void* fake_stack_save, const void** bottom_old, std::size_t* size_old)
@@ -68,6 +71,8 @@ void stack_gone_slow(GSanitizer& s, std::uintptr_t lo, std::uintptr_t hi) noexce
 void thread_stack_slow(GSanitizer& s) noexcept;
 void acquire_slow(const void* p) noexcept;
 void release_slow(const void* p) noexcept;
+/// Of the calling thread.
+void thread_local_block_slow(const void* p, std::size_t bytes) noexcept;
 
 /// Just before the switch, on the old stack.
 [[gnu::always_inline]] inline void start_switch(GSanitizer& from, GSanitizer& to, std::uintptr_t to_lo,
@@ -96,6 +101,19 @@ inline void acquire(const void* p) noexcept {
 inline void release(const void* p) noexcept {
   if (__builtin_expect(watched(), 0)) release_slow(p);
 }
+
+// Stops at calls, for TSan. Two meeting places:
+//
+//   stood_still   what a goroutine did before it left its processor is visible to who stops the world after that
+//   went_on       what that one did is visible to whoever runs again
+inline constinit char stood_still = 0;
+inline constinit char went_on = 0;
+/// By a goroutine, before it stands where the world may be stopped without it, and after that. Switches do it.
+inline void stands_still() noexcept { release(&stood_still); }
+inline void goes_on() noexcept { acquire(&went_on); }
+/// By who has stopped the world, and before the restart.
+inline void world_stands() noexcept { acquire(&stood_still); }
+inline void world_goes_on() noexcept { release(&went_on); }
 
 }  // namespace san
 }  // namespace gort::inline v0::rt

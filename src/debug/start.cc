@@ -12,6 +12,7 @@
 #include "debug/stop_report.h"
 #include "sched/entry.h"
 #include "sched/sched.h"
+#include "sync/context.h"
 #include "world/preempt.h"
 #include "world/signal.h"
 #include "world/world.h"
@@ -81,6 +82,8 @@ void start_with_reports(const StartOptions& options) noexcept {
   // and we get one that we can work with.
   const os::SignalMask host = signals_unblock();
   signals_host_mask(host);
+  // Of goroutines that are started before the first run.
+  sched.background.store(root_new(), os::memory_order_release);
   start(options);
   os::signal_mask_set(host);
   // No handler before a fork: it would take locks, or wait for threads that may not be able to go on.

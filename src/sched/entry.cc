@@ -1,14 +1,15 @@
 #include "sched/entry.h"
 
 #include "base/print.h"
+#include "base/sanitizer.h"
 #include "sched/sched.h"
 #include "sched/stop_point.h"
 
 namespace gort::inline v0::rt {
 
-namespace {
-
 constinit os::atomic<bool> fork_child{false};
+
+namespace {
 
 // Not fatal(): its report asks other threads, and one of them may have been dying in the parent.
 [[noreturn]] void fatal_in_fork_child() noexcept {
@@ -39,7 +40,9 @@ void serve_at_exit() noexcept {
     M* m = static_cast<M*>(t.m);
     if (m->p == nullptr) return;  // inside gort::blocking: nothing is asked of it
     t.in_runtime = 1;
+    san::stands_still();
     serve_here(m, nullptr);
+    san::goes_on();
     t.in_runtime = 0;
     asm volatile("" ::: "memory");
   } while ((self_m()->pending.load(os::memory_order_relaxed) & kPendingHere) != 0);
@@ -51,8 +54,6 @@ void fork_child_begins() noexcept {
   // A thread that the child makes has a block of its own: whatever it begins with looks whether the runtime runs.
   sched.started.store(false, os::memory_order_relaxed);
 }
-
-bool in_fork_child() noexcept { return fork_child.load(os::memory_order_relaxed); }
 
 void check_not_fork_child() noexcept {
   if (in_fork_child()) fatal_in_fork_child();

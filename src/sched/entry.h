@@ -26,8 +26,11 @@ namespace gort::inline v0::rt {
 [[noreturn]] void fatal_entered_twice() noexcept;
 /// The calling thread is the only one of a forked child; from now on every entry is fatal. For pthread_atfork.
 void fork_child_begins() noexcept;
-/// Whether this is the child of a fork. Signal handlers, too.
-bool in_fork_child() noexcept;
+/// Written once, by the child of a fork.
+extern os::atomic<bool> fork_child;
+/// Whether this is the child of a fork. Signal handlers, too; and destructors, which exit() calls there: what they would
+/// give back is the parent's, and stays as it is.
+inline bool in_fork_child() noexcept { return fork_child.load(os::memory_order_relaxed); }
 /// Fatal in the child of a fork: for what a thread that the child has made may come to.
 void check_not_fork_child() noexcept;
 [[noreturn]] void fatal_stack_overflow(G* g, std::uintptr_t sp) noexcept;

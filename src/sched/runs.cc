@@ -1,5 +1,7 @@
 #include "sched/runs.h"
 
+#include <utility>
+
 #include "base/fault.h"
 #include "base/print.h"
 #include "sched/entry.h"
@@ -78,11 +80,13 @@ CancelSource* one_run_less() noexcept {
   return sched.background.load(os::memory_order_relaxed);
 }
 
-/// Ends the epoch; the number of the ended one, or 0 if a run has begun meanwhile.
-std::uint32_t end_epoch() noexcept {
+/// Ends the epoch; the number of the ended one, or 0 if a run has begun meanwhile. `next` is the background of whoever is
+/// started before the next run begins: they belong to that one.
+std::uint32_t end_epoch(CancelSource* next) noexcept {
   LockGuard guard(sched.lock);
   if (sched.runs.load(os::memory_order_relaxed) != 0) return 0;
-  sched.background.store(nullptr, os::memory_order_relaxed);
+  sched.background.store(next, os::memory_order_release);
+  sched.background_over = false;
   return sched.run_epoch.fetch_add(1, os::memory_order_seq_cst);
 }
 
@@ -116,17 +120,22 @@ void right_ends() noexcept {
 
 bool run_begins(const BackgroundHooks& hooks) noexcept {
   RuntimeEntry entry;
-  CancelSource* fresh = hooks.make();
   bool alone = false;
-  {
-    // Under the lock, so that no epoch ends between this and the start of the main goroutine.
-    LockGuard guard(sched.lock);
-    alone = sched.runs.fetch_add(1, os::memory_order_relaxed) == 0;
-    if (sched.background.load(os::memory_order_relaxed) == nullptr || sched.background_over) {
-      sched.background.store(fresh, os::memory_order_release);
-      sched.background_over = false;
-      fresh = nullptr;
+  CancelSource* fresh = nullptr;
+  for (;;) {
+    {
+      // Under the lock, so that no epoch ends between this and the start of the main goroutine.
+      LockGuard guard(sched.lock);
+      const bool missing = sched.background.load(os::memory_order_relaxed) == nullptr || sched.background_over;
+      if (!missing || fresh != nullptr) {
+        alone = sched.runs.fetch_add(1, os::memory_order_relaxed) == 0;
+        if (!missing) break;
+        sched.background.store(std::exchange(fresh, nullptr), os::memory_order_release);
+        sched.background_over = false;
+        break;
+      }
     }
+    fresh = hooks.make();
   }
   if (fresh != nullptr) hooks.unused(fresh);
   return alone;
@@ -148,7 +157,9 @@ void run_ends(std::int64_t grace_ns, bool quiet, const BackgroundHooks& hooks) n
     os::sleep_ns(nap);
   }
   fatal_join();
-  const std::uint32_t ended = end_epoch();
+  CancelSource* const next = hooks.make();
+  const std::uint32_t ended = end_epoch(next);
+  if (ended == 0) hooks.unused(next);
   if (ended == 0 || num_goroutine() != 0) {
     hooks.inherited(background);
   } else {

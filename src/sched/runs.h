@@ -2,7 +2,8 @@
 //
 // A run is one call of gort::run. While any is in progress, all goroutines belong to one *epoch*; when the
 // last run ends, the epoch does, and goroutines of it that still exist are left over: they are never
-// dispatched again, since static destructors may be next.
+// dispatched again, since static destructors may be next. What is started while no run is in progress, by a foreign
+// thread, belongs to the epoch of the next one, and to its background: its end cancels them.
 //
 //   a left-over goroutine that is …   is stopped for good
 //   on a queue, or readied later      when it is about to be dispatched (schedule)

@@ -37,7 +37,10 @@ namespace detail {
     *m->eh = to->eh;
     to->status.store(GStatus::running, os::memory_order_relaxed);
   }
-  if (__builtin_expect(san::watched(), 0)) {  // asked here, or the bounds would be loaded: another line of the G
+  if (__builtin_expect(san::watched(), 0)) {
+    // Who waits for the rest of a bubble goes on when this goroutine does not run.
+    if (m->left != nullptr && m->left->bubble != nullptr) san::release(m->left->bubble);
+    // Asked here, or the bounds would be loaded: another line of the G
     san::start_switch(from_san, to != nullptr ? to->san : m->san, to != nullptr ? to->stack.lo : m->stack_lo,
                       to != nullptr ? to->stack.hi : m->stack_hi, m->left_ends);
   }

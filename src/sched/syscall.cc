@@ -1,5 +1,6 @@
 #include "sched/syscall.h"
 
+#include "base/sanitizer.h"
 #include "sched/entry.h"
 #include "sched/force_migrate.h"
 #include "sched/park.h"
@@ -102,6 +103,7 @@ void enter_blocking() noexcept {
   GORT_CHECK(t.locks == 0, "enter_blocking inside the runtime");
   if (m->holds_world) return;  // it keeps the P, and blocks everybody: that is what it has asked for
   t.in_runtime = 1;
+  san::stands_still();
   let_p_go(m, g);
   g->in_blocking = true;
   t.in_runtime = 0;  // no P, so nothing is asked of it
@@ -118,6 +120,7 @@ void exit_blocking() noexcept {
   g->in_blocking = false;
   departing(g, WaitReason::blocking_ends);
   get_p_back(m, g);
+  san::goes_on();
   // A goroutine that makes one call after the other polls nowhere else.
   if ((self_m()->pending.load(os::memory_order_relaxed) & kPendingYield) != 0 ||
       (force_migrate() && self_m() == m)) {
@@ -137,6 +140,7 @@ void entry_leave_blocking() noexcept {
     m->locked_g = g;
   }
   get_p_back(m, g);
+  san::goes_on();
   g->sticky_entry = !locked_before;
 }
 
@@ -145,6 +149,7 @@ void entry_back_to_blocking() noexcept {
   if (m->holds_world) return;
   G* g = m->curg;
   unstick(m, g);
+  san::stands_still();
   let_p_go(m, g);
   g->in_blocking = true;
 }

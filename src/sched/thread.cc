@@ -2,6 +2,7 @@
 // loader's locks, which user code may hold while it waits for a P (rule L1), and a thread must not inherit
 // what a locked goroutine did to its creator. The template thread has no P, starts with the runtime, and keeps
 // spare Ms ahead. Nobody joins a thread: who exits the process in between would leave one that sanitizers call leaked.
+#include "arch/modules.h"
 #include "base/alloc.h"
 #include "base/print.h"
 #include "sched/check_dead.h"
@@ -54,6 +55,7 @@ void m_thread(void* arg) noexcept {
   os::thread_set_name("gort-m");
   m->eh = static_cast<EhGlobals*>(__cxa_get_globals());
   san::thread_stack(m->san);
+  if (san::tsan()) arch::for_each_thread_local_block(san::thread_local_block_slow);
   os::Tls& t = os::tls();
   t.in_runtime = 1;
   t.m = m;

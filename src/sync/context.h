@@ -2,7 +2,7 @@
 // include/gort/context.h.
 //
 //   kind     can be cancelled      made by
-//   root     yes, by a run's end   the first run, and each that begins when the last one has ended
+//   root     yes, by a run's end   the runtime's start, and the end of each last run, for the next one
 //   cancel   yes                   with_cancel and its kin, scopes, tasks
 //   value    as its parent         with_value, with_context (without a value)
 //   shield   no                    shield
@@ -83,6 +83,7 @@ struct Context {
   Context* prev = nullptr;           ///< these three under the lock of its list in `up`
   Context* next = nullptr;
   bool hangs = false;
+  std::uint32_t run_epoch = 0;       ///< of a task's: no earlier than its goroutine's; the API's
   Context* todo = nullptr;           ///< link of the list of who cancels it
   Mutex callbacks_lock{LockRank::context};
   os::atomic<ContextCallback*> callbacks{nullptr};  ///< written under callbacks_lock

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/sanitizer.h"
 #include "sched/sched.h"
 #include "world/stop.h"
 #include "world/world.h"
@@ -42,6 +43,7 @@ bool user_stop(const char* reason, std::int64_t limit_ns) noexcept {
   }
   user.owner.store(self(), os::memory_order_relaxed);
   hold_for_user(std::move(hold));
+  san::world_stands();
   return true;
 }
 
@@ -49,6 +51,7 @@ void user_start() noexcept {
   GORT_CHECK(user_stop_is_mine(), "a stopped world is restarted by somebody else");
   user.owner.store(nullptr, os::memory_order_relaxed);
   user.reason.store(nullptr, os::memory_order_relaxed);
+  san::world_goes_on();
   start_the_world(held_for_user());
 }
 

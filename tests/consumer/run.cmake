@@ -14,6 +14,20 @@ function(run)
 endfunction()
 
 run(${CMAKE_COMMAND} --install ${BUILD} --prefix ${prefix})
+# The README's links lead somewhere where it is installed, too.
+file(GLOB readme ${prefix}/*/doc/gort/README.md)
+list(GET readme 0 readme)
+cmake_path(GET readme PARENT_PATH doc)
+file(READ ${readme} text)
+# Brackets mean something else in CMake's lists.
+string(REPLACE "](" "@" text "${text}")
+string(REGEX MATCHALL "@[A-Za-z0-9_./]+" links "${text}")
+foreach(link IN LISTS links)
+  string(SUBSTRING ${link} 1 -1 link)
+  if(NOT EXISTS ${doc}/${link})
+    message(FATAL_ERROR "the installed README.md refers to ${link}, which is not there")
+  endif()
+endforeach()
 function(build_and_run compiler work)
   run(${CMAKE_COMMAND} -S ${SOURCE}/tests/consumer -B ${work} -G Ninja
     -DCMAKE_PREFIX_PATH=${prefix} -DCMAKE_CXX_COMPILER=${compiler} -DCMAKE_BUILD_TYPE=Release)

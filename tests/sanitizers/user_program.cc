@@ -6,6 +6,7 @@
 //   race-short     the same, by goroutines that end at once
 //   race-waiter    one writes before it waits on a semaphore, the other after its release()
 //   race-channel   one writes after its send(), the other after its recv()
+//   race-bubble    two of a bubble: their maker sees what both did, they do not see each other
 //   ended          ends while threads of the runtime do
 //   deadlock       waits for nobody: said also where the tool has a thread of its own
 //   heap           a goroutine reads what another one has freed
@@ -281,6 +282,7 @@ void clean() {
     own_stacks();
     foreign_threads();
     user::sync_clean();
+    user::host_clean();
   }
 }
 
@@ -408,6 +410,7 @@ int main(int argc, char** argv) {
     else if (mode == "ceiling") ceiling(n);
     else if (mode == "ceiling-in-turn") ceiling_in_turn();
     else if (mode == "race-channel") user::race_channel();
+    else if (mode == "race-bubble") user::race_bubble();
     else if (mode == "ended") ended();
     else if (mode == "deadlock") gort::semaphore(0).acquire();
     else check(false, "mode?");

@@ -1,4 +1,4 @@
-// What the two parts of user_program share.
+// What the parts of user_program share.
 #pragma once
 
 namespace user {
@@ -9,6 +9,8 @@ void check(bool ok, const char* what);
 void write_it(int n);
 
 void sync_clean();
+void host_clean();
 void race_channel();
+void race_bubble();
 
 }  // namespace user

@@ -12,11 +12,15 @@
 #include <fstream>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <vector>
 
+#include "gort/net.h"
+#include "gort/os.h"
 #include "os/os.h"
 #include "tests/support/runtime_fixture.h"
 
+using namespace std::chrono_literals;
 using ::testing::ExitedWithCode;
 
 namespace {
@@ -347,6 +351,75 @@ TEST_F(Process, AnyOtherCallInAForkedChildIsFatal) {
     expect_fatal_in_child("blocking", [] { gort::blocking([] {}); });
   });
   expect_fatal_in_child("from a new thread", [] { std::thread([] { gort::go([] {}); }).join(); });
+}
+
+/// What a program may have in static objects, whose destructors the child's exit() calls.
+struct Statics {
+  gort::chan<std::string> lines{4};
+  gort::task<void> task = gort::spawn([] { gort::this_goroutine::sleep_for(1h); });
+  gort::scope scope;
+  gort::timer timer{1h};
+  gort::ticker ticker{1h};
+  gort::func_handle func = gort::after_func(1h, [] {});
+  gort::pool<std::string> pool;
+  gort::promise<int> promise;
+  gort::context context = [] { return gort::with_cancel().context(); }();
+  gort::context::callback callback = context.after_func([] {});
+  gort::os::signals signals = gort::os::signals::on({SIGUSR2}).value();
+  gort::os::file file = gort::os::file::open("/dev/null").value();
+  gort::os::process process = gort::os::start({.argv = {"cat"}, .in = gort::os::stdio::pipe, .out = gort::os::stdio::pipe}).value();
+  gort::net::listener listener;
+  gort::net::read_half reader;
+  gort::net::write_half writer;
+  gort::net::conn peer;
+
+  explicit Statics(const std::string& path) : listener(gort::net::listen(path).value()) {
+    lines.send("one that nobody receives, and that is too long to stay in a string");
+    scope.go([] { gort::this_goroutine::sleep_for(1h); });
+    pool.put(std::make_unique<std::string>("kept"));
+    auto [a, b] = gort::net::socket_pair().value();
+    std::tie(reader, writer) = std::move(a).split();
+    peer = std::move(b);
+  }
+};
+
+// They neither end the child with an error nor touch what is the parent's: connections, child processes, sockets' names.
+TEST_F(Process, DestructorsInAForkedChildLeaveTheParentsAlone) {
+  GORT_TEST_START(2);
+  const std::string path = ::testing::TempDir() + "gort_forked_" + std::to_string(::getpid()) + ".sock";
+  gort::run([&path] {
+    auto statics = std::make_unique<Statics>(path);
+    for (const bool inside : {false, true}) {
+      pid_t pid = -1;
+      const auto fork_here = [&] {
+        pid = ::fork();
+        if (pid != 0) return;
+        ::alarm(20);
+        statics.reset();
+        ::_exit(17);
+      };
+      if (inside) {
+        gort::blocking(fork_here);
+      } else {
+        fork_here();
+      }
+      int status = 0;
+      ASSERT_EQ(gort::blocking([&] { return ::waitpid(pid, &status, 0); }), pid);
+      EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 17) << status;
+
+      char room[16];
+      ASSERT_TRUE(statics->writer.write_all("to the peer"));
+      EXPECT_EQ(statics->peer.read_some(room).value_or(0), 11u);
+      ASSERT_TRUE(statics->process.in.write_all("to cat"));
+      EXPECT_EQ(statics->process.out.read_some(room).value_or(0), 6u);
+      EXPECT_TRUE(gort::net::dial(path)) << "its name is gone";
+      EXPECT_TRUE(statics->listener.accept());
+      EXPECT_EQ(statics->lines.len(), 1u);
+      EXPECT_FALSE(statics->task.wait_for(0s));
+    }
+    statics->process.in.close();
+    EXPECT_TRUE(statics->process.wait().value().ok());
+  });
 }
 
 TEST_F(Process, AGoroutineThatReturnsInAForkedChildIsFatal) {

@@ -3,10 +3,12 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -144,6 +146,39 @@ TEST_P(Run, BeginsWithinTheGraceTimeOfAnother) {
   EXPECT_TRUE(first_over && second_in);
 }
 
+// Goroutines that are started before a run begins, by static constructors, say, or between two runs, end with that run
+// as its own do: their destructors run, nobody waits out the grace time for them, and who joins one does not hang.
+TEST_P(Run, EndsWhatWasStartedBeforeIt) {
+  GORT_TEST_START(GetParam());
+  for (int round = 0; round < 3; ++round) {
+    std::atomic<int> ended{0};
+    auto until_cancelled = [&ended] {
+      struct counts {
+        std::atomic<int>& n;
+        ~counts() { ++n; }
+      } at_end{ended};
+      for (;;) gort::this_goroutine::sleep_for(1ms);
+    };
+    gort::task<void> task = gort::spawn(until_cancelled);
+    gort::go(until_cancelled);
+    std::error_code cause;
+    gort::go([&] {
+      try {
+        gort::chan<int>(0).recv();
+      } catch (const gort::cancelled& c) {
+        cause = c.cause();
+        throw;
+      }
+    });
+    const std::int64_t start = now_ns();
+    gort::run({.grace = 100s}, [] { gort::this_goroutine::yield(); });
+    EXPECT_LT(now_ns() - start, 50'000'000'000);
+    EXPECT_EQ(ended, 2);
+    EXPECT_EQ(cause, make_error_code(gort::cancel_reason::run_ended));
+    EXPECT_THROW(task.get(), gort::cancelled);
+  }
+}
+
 TEST_P(Run, WaitsForOthersThatStillRun) {
   GORT_TEST_START(GetParam());
   std::atomic<bool> ended{false};
@@ -265,6 +300,74 @@ TEST_P(Run, LeftoversDoNotDelayTheNextRuns) {
   EXPECT_LT(now_ns() - start, 20'000'000'000);
   ASSERT_EQ(::write(fds[1], "x", 1), 1);
   while (!call_over) ::usleep(1'000);
+}
+
+// A static object's task or scope: what it started may have been left over when its destructor comes.
+TEST_P(Run, WhatIsLeftOverIsNotWaitedFor) {
+  GORT_TEST_START(GetParam());
+  gort::task<void> task;
+  auto scope = std::make_unique<gort::scope>();
+  auto never = [] {
+    gort::shield from_the_end_of_the_run;
+    gort::this_goroutine::sleep_for(24h);
+  };
+  gort::run({.grace = 10ms, .quiet = true}, [&] {
+    task = gort::spawn(never);
+    scope->go(never);
+    scope->go([] {});
+    gort::this_goroutine::sleep_for(1ms);
+  });
+  task = {};
+  scope.reset();
+  // Nor in another run, nor is one of that run's taken for a leftover.
+  gort::run({.grace = 10ms, .quiet = true}, [&] { task = gort::spawn(never); });
+  std::atomic<int> ended{0};
+  gort::run([&] {
+    task = {};
+    {
+      gort::task<void> own = gort::spawn([&] {
+        gort::shield whole;
+        gort::this_goroutine::sleep_for(5ms);
+        ++ended;
+      });
+      gort::this_goroutine::yield();
+    }
+    gort::scope s;
+    s.go([&] {
+      gort::shield whole;
+      gort::this_goroutine::sleep_for(5ms);
+      ++ended;
+    });
+    gort::this_goroutine::sleep_for(1ms);
+  });
+  EXPECT_EQ(ended, 2);
+}
+
+// One that computes past the end of its run does not touch a scope that has not waited for it.
+TEST_P(Run, WhoEndsAfterItsScopeDoesNotTouchIt) {
+  GORT_TEST_START(GetParam());
+  if (GetParam() == 1) GTEST_SKIP() << "nothing runs beside the main goroutine";
+  std::atomic<int> state{0};
+  auto scope = std::make_unique<gort::scope>();
+  gort::run({.grace = 0ns, .quiet = true}, [&] {
+    scope->go([&state] {
+      state = 1;
+      while (state == 1) {
+      }
+      state = 3;
+    });
+    while (state == 0) gort::this_goroutine::yield();
+  });
+  scope.reset();
+  void* const memory = ::operator new(sizeof(gort::scope));  // most likely the same
+  std::memset(memory, 0xee, sizeof(gort::scope));
+  state = 2;
+  while (state != 3) ::usleep(1'000);
+  gort::run([] { EXPECT_EQ(gort::spawn([] { return 1; }).get(), 1); });
+  gort::test::expect_every_p_idle();
+  const auto* bytes = static_cast<const unsigned char*>(memory);
+  EXPECT_TRUE(std::all_of(bytes, bytes + sizeof(gort::scope), [](unsigned char b) { return b == 0xee; }));
+  ::operator delete(memory);
 }
 
 TEST_F(RunDeath, ReportsWhatIsLeftByName) {

@@ -56,8 +56,6 @@ class new_goroutine {
   void* g_;
 };
 
-struct spawned_core;
-
 /// What a task is made of besides its frame: a goroutine that has not been started, and a context of the task's own,
 /// derived from the caller's. Taken back unless started.
 class new_task {
@@ -72,7 +70,7 @@ class new_task {
   void* frame_space(std::size_t bytes, std::size_t align) const noexcept;
   context_node* context() const noexcept { return context_; }
   /// The context's one reference is the frame's from now on.
-  void start(void (*fn)(void*), void* frame, spawned_core& core, std::string_view name, const void* created_by) noexcept;
+  void start(void (*fn)(void*), void* frame, std::string_view name, const void* created_by) noexcept;
 
  private:
   void* g_;
@@ -156,10 +154,10 @@ bool task_detach(task_core* t) noexcept;
 /// Of a task that was spawned.
 struct spawned_core : task_core {
   context_node* context = nullptr;
-  std::uint32_t run_epoch = 0;  ///< of the goroutine; constant
 };
-/// Waits as task_wait_anyway. False, at once: its run has ended without it, and it never will (gort/run.h).
-bool task_wait_unless_left_over(spawned_core* t) noexcept;
+/// Of the destructor: cancels it and waits for the end, whatever happens. False: the goroutine is left over from an ended run, so that there
+/// is nothing to wait for; the state is the goroutine's now.
+bool task_leave(spawned_core* t) noexcept;
 
 template <class T>
 struct task_state : spawned_core {
@@ -261,7 +259,7 @@ task_state<T>* start_task(std::string_view name, std::size_t stack, const void* 
     state->destroy = frame::destroy_heap;
   }
   state->context = made.context();
-  made.start(frame::entry, state, *state, name, created_by);
+  made.start(frame::entry, state, name, created_by);
   return state;
 }
 

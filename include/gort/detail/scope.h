@@ -26,6 +26,7 @@ struct scope_core {
   std::atomic<std::uint32_t> pending{1};   ///< goroutines that have not ended, and the scope itself until it joins
   std::atomic<bool> failed{false};         ///< `first` is taken
   bool limited;
+  std::atomic<std::uint32_t> run_epoch{0};  ///< no earlier than that of any of its goroutines
   semaphore places;                        ///< free ones, if limited
   context_node* node;                      ///< the context of its goroutines
   std::exception_ptr first;                ///< written by who has set `failed`, read when all have ended
@@ -33,6 +34,8 @@ struct scope_core {
 
 /// May wait for a place; throws gort::cancelled then.
 void scope_child_begins(scope_core* s);
+/// It was started.
+void scope_child_begun(scope_core* s) noexcept;
 /// It was not started after all.
 void scope_child_not_begun(scope_core* s) noexcept;
 /// In a catch block: keeps the exception if it is the first, and cancels the others.
@@ -92,10 +95,12 @@ void start_scope_child(scope_core* s, std::string_view name, std::size_t stack, 
     ::new (at) child{s, make_closure(std::forward<F>(f), std::forward<Args>(args)...)};
     not_begun.s = nullptr;
     g.start_in(s->node, child::run_here, at, name, created_by);
+    scope_child_begun(s);
   } else {
     auto* c = new child{s, make_closure(std::forward<F>(f), std::forward<Args>(args)...)};
     not_begun.s = nullptr;
     g.start_in(s->node, child::run_heap, c, name, created_by);
+    scope_child_begun(s);
   }
 }
 
