@@ -308,7 +308,7 @@ add_custom_target(sim_tests DEPENDS ${gort_test_targets})
 if(TARGET gort-sim)
   add_dependencies(sim_tests gort-sim)
   # A little of everything; `make sim` runs more.
-  add_test(NAME sim:short COMMAND gort-sim --short --seconds 15)
+  add_test(NAME sim:short COMMAND gort-sim --short --seconds 10)
   math(EXPR timeout "120 * ${gort_test_slowness}")
   set_tests_properties(sim:short PROPERTIES TIMEOUT ${timeout} LABELS "sim")
 endif()

@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <new>
@@ -168,6 +169,7 @@ TEST_F(SpawnDeath, WithoutMemoryForAGoroutineGoThrows) {
     gort::run([] {
       gort::semaphore gate(0);
       gort::spawn([] {}).join();  // there are stacks
+      EXPECT_FALSE(gate.try_acquire_for(std::chrono::milliseconds(1)));  // and records of those who wait there
       const rlimit most{static_cast<rlim_t>(gort::test::status_kib("VmSize")) * 1024, RLIM_INFINITY};
       if (setrlimit(RLIMIT_AS, &most) != 0) std::_Exit(11);
       while (persistent_try_alloc(64, 8) != nullptr) {

@@ -10,6 +10,7 @@
 // Not to be had: SIGKILL, SIGSTOP, faults, and SIGURG, which the runtime uses (invalid_argument).
 #pragma once
 
+#include <csignal>  // SIGTERM and the like
 #include <initializer_list>
 #include <memory>
 #include <optional>
