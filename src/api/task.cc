@@ -19,6 +19,9 @@
 #include "sync/blocking_wait.h"
 #include "sync/test_points.h"
 
+/// LeakSanitizer's, if the program has that.
+extern "C" void __lsan_ignore_object(const void* p) __attribute__((weak));
+
 namespace gort::inline v0::detail {
 
 namespace {
@@ -145,7 +148,10 @@ bool task_leave(spawned_core* t) noexcept {
   }
   rt::san::release(t);
   std::uintptr_t expected = kRunning;
-  if (t->word.compare_exchange_strong(expected, kDetached, std::memory_order_acq_rel)) return false;
+  if (t->word.compare_exchange_strong(expected, kDetached, std::memory_order_acq_rel)) {
+    if (__lsan_ignore_object != nullptr) __lsan_ignore_object(t);  // of a goroutine that lies still for good
+    return false;
+  }
   rt::san::acquire(t);
   return expected == kDone;  // else somebody who is left over as well waits for it: all that stays as it is
 }
