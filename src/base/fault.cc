@@ -70,6 +70,7 @@ const char* fault_name(Fault f) noexcept {
     case Fault::count_moves: return "count_moves";
     case Fault::task_done: return "task_done";
     case Fault::stop_turns: return "stop_turns";
+    case Fault::sleeper_p: return "sleeper_p";
     case Fault::wait_close: return "wait_close";
     case Fault::kCount: break;
   }

@@ -52,6 +52,7 @@ enum class Fault : std::uint8_t {
   count_moves,  ///< who adds up the Ps' counts does not notice that some are being moved (sched/spawn.cc)
   task_done,    ///< a joiner does not wait until the end of the goroutine is done with the task (api/task.cc)
   stop_turns,   ///< a user's stop waits for another user's whatever its limit (api/world.cc)
+  sleeper_p,    ///< who sleeps in the kernel keeps its P from those who are queued on other Ps (sched/captives.cc)
   wait_close,   ///< a wait that did not come about stays open (sync/blocking_wait.cc)
   kCount
 };

@@ -160,7 +160,8 @@ bool others_wait(const P* p) noexcept {
 }
 
 bool queued_for_nobody() noexcept {
-  if (sched.npidle.load(os::memory_order_relaxed) != 0 || sched.nmspinning.load(os::memory_order_relaxed) != 0) {
+  if (sched.npidle.load(os::memory_order_relaxed) != 0 || sched.nmspinning.load(os::memory_order_relaxed) != 0 ||
+      fault(Fault::sleeper_p)) {
     return false;
   }
   for (std::int32_t i = 0; i < sched.nprocs.load(os::memory_order_relaxed); ++i) {

@@ -15,7 +15,8 @@
 //   from            to              by
 //   closed          open            its owner (wait_open)
 //   open            open, parked    its owner, when its context is complete (wait_commit)
-//   open            closed + end    the winner: it need do nothing more, the owner has not left
+//   open            closed + end    the winner: it need do nothing more, the owner has not left. The owner itself, if
+//                                   the wait does not come about: left open, it would be taken for its next one
 //   open, parked    closed + end    the winner: it calls ready() on `wake`, once, under no lock
 //
 // A wait that only its queue can end does without: waiter::state is null, and who takes the waiter off its queue

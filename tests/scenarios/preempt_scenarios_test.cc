@@ -10,6 +10,7 @@
 #include <functional>
 #include <vector>
 
+#include "base/fault.h"
 #include "gort/semaphore.h"
 #include "gort/world.h"
 #include "sched/entry.h"
@@ -127,11 +128,12 @@ int this_p() {
   return rt::self_m()->p->id.load();
 }
 
-/// Two goroutines that yield to each other on one of two Ps while another one sleeps in the kernel with the other P: they
-/// get that one, too. Its own queue is empty: nobody waits for *it*.
-void sleeper_leaves_its_p(const std::function<void(int)>& sleep_until_written) {
+/// Two goroutines that yield to each other on one of two Ps while another one sleeps in the kernel with the other P: whether
+/// they get that one, too, within so many ms. Its own queue is empty: nobody waits for *it*.
+bool sleeper_leaves_its_p(int ms, const std::function<void(int)>& sleep_until_written) {
   int fds[2];
-  ASSERT_EQ(::pipe(fds), 0);
+  EXPECT_EQ(::pipe(fds), 0);
+  bool leaves = false;
   gort::run([&] {
     std::atomic<bool> sleeps{false}, over{false};
     auto sleeper = gort::spawn([&] {
@@ -145,7 +147,7 @@ void sleeper_leaves_its_p(const std::function<void(int)>& sleep_until_written) {
     });
     // At the same time on different Ps. (Where they are may be over when we look, so it counts if it stays like that.)
     int apart = 0;
-    EXPECT_TRUE(yield_until([&] { return (apart = at != this_p() ? apart + 1 : 0) > 10; })) << "a P is lost";
+    leaves = yield_until([&] { return (apart = at != this_p() ? apart + 1 : 0) > 10; }, ms);
     over = true;
     partner.join();
     EXPECT_EQ(::write(fds[1], "x", 1), 1);
@@ -153,27 +155,38 @@ void sleeper_leaves_its_p(const std::function<void(int)>& sleep_until_written) {
   });
   ::close(fds[0]);
   ::close(fds[1]);
+  return leaves;
 }
 
 // The call is made again without a P.
+void read_one(int fd) {
+  char c;
+  EXPECT_EQ(::read(fd, &c, 1), 1);
+}
 TEST_F(RuntimeTest, WhoReadsLeavesItsPToThoseOfAnother) {
   GORT_TEST_NEEDS_SIGNALS();
   GORT_TEST_START(2);
-  sleeper_leaves_its_p([](int fd) {
-    char c;
-    EXPECT_EQ(::read(fd, &c, 1), 1);
-  });
+  EXPECT_TRUE(sleeper_leaves_its_p(10'000, read_one));
 }
+#if defined(GORT_TESTING)
+TEST_F(RuntimeTest, WhoReadsKeepsItsPIfOnlyItsOwnQueueCounts) {
+  GORT_TEST_NEEDS_SIGNALS();
+  GORT_TEST_START(2);
+  rt::set_fault(rt::Fault::sleeper_p, true);
+  EXPECT_FALSE(sleeper_leaves_its_p(500, read_one));
+  rt::set_fault(rt::Fault::sleeper_p, false);
+}
+#endif
 
 // It returns with EINTR, or a thread gives its P up where it stands.
 TEST_F(RuntimeTest, WhoPollsLeavesItsPToThoseOfAnother) {
   GORT_TEST_NEEDS_SIGNALS();
   GORT_TEST_START(2);
-  sleeper_leaves_its_p([](int fd) {
+  EXPECT_TRUE(sleeper_leaves_its_p(10'000, [](int fd) {
     pollfd one{.fd = fd, .events = POLLIN, .revents = 0};
     while (::poll(&one, 1, -1) != 1) {
     }
-  });
+  }));
 }
 
 // 40: a hog beside a pair that plays ping-pong. Both finish, and neither gets more than 20 times the other's time.
