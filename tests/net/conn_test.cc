@@ -138,7 +138,7 @@ TEST_P(Net, CloseWakesEverybody) {
     std::vector<gort::task<std::error_code>> all;
     for (int i = 0; i < 4; ++i) all.push_back(gort::spawn([&] { return l.accept().error(); }));
     for (int i = 0; i < 3; ++i) {
-      all.push_back(gort::spawn([&a = a] {
+      all.push_back(gort::spawn([&a] {
         char buf[8];
         return a.read_some(buf).error();
       }));
@@ -163,7 +163,7 @@ TEST_P(Net, ResetIsAnError) {
   GORT_TEST_START(GetParam());
   gort::run([] {
     auto [a, b] = tcp_pair();
-    auto reader = gort::spawn([&b = b] {
+    auto reader = gort::spawn([&b] {
       char buf[8];
       return b.read_some(buf).error();
     });
@@ -197,7 +197,7 @@ TEST_P(Net, Deadlines) {
     ASSERT_TRUE(a.set_deadline(net::no_deadline));
     for (const auto deadline : {gort::clock::now() - 1ms, gort::clock::now() + 5ms}) {
       ASSERT_TRUE(a.set_read_deadline(gort::clock::now() + 1h));
-      auto reader = gort::spawn([&a = a] {
+      auto reader = gort::spawn([&a] {
         char room[8];
         return a.read_some(room).error();
       });
@@ -207,7 +207,7 @@ TEST_P(Net, Deadlines) {
     }
     // Prolonged while somebody waits: the old time does not count.
     ASSERT_TRUE(a.set_read_timeout(30ms));
-    auto reader = gort::spawn([&a = a] {
+    auto reader = gort::spawn([&a] {
       char room[8];
       return a.read_some(room);
     });
@@ -279,7 +279,7 @@ TEST_P(Net, Cancellation) {
       EXPECT_TRUE(a.write_all("x"));
       EXPECT_EQ(b.read_some(buf).value(), 1u);
     }
-    auto reader = gort::spawn([&a = a] {
+    auto reader = gort::spawn([&a] {
       char room[8];
       return a.read_some(room).error();
     });
@@ -312,7 +312,7 @@ TEST_P(Net, ForeignThreads) {
   GORT_TEST_START(GetParam());
   gort::run([] {
     auto [a, b] = tcp_pair();
-    std::thread t([&a = a] {
+    std::thread t([&a] {
       char buf[8];
       for (int i = 0; i < 100; ++i) {
         ASSERT_EQ(a.read_some(buf).value(), 1u);
@@ -359,7 +359,7 @@ TEST_P(Net, AdoptAndRelease) {
     ASSERT_TRUE(again.write_all("x"));
     char buf[8];
     EXPECT_EQ(b.read_some(buf).value(), 1u);
-    auto reader = gort::spawn([&b = b] {
+    auto reader = gort::spawn([&b] {
       char room[8];
       return b.read_some(room).value();
     });

@@ -118,7 +118,7 @@ TEST_P(NetMore, DescriptorsTravel) {
     auto [a, b] = net::socket_pair().value();
     auto [r, w] = gort::os::pipe().value();
     const int fds[] = {r.native_handle(), w.native_handle()};
-    auto receiver = gort::spawn([&b = b] {
+    auto receiver = gort::spawn([&b] {
       char room[64];
       std::vector<int> got;
       EXPECT_EQ(b.read_with_fds(room, &got).value(), 5u);
@@ -199,7 +199,7 @@ TEST_P(NetMore, OptionsAndSendfile) {
     std::string text(3'000'000, ' ');
     for (std::size_t i = 0; i < text.size(); ++i) text[i] = static_cast<char>('a' + i % 23);
     ASSERT_TRUE(gort::os::replace_file(path, text));
-    auto sender = gort::spawn([&a = a, path, n = text.size()] {
+    auto sender = gort::spawn([&a, path, n = text.size()] {
       gort::os::file f = gort::os::file::open(path).value();
       EXPECT_EQ(a.sendfile(f.native_handle(), 1000, 10 * n).value(), n - 1000);
       EXPECT_TRUE(a.close_write());

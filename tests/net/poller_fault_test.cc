@@ -47,7 +47,7 @@ bool stays_lying() {
     auto [a, b] = net::socket_pair().value();
     std::atomic<bool> fired = false;
     std::thread outside;
-    auto reader = gort::spawn([&a = a] {
+    auto reader = gort::spawn([&a] {
       char one[1];
       return a.read_some(one).value();
     });

@@ -105,7 +105,7 @@ TEST_P(Poller, HogsDoNotKeepTheNetworkAway) {
   gort::run([] {
     std::atomic<bool> stop = false;
     auto [a, b] = pair();
-    auto echo = gort::spawn([&b = b] {
+    auto echo = gort::spawn([&b] {
       char room[8];
       while (b.read_some(room).value_or(0) != 0) static_cast<void>(b.write_all("y"));
     });
@@ -145,7 +145,7 @@ TEST_P(Poller, BusyChannelsDoNotKeepTheNetworkAway) {
       while (there.recv()) back.send(1);
     }));
     auto [a, b] = pair();
-    auto echo = gort::spawn([&b = b] {
+    auto echo = gort::spawn([&b] {
       char room[8];
       while (b.read_some(room).value_or(0) != 0) static_cast<void>(b.write_all("y"));
     });
@@ -170,7 +170,7 @@ TEST_P(Poller, DeadlinesAreChangedByMany) {
     std::atomic<bool> stop = false;
     std::vector<gort::task<void>> all;
     for (unsigned g = 0; g < 4; ++g) {
-      all.push_back(gort::spawn([&, &a = a, g] {
+      all.push_back(gort::spawn([&, g] {
         std::mt19937 random(g);
         for (int i = 0; i < 500; ++i) {
           const auto t = gort::clock::now() + std::chrono::microseconds(static_cast<int>(random() % 400) - 100);
@@ -179,7 +179,7 @@ TEST_P(Poller, DeadlinesAreChangedByMany) {
         }
       }));
     }
-    auto reader = gort::spawn([&, &a = a] {
+    auto reader = gort::spawn([&] {
       char room[64];
       while (!stop) {
         const auto n = a.read_some(room);
@@ -189,7 +189,7 @@ TEST_P(Poller, DeadlinesAreChangedByMany) {
         }
       }
     });
-    auto writer = gort::spawn([&, &b = b] {
+    auto writer = gort::spawn([&] {
       for (int i = 0; i < 150; ++i) {  // few enough to fit: perhaps the reader's time is over for good
         ASSERT_TRUE(b.write_all("x"));
         if (i % 8 == 0) gort::this_goroutine::sleep_for(20us);
@@ -216,22 +216,22 @@ TEST_P(Poller, CloseRacesWithReadsAndWrites) {
       auto [a, b] = pair();
       std::vector<gort::task<void>> all;
       for (int i = 0; i < 2; ++i) {
-        all.push_back(gort::spawn([&a = a] {
+        all.push_back(gort::spawn([&a] {
           char room[8];
           while (a.read_some(room).value_or(0) != 0) {
           }
         }));
       }
-      all.push_back(gort::spawn([&a = a] {
+      all.push_back(gort::spawn([&a] {
         while (a.write_all(std::string(1000, 'x'))) {
         }
       }));
-      all.push_back(gort::spawn([&b = b] {
+      all.push_back(gort::spawn([&b] {
         while (b.write_all("y")) gort::this_goroutine::yield();
       }));
       for (int i = 0; i < round % 7; ++i) gort::this_goroutine::yield();
       std::thread outside;
-      if (round % 3 == 0) outside = std::thread([&a = a] { a.close(); });
+      if (round % 3 == 0) outside = std::thread([&a] { a.close(); });
       a.close();
       b.close();
       for (auto& t : all) t.get();

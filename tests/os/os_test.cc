@@ -129,7 +129,7 @@ TEST_P(Outside, Pipes) {
   GORT_TEST_START(GetParam());
   gort::run([] {
     auto [r, w] = gort::os::pipe().value();
-    auto reader = gort::spawn([&r = r] {
+    auto reader = gort::spawn([&r] {
       char room[64];
       std::string all;
       while (const std::size_t n = r.read_some(room).value()) all.append(room, n);

@@ -56,7 +56,7 @@ TEST_P(ContextDeadline, VeryLongOnes) {
   gort::run([] {
     gort::with_timeout years(std::chrono::hours::max());
     EXPECT_FALSE(gort::this_goroutine::context().deadline());
-    gort::with_timeout more(std::chrono::duration<double>(std::numeric_limits<double>::infinity()));
+    gort::with_timeout more(std::chrono::duration<double>{std::numeric_limits<double>::infinity()});
     gort::with_deadline far(std::chrono::system_clock::now() + 1000h);
     EXPECT_TRUE(gort::this_goroutine::context().deadline());
     EXPECT_FALSE(gort::this_goroutine::cancelled());

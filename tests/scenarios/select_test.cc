@@ -118,7 +118,7 @@ TEST_P(SelectAtProcs, Scenario57_Fairness) {
     for (int i = 0; i <= trials; ++i) c1.send(1), c2.send(2);
     chan<bool> done(unbuffered);
     std::atomic<int> one{0}, two{0};
-    auto t = spawn([=, &one, &two] {
+    auto t = spawn([=] {
       for (;;) {
         std::optional<int> v;
         std::size_t fired = select(never.on_recv(), c1.on_recv(v), c2.on_recv(v), done.on_recv());

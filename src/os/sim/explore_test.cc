@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "os/os.h"
@@ -249,8 +250,9 @@ TEST(SimShorten, AScriptIsTheRun) {
     const SimResult r = sim_run(o, writers<3>, &never);
     const std::uint64_t digest = r.digest;
     std::vector<SimDecision> script(r.decisions.begin(), r.decisions.end());
-    std::stable_sort(script.begin(), script.end(),
-                     [](const auto& a, const auto& b) { return a.thread < b.thread; });
+    std::sort(script.begin(), script.end(), [](const auto& a, const auto& b) {
+      return std::tie(a.thread, a.at) < std::tie(b.thread, b.at);
+    });
     SimOptions again = o;
     again.strategy = SimStrategy::script;
     again.script = script;
