@@ -84,7 +84,7 @@ TEST(SimCost, OneLineIsFoughtFor) {
   // One transfer after the other.
   EXPECT_GE(shared.ns, own.ns + 7 * kTimes * 50);
   ASSERT_GT(shared.report.places_n, 0);
-  EXPECT_EQ(std::string(shared.report.places[0].what), "adders<true>");
+  EXPECT_TRUE(std::string(shared.report.places[0].what).starts_with("adders")) << shared.report.places[0].what;
 }
 
 TEST(SimCost, SleepersAreWokenAndCounted) {

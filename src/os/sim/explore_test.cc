@@ -76,13 +76,16 @@ TEST(SimStores, AMissingFenceIsSeenWithBuffersOnly) {
 
 TEST(SimStores, AFenceMayBeWeakenedFromOutside) {
   SimOptions o = buffered();
-  o.weaken = "Dekker<Order, Fence, Exchange>::side";
-  expect_both(o, Dekker<memory_order_release, true, false>::body, SimVerdict::assert);
   o.weaken = "some_other_function";
   expect_both(o, Dekker<memory_order_release, true, false>::body, SimVerdict::ok);
-  bool met = false;
-  for (const SimFence& f : sim_fences_met()) met |= std::string(f.site).starts_with("Dekker<");
-  EXPECT_TRUE(met);
+  std::string function;  // compilers differ in how they write template arguments
+  for (const SimFence& f : sim_fences_met()) {
+    const std::string site(f.site);
+    if (f.op == SimOp::fence && site.starts_with("Dekker<")) function = site.substr(0, site.rfind(':'));
+  }
+  ASSERT_NE(function, "");
+  o.weaken = function.c_str();
+  expect_both(o, Dekker<memory_order_release, true, false>::body, SimVerdict::assert);
 }
 
 // Total store order: a thread's stores are seen in their order, and its own at once.

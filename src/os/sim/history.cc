@@ -181,17 +181,20 @@ void History::fence_met(SimOp op, const SimSite& at) noexcept {
   print_site(fences_[fence_count_++].site, at);
 }
 
-/// From "void gort::v0::rt::f(T) [with T = int]" to "f", and with the class for its members.
+/// From "void gort::v0::rt::f(T) [with T = int]" (Clang: "[T = int]") to "f", and with the class for its members.
 std::string_view short_name(const char* function) noexcept {
   std::string_view s(function);
-  if (const auto with = s.find(" [with "); with != s.npos) s = s.substr(0, with);
+  if (const auto with = s.find(") ["); with != s.npos) s = s.substr(0, with + 1);
   int depth = 0;
   std::size_t begin = 0;
   std::size_t end = s.size();
   for (std::size_t i = 0; i < s.size(); ++i) {
     const char c = s[i];
     if (c == '(' && depth == 0) {
-      if (s.substr(i).starts_with("(anonymous")) continue;
+      if (constexpr std::string_view none = "(anonymous namespace)"; s.substr(i).starts_with(none)) {
+        i += none.size() - 1;
+        continue;
+      }
       end = i;
       break;
     }
