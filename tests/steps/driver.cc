@@ -415,7 +415,8 @@ void Driver::inject(const Point& p) {
   Stood stood = {at.pc, at.sp, false, at.sp - page.stack_lo < page.stack_hi - page.stack_lo, p.pc == begin_};
   page.inject = round_;
   ring(page.child_bell);
-  for (const std::int64_t deadline = now() + kGraceToAsk;;) {
+  // Users' code at the first marker: what is asked comes by a signal there, however late.
+  for (const std::int64_t deadline = now() + (stood.first ? kWatchdog : kGraceToAsk);;) {
     const bool last_look = page.answered == round_ || now() > deadline;
     stood.exactly = thread_.pending(SIGURG) && asked();
     if (stood.exactly || last_look) break;
