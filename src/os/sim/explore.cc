@@ -42,7 +42,7 @@ bool independent(const Effect& a, const Effect& b) noexcept {
 
 Effect effect_of(SimOp op, const void* where) noexcept {
   switch (op) {
-    case SimOp::point:
+    case SimOp::futex_return:  // no step: a thread that has been made runnable, on its way to its next one
     case SimOp::yield:
     case SimOp::relax:
     case SimOp::clock:
@@ -65,7 +65,7 @@ Effect effect_of(SimOp op, const void* where) noexcept {
     case SimOp::reap:
     case SimOp::join:
       return {Effect::write, &machine};  // who exists
-    default:
+    default:  // a bare point, too: what user code does after it nobody knows
       return {Effect::any, nullptr};
   }
 }
@@ -116,6 +116,7 @@ class Exhaustive final : public Schedule {
     spent_ = 0;
     streak_ = 0;
     asleep_ = 0;
+    held_ = -1;
     path().length = 0;
     path().pruned = false;
   }
@@ -189,7 +190,12 @@ class Exhaustive final : public Schedule {
     streak_ = stays ? streak_ + 1 : 0;
     if (streak_ > kStreak) {
       streak_ = 0;
-      by_default = longest_waiting(c, -1);
+      by_default = longest_waiting(c, -1, -1);
+    }
+    if (machine.index(machine.current()) == held_) held_ = -1;
+    if (by_default == held_ && (c.yields() ? holds_still() : c.current < 0 && held_for_ > 0)) {
+      by_default = longest_waiting(c, c.current, held_);
+      if (by_default < 0) by_default = c.current >= 0 ? c.current : held_;
     }
     if (path().only_fresh && !(stays && fresh(c))) return by_default;
     if (by_default == c.current && stays && drains == 0 && c.op != SimOp::point && !noticed(c)) {
@@ -197,23 +203,41 @@ class Exhaustive final : public Schedule {
     }
     std::uint64_t candidates = threads;
     // Who only waits goes on only if nobody else can.
-    if (c.yields() && c.by_default != c.current) candidates &= ~bit(c.current);
+    if (c.yields() && by_default != c.current) candidates &= ~bit(c.current);
     const SimBound::Kind kind = path().kind;
     if (kind == SimBound::delays) {
-      const int next = longest_waiting(c, by_default);
+      const int next = longest_waiting(c, by_default, -1);
       candidates = next >= 0 ? candidates & bit(next) : 0;
     }
-    return branch(by_default, candidates | drains,
-                  c.current >= 0 || kind != SimBound::preemptions ? candidates : 0);
+    const int chosen = branch(by_default, candidates | drains,
+                              c.current >= 0 || kind != SimBound::preemptions ? candidates : 0);
+    if (stays && by_default == c.current && chosen != c.current && chosen < kBuffers) {
+      held_ = c.current;
+      held_for_ = -1;
+    }
+    return chosen;
+  }
+
+  /// Who was held up by a departure goes on when somebody yields to it, or stands still for longer, while others spin and
+  /// give up: both are tried, and cost nothing.
+  bool holds_still() noexcept {
+    if (held_for_ < 0) held_for_ = branch(0, 3, 0) == 1 ? kHeldFor : 0;
+    if (held_for_ == 0) {
+      held_ = -1;
+      return false;
+    }
+    --held_for_;
+    return true;
   }
 
   /// A fair default: who goes round in the runtime for ever would keep all others from running.
   static constexpr int kStreak = 1000;  // steps in a row
-  static int longest_waiting(const Choice& c, int but) noexcept {
+  static constexpr int kHeldFor = 64;  // yields of others
+  static int longest_waiting(const Choice& c, int but, int nor) noexcept {
     int best = -1;
     for (int i = 0; i < c.count; ++i) {
       const int t = c.runnable[i];
-      if (t != but && (best < 0 || machine.thread(t)->ran_at < machine.thread(best)->ran_at))
+      if (t != but && t != nor && (best < 0 || machine.thread(t)->ran_at < machine.thread(best)->ran_at))
         best = t;
     }
     return best;
@@ -261,6 +285,8 @@ class Exhaustive final : public Schedule {
   std::size_t at_ = 0;
   int spent_ = 0;
   int streak_ = 0;
+  int held_ = -1;      // whom the last departure has held up
+  int held_for_ = -1;  // so many more yields of others; -1: not yet decided
   std::uint64_t asleep_ = 0;
   std::uint64_t tried_ = 0;
   std::uint64_t offered_ = 0;

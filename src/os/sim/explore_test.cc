@@ -206,6 +206,61 @@ TEST(SimEnumerate, SpinningEnds) {
   EXPECT_TRUE(e.complete);
 }
 
+// Plain data that is accessed after a sim_point: who comes first matters, although no atomic is touched.
+TEST(SimEnumerate, WhatFollowsAPointIsNoticed) {
+  static constexpr auto body = [](void*) {
+    static int n;
+    n = 0;
+    static constexpr auto add = [](void*) {
+      sim_point();
+      const int seen = n;
+      sim_point();
+      n = seen + 1;
+    };
+    const int t = sim_spawn(add, nullptr);
+    add(nullptr);
+    sim_join(t);
+    sim_assert(n == 2, "no update is lost");
+  };
+  expect_both(kHere, body, SimVerdict::assert);
+}
+
+/// Who spins a little before it sleeps comes to sleep if the holder stands still meanwhile. Nobody wakes it.
+void sleeps_for_good(void*) {
+  static atomic<std::uint32_t> word, inside;
+  word.store(0);
+  static constexpr auto visit = [](void*) {
+    for (int spins = 4; word.exchange(1) != 0; --spins) {
+      if (spins > 0) {
+        cpu_relax(1);
+      } else {
+        futex_wait(&word, 1, -1);
+      }
+    }
+    for (int i = 0; i < 10; ++i) inside.fetch_add(1);
+    word.store(0);
+  };
+  const int t = sim_spawn(visit, nullptr);
+  visit(nullptr);
+  sim_join(t);
+}
+
+TEST(SimEnumerate, OneDepartureHoldsAThreadUpForLong) {
+  for (const SimBound::Kind kind : {SimBound::preemptions, SimBound::departures, SimBound::delays}) {
+    const SimEnumeration e = sim_enumerate(kHere, {1, kind}, 100'000, sleeps_for_good, nullptr);
+    EXPECT_EQ(e.result.verdict, SimVerdict::deadlock) << "kind " << kind;
+  }
+}
+
+TEST(SimExplore, EachStrategyLetsAThreadStandStillWhileOthersSpin) {
+  for (const SimStrategy s : {SimStrategy::uniform, SimStrategy::pct}) {
+    SimOptions o = kHere;
+    o.strategy = s;
+    EXPECT_EQ(sim_explore(o, 1000, sleeps_for_good, nullptr).verdict, SimVerdict::deadlock)
+        << (s == SimStrategy::pct ? "pct" : "uniform");
+  }
+}
+
 // ---- shortening -------------------------------------------------------------------------------
 
 TEST(SimShorten, KeepsTheFailureAndLittleElse) {

@@ -170,13 +170,13 @@ void History::print_site(char (&out)[sizeof(SimFence::site)], const SimSite& at)
 }
 
 void History::fence_met(SimOp op, const SimSite& at) noexcept {
-  // The text of a place is made once: its address is the key.
-  const auto* key = at.function_name() + at.line();
+  // The text of a place is made once: the name's address tells functions apart.
   for (std::size_t i = 0; i < fence_count_; ++i) {
-    if (fence_keys_[i] == key) return;
+    if (fence_names_[i] == at.function_name() && fence_lines_[i] == at.line()) return;
   }
   if (fence_count_ == kMaxFences) return;
-  fence_keys_[fence_count_] = key;
+  fence_names_[fence_count_] = at.function_name();
+  fence_lines_[fence_count_] = at.line();
   fences_[fence_count_].op = op;
   print_site(fences_[fence_count_++].site, at);
 }

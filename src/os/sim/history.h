@@ -129,7 +129,8 @@ class History {
   char output_[kOutput];
   Record records_[kMaxRecords];
   SimFence fences_[kMaxFences];
-  const void* fence_keys_[kMaxFences];
+  const char* fence_names_[kMaxFences];
+  std::uint_least32_t fence_lines_[kMaxFences];
   std::size_t fence_count_;
   std::size_t decision_count_;
   SimDecision decisions_[kMaxDecisions];

@@ -296,7 +296,7 @@ void Machine::make_runnable(Thread& t, Wait result) noexcept {
   if (costs()) return cost_ready(t, result);
   t.state = State::runnable;
   t.result = result;
-  t.next_op = SimOp::point;  // up to its next step
+  t.next_op = SimOp::futex_return;  // up to its next step
   t.next_full = false;
   t.runnable_at = static_cast<std::uint16_t>(runnable_count_);
   runnable_[runnable_count_++] = static_cast<std::uint16_t>(index(t));

@@ -185,6 +185,7 @@ struct SimBound {
 /// another thread than the longest waiting one when the current one yields, or a store that is delayed), departures
 /// or delays, or, with kSimAll, one of each class of schedules that differ in the order of independent operations only (sleep sets,
 /// Godefroid 1996).
+/// Whom a departure has held up goes on at the first yield to it, or stands still for 64 of them; that choice costs nothing.
 /// No dice: nothing is late, spurious or refused. The bound grows step by step (Musuvathi and Qadeer 2007), so what
 /// is found first has few. At most 31 threads. Ends early after max_schedules, or when `go_on` says so.
 /// A switch before a step that no other thread can notice counts as the one before the next step that somebody can.

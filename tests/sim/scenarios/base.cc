@@ -52,8 +52,7 @@ struct Exclusion {
 constexpr Flaw kSleepsForGood[] = {{.name = "lock_sleep",
                                    .what = "whom a release has overlooked sleeps without a limit",
                                    .verdict = SimVerdict::deadlock,
-                                   .fault = Fault::lock_sleep,
-                                   .pct = false}};
+                                   .fault = Fault::lock_sleep}};
 
 void try_lock_body(void*) {
   static constexpr auto worker = [](void* p) {

@@ -144,7 +144,7 @@ constexpr Flaw kSysmon[] = {{.name = "fence_pidle_get",
                              .verdict = SimVerdict::livelock,
                              .weaken = "pidle_get",
                              .seeds = 2000,
-                             .pct = false},  // only by seed 10969 there
+                             .pct = false},  // few of its seeds find it
                             {.name = "fence_sysmon",
                              .what = "sysmon says that it sleeps, and looks for work too early",
                              .verdict = SimVerdict::livelock,
