@@ -156,12 +156,14 @@ class receives {
       default: return;
     }
   }
-  static constexpr auto some = [](auto&& v) { return std::optional<T>(std::in_place, std::forward<decltype(v)>(v)); };
+  static constexpr auto some = [](auto&& got) {
+    return std::optional<T>(std::in_place, std::forward<decltype(got)>(got));
+  };
 
   std::expected<T, chan_status> given(chan_end end, typename e::slot& slot, chan_status blocked) const {
     if (end != chan_end::done) return std::unexpected(status_of(end, blocked));
-    return e::take(head(), slot.address(), [](auto&& v) {
-      return std::expected<T, chan_status>(std::in_place, std::forward<decltype(v)>(v));
+    return e::take(head(), slot.address(), [](auto&& got) {
+      return std::expected<T, chan_status>(std::in_place, std::forward<decltype(got)>(got));
     });
   }
   select_case recv_case(std::optional<T>* out) const noexcept {
@@ -290,8 +292,8 @@ template <class T>
 class recv_chan : public detail::chan_handle, public detail::receives<recv_chan<T>, T> {
  public:
   recv_chan() noexcept = default;
-  recv_chan(const chan<T>& c) noexcept : chan_handle(c) {}
-  recv_chan(chan<T>&& c) noexcept : chan_handle(std::move(c)) {}
+  recv_chan(const chan<T>& both) noexcept : chan_handle(both) {}
+  recv_chan(chan<T>&& both) noexcept : chan_handle(std::move(both)) {}
 };
 
 /// A view of a channel that only sends, for signatures. It closes, since the sending side knows when it is done.

@@ -130,7 +130,8 @@ class [[nodiscard]] context::callback {
   callback() noexcept = default;
   callback(callback&& other) noexcept : reg_(std::exchange(other.reg_, nullptr)) {}
   callback& operator=(callback&& other) noexcept {
-    callback(std::move(other)).swap(*this);
+    callback taken(std::move(other));
+    taken.swap(*this);
     return *this;
   }
   /// Takes it back; if the function has begun already, waits for its end (unless it is the function that calls
@@ -145,7 +146,7 @@ class [[nodiscard]] context::callback {
   void detach() && noexcept;
 
  private:
-  explicit callback(detail::callback_core* reg) noexcept : reg_(reg) {}
+  explicit callback(detail::callback_core* adopted) noexcept : reg_(adopted) {}
   friend class context;
   detail::callback_core* reg_ = nullptr;
 };
@@ -204,7 +205,7 @@ class [[nodiscard]] with_deadline : public with_timeout {
 class [[nodiscard]] with_stop_token : public with_cancel {
  public:
   /// Throws std::bad_alloc.
-  explicit with_stop_token(std::stop_token token) : stop_(std::move(token), request{this}) {}
+  explicit with_stop_token(std::stop_token heeded) : stop_(std::move(heeded), request{this}) {}
 
  private:
   struct request {
@@ -227,10 +228,10 @@ class [[nodiscard]] with_value : public detail::installer {
                    [](void* p) noexcept { delete static_cast<typename Key::type*>(p); }}) {}
 };
 
-/// Installs `c` in place of the current context, to which it need not be related.
+/// Installs `wanted` in place of the current context, to which it need not be related.
 class [[nodiscard]] with_context : public detail::installer {
  public:
-  explicit with_context(const context& c) noexcept : installer(detail::context_access::node(c)) {}
+  explicit with_context(const context& wanted) noexcept : installer(detail::context_access::node(wanted)) {}
 };
 
 /// Installs a context that keeps the values but that nothing outside cancels, not even the end of the run.

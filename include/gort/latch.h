@@ -22,7 +22,6 @@
 namespace gort::inline v0 {
 
 namespace detail {
-void count_down(word32& word, std::uint32_t n, const char* what) noexcept;
 bool latch_wait(word32& word, std::int64_t deadline);
 }  // namespace detail
 

@@ -63,7 +63,7 @@ class [[nodiscard]] scope {
  public:
   /// Its context is derived from the current one. Throws nothing.
   scope() noexcept : core_(0) {}
-  explicit scope(scope_options options) noexcept : core_(options.limit) {}
+  explicit scope(scope_options wanted) noexcept : core_(wanted.limit) {}
   scope(const scope&) = delete;
   scope& operator=(const scope&) = delete;
   /// Cancels what still runs and waits for it. That wait heeds no cancellation.

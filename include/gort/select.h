@@ -46,8 +46,8 @@ class select_case : private detail::case_data {
  public:
   select_case() noexcept = default;
   /// The makers' own.
-  select_case(detail::chan_head* c, detail::case_kind kind_of, void* to, const detail::case_ops* how) noexcept {
-    chan = c, kind = kind_of, target = to, ops = how;
+  select_case(detail::chan_head* head, detail::case_kind kind_of, void* where, const detail::case_ops* how) noexcept {
+    chan = head, kind = kind_of, target = where, ops = how;
   }
   static select_case plain(detail::case_kind kind_of, std::int64_t ns) noexcept {
     select_case c;

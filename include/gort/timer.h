@@ -164,9 +164,9 @@ struct func_timer_of final : func_timer {
 class func_handle {
  public:
   func_handle() noexcept = default;
-  func_handle(func_handle&& o) noexcept : t_(std::exchange(o.t_, nullptr)) {}
-  func_handle& operator=(func_handle&& o) noexcept {
-    std::swap(t_, o.t_);
+  func_handle(func_handle&& other) noexcept : t_(std::exchange(other.t_, nullptr)) {}
+  func_handle& operator=(func_handle&& other) noexcept {
+    std::swap(t_, other.t_);
     return *this;
   }
   ~func_handle() {
@@ -183,7 +183,7 @@ class func_handle {
   }
 
  private:
-  explicit func_handle(detail::func_timer* t) noexcept : t_(t) {}
+  explicit func_handle(detail::func_timer* adopted) noexcept : t_(adopted) {}
   template <class Rep, class Period, class F>
     requires std::is_invocable_v<std::decay_t<F>&>
   friend func_handle after_func(const std::chrono::duration<Rep, Period>&, F&&);

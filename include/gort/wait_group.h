@@ -33,8 +33,6 @@
 namespace gort::inline v0 {
 
 namespace detail {
-/// `n` done at once, of a counter that `what` names in messages.
-void count_down(word32& word, std::uint32_t n, const char* what) noexcept;
 /// The count has come to 0 with waiters.
 void count_wake(word32& word) noexcept;
 /// Throws gort::cancelled; false: the deadline has passed.

@@ -36,7 +36,7 @@ class [[nodiscard]] stopped_world {
   void restart() noexcept;
 
  private:
-  explicit stopped_world(bool stopped) noexcept : stopped_(stopped) {}
+  explicit stopped_world(bool in_time) noexcept : stopped_(in_time) {}
   bool stopped_;
   friend stopped_world stop_world(const char* reason, std::chrono::nanoseconds deadline);
 };

@@ -55,6 +55,18 @@ if(CLANG AND NOT CXX MATCHES "clang")
   build_and_run(${CLANG} ${work}_clang)
 endif()
 
+# By -I, as pkg-config says it and add_subdirectory does: with find_package alone compilers take them for system headers.
+file(GLOB_RECURSE headers RELATIVE ${prefix}/include ${prefix}/include/*.h)
+list(TRANSFORM headers REPLACE "(.+)" "#include <\\1>")
+list(JOIN headers "\n" includes)
+configure_file(${SOURCE}/tests/consumer/strict.cc.in ${work}/strict.cc @ONLY)
+set(warnings -Wall -Wextra -Wshadow -Wconversion -Wsign-conversion -Wold-style-cast -Wpedantic -Wnon-virtual-dtor
+  -Woverloaded-virtual -Wcast-align -Wcast-qual -Wundef -Wzero-as-null-pointer-constant -Wextra-semi -Wredundant-decls)
+run(${CXX} -std=c++23 -fsyntax-only -I${prefix}/include -Werror ${warnings} ${work}/strict.cc)
+if(CLANG)
+  run(${CLANG} -std=c++23 -fsyntax-only -I${prefix}/include -Werror ${warnings} ${work}/strict.cc)
+endif()
+
 find_program(PKG_CONFIG pkg-config)
 file(GLOB_RECURSE pc ${prefix}/*/gort.pc)
 if(NOT pc)

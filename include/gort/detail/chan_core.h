@@ -34,12 +34,12 @@ std::size_t chan_cap(const chan_head* c) noexcept;
 class chan_handle {
  public:
   chan_handle() noexcept = default;
-  chan_handle(const chan_handle& o) noexcept : head_(o.head_) {
+  chan_handle(const chan_handle& other) noexcept : head_(other.head_) {
     if (head_ != nullptr) head_->handles.fetch_add(1, std::memory_order_relaxed);
   }
-  chan_handle(chan_handle&& o) noexcept : head_(std::exchange(o.head_, nullptr)) {}
-  chan_handle& operator=(chan_handle o) noexcept {
-    std::swap(head_, o.head_);
+  chan_handle(chan_handle&& other) noexcept : head_(std::exchange(other.head_, nullptr)) {}
+  chan_handle& operator=(chan_handle other) noexcept {
+    std::swap(head_, other.head_);
     return *this;
   }
   ~chan_handle() {
@@ -58,7 +58,7 @@ class chan_handle {
   chan_head* head() const noexcept { return head_; }
 
  protected:
-  explicit chan_handle(chan_head* made) noexcept : head_(made) {}
+  explicit chan_handle(chan_head* adopted) noexcept : head_(adopted) {}
 
  private:
   chan_head* head_ = nullptr;

@@ -184,14 +184,15 @@ struct element<T> {
 template <class T>
 inline constexpr case_ops recv_ops{
     nullptr,
-    [](case_data& c) {
-      auto* out = static_cast<std::optional<T>*>(c.target);
-      if (!c.delivered) {
-        if (out != nullptr) out->reset();
-      } else if (out == nullptr) {
-        element<T>::drop(c.slot);
+    [](case_data& fired) {
+      auto* target = static_cast<std::optional<T>*>(fired.target);
+      if (!fired.delivered) {
+        if (target != nullptr) target->reset();
+      } else if (target == nullptr) {
+        element<T>::drop(fired.slot);
       } else {
-        element<T>::take(c.chan, c.slot, [out](auto&& v) { out->emplace(std::forward<decltype(v)>(v)); });
+        element<T>::take(fired.chan, fired.slot,
+                         [target](auto&& got) { target->emplace(std::forward<decltype(got)>(got)); });
       }
     },
     nullptr, false, false};

@@ -96,9 +96,10 @@ struct case_data {
   alignas(chan_inline_align) std::byte storage[chan_inline_max];
 
   case_data() noexcept {}
-  case_data(const case_data& o) noexcept : chan(o.chan), target(o.target), ops(o.ops), kind(o.kind) {}
-  case_data& operator=(const case_data& o) noexcept {
-    chan = o.chan, target = o.target, ops = o.ops, kind = o.kind;
+  case_data(const case_data& other) noexcept
+      : chan(other.chan), target(other.target), ops(other.ops), kind(other.kind) {}
+  case_data& operator=(const case_data& other) noexcept {
+    chan = other.chan, target = other.target, ops = other.ops, kind = other.kind;
     return *this;
   }
 };

@@ -29,7 +29,8 @@ class fd_owner {
   explicit fd_owner(net_fd* adopted) noexcept : f_(adopted) {}
   fd_owner(fd_owner&& other) noexcept : f_(std::exchange(other.f_, nullptr)) {}
   fd_owner& operator=(fd_owner&& other) noexcept {
-    fd_owner(std::move(other)).swap(*this);
+    fd_owner taken(std::move(other));
+    taken.swap(*this);
     return *this;
   }
   ~fd_owner() {

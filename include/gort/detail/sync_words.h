@@ -48,6 +48,8 @@ inline constexpr std::uint64_t kCondRound = std::uint64_t{1} << 32;
 /// How a wait ended; as rt::WaitEnd.
 enum class wait_result : std::uint8_t { done = 1, timeout = 2, cancelled = 3 };
 
+/// `n` done at once, of a counter that `what` names in messages.
+void count_down(word32& word, std::uint32_t n, const char* what) noexcept;
 /// "fatal error: <what>" and the traceback.
 [[noreturn, gnu::cold]] void sync_misuse(const char* what) noexcept;
 /// Throws gort::cancelled if the caller's context is cancelled.

@@ -33,7 +33,7 @@ struct buffer {
   std::size_t size = 0;
 
   constexpr buffer() noexcept = default;
-  buffer(void* p, std::size_t n) noexcept : data(static_cast<std::byte*>(p)), size(n) {}
+  buffer(void* bytes, std::size_t how_many) noexcept : data(static_cast<std::byte*>(bytes)), size(how_many) {}
   template <class R>
     requires(detail_buffer::writable<R> && !std::same_as<std::remove_cvref_t<R>, buffer>)
   buffer(R&& r) noexcept
@@ -50,8 +50,9 @@ struct const_buffer {
   std::size_t size = 0;
 
   constexpr const_buffer() noexcept = default;
-  const_buffer(const void* p, std::size_t n) noexcept : data(static_cast<const std::byte*>(p)), size(n) {}
-  const_buffer(buffer b) noexcept : data(b.data), size(b.size) {}
+  const_buffer(const void* bytes, std::size_t how_many) noexcept
+      : data(static_cast<const std::byte*>(bytes)), size(how_many) {}
+  const_buffer(buffer writable) noexcept : data(writable.data), size(writable.size) {}
   /// Strings, and what converts to one: arrays of char end at their first zero.
   template <class S>
     requires std::convertible_to<const S&, std::string_view>

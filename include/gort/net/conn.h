@@ -137,7 +137,7 @@ class [[nodiscard]] read_half : public reading<read_half>, public endpoint<read_
   address peer_address() const { return detail::fd_address(fd_.get(), true); }
 
  private:
-  explicit read_half(detail::fd_owner fd) noexcept : fd_(std::move(fd)) {}
+  explicit read_half(detail::fd_owner adopted) noexcept : fd_(std::move(adopted)) {}
   friend class conn;
   friend class reading<read_half>;
   friend class endpoint<read_half>;
@@ -159,7 +159,7 @@ class [[nodiscard]] write_half : public writing<write_half>, public endpoint<wri
   address peer_address() const { return detail::fd_address(fd_.get(), true); }
 
  private:
-  explicit write_half(detail::fd_owner fd) noexcept : fd_(std::move(fd)) {}
+  explicit write_half(detail::fd_owner adopted) noexcept : fd_(std::move(adopted)) {}
   void end() noexcept {
     if (fd_.get() != nullptr) static_cast<void>(close_write());
   }
@@ -206,7 +206,7 @@ class [[nodiscard]] conn : public reading<conn>, public writing<conn>, public en
   result<std::size_t> read_with_fds(buffer b, std::vector<int>* fds) { return detail::fd_recv_fds(fd_.get(), b, fds); }
 
   /// For those who make connections: adopts a non-blocking descriptor's record.
-  explicit conn(detail::fd_owner fd) noexcept : fd_(std::move(fd)) {}
+  explicit conn(detail::fd_owner adopted) noexcept : fd_(std::move(adopted)) {}
 
  private:
   friend class reading<conn>;

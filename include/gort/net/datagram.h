@@ -43,8 +43,8 @@ class [[nodiscard]] datagram : public endpoint<datagram> {
 
   /// Takes over a datagram socket.
   static result<datagram> adopt(int fd);
-  explicit datagram(detail::fd_owner fd, std::string unlink_path = {}) noexcept
-      : fd_(std::move(fd)), path_(std::move(unlink_path)) {}
+  explicit datagram(detail::fd_owner adopted, std::string unlink_path = {}) noexcept
+      : fd_(std::move(adopted)), path_(std::move(unlink_path)) {}
 
   /// As endpoint::close; removes the path of a Unix socket, too.
   void close() noexcept;

@@ -40,8 +40,8 @@ class [[nodiscard]] listener : public endpoint<listener> {
   /// Takes over a listening socket (of an inetd, systemd's socket activation).
   static result<listener> adopt(int fd);
 
-  explicit listener(detail::fd_owner fd, std::string unlink_path = {}) noexcept
-      : fd_(std::move(fd)), path_(std::move(unlink_path)) {}
+  explicit listener(detail::fd_owner adopted, std::string unlink_path = {}) noexcept
+      : fd_(std::move(adopted)), path_(std::move(unlink_path)) {}
 
   /// As endpoint::close; removes the path of a Unix socket, too.
   void close() noexcept;
