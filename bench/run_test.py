@@ -34,6 +34,7 @@ turn = os.path.getsize(calls) if os.path.exists(calls) else 0
 open(calls, "a").write(".")
 value = action[turn % len(action)]
 if value == "crash": os.kill(os.getpid(), signal.SIGSEGV)
+if value == "end_runner": os.kill(os.getppid(), signal.SIGKILL); sys.exit(1)
 said = {{"row": row, "impl": name, "procs": procs, "value": value, "unit": "ns", "extra": extra}}
 print(json.dumps(said))
 """
@@ -155,6 +156,30 @@ class RunTest(unittest.TestCase):
         self.contender("gort", "gort_bench", {"switch": "starved", "pingpong_locked": "starved"})
         done, _ = self.run_bench("--row", "switch", "--row", "pingpong_locked", "--rounds", "2")
         self.assertIn("WARNING: 2 samples got less than 90 % of a core", done.stdout)
+
+    def test_a_row_that_gort_lacks_is_a_failure(self):
+        self.contender("gort", "gort_bench", {"switch": [1.0]})
+        self.contender("go", "go_peer", {"yield2": [40.0]})
+        done, _ = self.run_bench("--row", "switch", "--row", "yield2", "--rounds", "1")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("gort has no row yield2", done.stdout)
+
+    def test_a_file_that_cannot_be_written_is_refused_at_once(self):
+        self.contender("gort", "gort_bench", {"switch": [1.0]})
+        command = [RUN, "--build", self.build, "--row", "switch", "--json", self.build / "no" / "x"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("cannot write", done.stderr)
+        self.assertFalse((self.build / "bench" / "gort_bench.calls.switch1").exists())
+
+    def test_what_was_measured_before_an_end_is_kept(self):
+        # The second round ends the runner: as Ctrl-C, a full disk, the end of a session would.
+        self.contender("gort", "gort_bench", {"switch": [1.0, "end_runner"]})
+        out = self.build / "out.json"
+        command = [RUN, "--build", self.build, "--row", "switch", "--rounds", "2", "--json", out]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        self.assertNotIn(done.returncode, (0, 1))
+        self.assertEqual([s["value"] for s in json.loads(out.read_text())["samples"]], [1.0])
 
     def test_an_unknown_row_is_refused(self):
         done = subprocess.run([RUN, "--row", "fastest"], capture_output=True, text=True, timeout=60)

@@ -55,7 +55,7 @@ if(CLANG AND NOT CXX MATCHES "clang")
   build_and_run(${CLANG} ${work}_clang)
 endif()
 
-# By -I, as pkg-config says it and add_subdirectory does: with find_package alone compilers take them for system headers.
+# By -I, as pkg-config says it and add_subdirectory does; by find_package compilers take them for system headers.
 file(GLOB_RECURSE headers RELATIVE ${prefix}/include ${prefix}/include/*.h)
 list(TRANSFORM headers REPLACE "(.+)" "#include <\\1>")
 list(JOIN headers "\n" includes)

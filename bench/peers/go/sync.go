@@ -34,13 +34,16 @@ func syncWork(rounds int) {
 //go:noinline
 func workSink(uint64) {}
 
+// paddedMutex has its cache lines for itself, as gort's have in these rows.
+type paddedMutex struct {
+	sync.Mutex
+	_ [120]byte
+}
+
 func mutexUncontended(o options) result {
 	return measure(o, 1000, func(n uint64) timed {
 		return shared(o, 1, n, func(each uint64) {
-			m := new(struct {
-				sync.Mutex
-				_ [120]byte
-			})
+			m := new(paddedMutex)
 			for range each {
 				m.Lock()
 				m.Unlock()
@@ -54,7 +57,7 @@ func mutexUncontended(o options) result {
 func mutexRow(slack, work bool) func(options) result {
 	return func(o options) result {
 		return measure(o, 1000, func(n uint64) timed {
-			var m sync.Mutex
+			m := new(paddedMutex)
 			inside := uint64(0)
 			parallelism := 1
 			if slack {
@@ -84,7 +87,7 @@ func touch(data []uint64) {
 
 func mutexNoSpin(o options) result {
 	return measure(o, 1000, func(n uint64) timed {
-		var m sync.Mutex
+		m := new(paddedMutex)
 		var a, b uint64
 		t := shared(o, 4, n, func(each uint64) {
 			c := make(chan bool)
@@ -109,7 +112,7 @@ func mutexNoSpin(o options) result {
 
 func mutexSpin(o options) result {
 	return measure(o, 1000, func(n uint64) timed {
-		var m sync.Mutex
+		m := new(paddedMutex)
 		var a, b uint64
 		t := shared(o, 1, n, func(each uint64) {
 			var data [16 << 10]uint64
@@ -129,7 +132,10 @@ func mutexSpin(o options) result {
 func rwmutexRow(ratio uint64, work int) func(options) result {
 	return func(o options) result {
 		return measure(o, 1000, func(n uint64) timed {
-			var m sync.RWMutex
+			m := new(struct {
+				sync.RWMutex
+				_ [104]byte
+			})
 			return shared(o, 1, n, func(each uint64) {
 				for i := uint64(1); i <= each; i++ {
 					if i%ratio == 0 {
