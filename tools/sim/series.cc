@@ -131,6 +131,7 @@ void Program::report(const Series& s, const SimResult& r) {
               explorer_name(s.strategy), s.flaw != nullptr ? " --fault " : "",
               s.flaw != nullptr ? s.flaw->name : "", wishes_.buffers ? " --store-buffers" : "");
   if (!wishes_.weaken.empty()) std::printf(" --weaken %s", wishes_.weaken.c_str());
+  if (wishes_.depth != 0) std::printf(" --depth %d", wishes_.depth);
   if (s.strategy != SimStrategy::exhaustive)
     std::printf(" --replay %llu", static_cast<unsigned long long>(seed));
   std::printf("\n");
