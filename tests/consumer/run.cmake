@@ -3,7 +3,7 @@
 # CMake and, where there is a pkg-config, by that too.
 set(prefix ${BUILD}/prefix)
 set(work ${BUILD}/consumer)
-file(REMOVE_RECURSE ${prefix} ${work} ${work}_clang)
+file(REMOVE_RECURSE ${prefix} ${work} ${work}_clang ${work}_subdirectory)
 
 function(run)
   execute_process(COMMAND ${ARGN} RESULT_VARIABLE status)
@@ -53,6 +53,14 @@ build_and_run(${CXX} ${work})
 find_program(CLANG clang++-19)
 if(CLANG AND NOT CXX MATCHES "clang")
   build_and_run(${CLANG} ${work}_clang)
+endif()
+
+# As a part of a project whose settings are not gort's.
+run(${CMAKE_COMMAND} -S ${SOURCE}/tests/consumer/subdirectory -B ${work}_subdirectory -G Ninja -DGORT_SOURCE=${SOURCE}
+  -DCMAKE_CXX_COMPILER=${CXX} -DCMAKE_BUILD_TYPE=Release -DCMAKE_EXPORT_COMPILE_COMMANDS=ON)
+file(STRINGS ${work}_subdirectory/compile_commands.json commands REGEX "\"command\":.* [^ ]*/src/sync/mutex\\.cc")
+if(NOT commands MATCHES "-std=(gnu|c)..(23|2b)" OR commands MATCHES "-Werror")
+  message(FATAL_ERROR "gort in a subdirectory is not compiled as it must be: '${commands}'")
 endif()
 
 # By -I, as pkg-config says it and add_subdirectory does; by find_package compilers take them for system headers.
