@@ -150,13 +150,13 @@ constexpr Site kServedSites[] = {{"run_safe_point_slow: done", Needed::everywher
 // ---- timers (sched/watch.cc, sync/timers.cc) -------------------------------------------------------------------
 
 // Words: 0 the heap's earliest (1: an earlier one), 1 watch_until (2: sleeps for longer; 0: as it was), 2 the heap's lock.
-constexpr Op kArm[] = {lock(2), store(0, 1, kFull, "publish: earliest"), unlock(2),
+constexpr Op kArm[] = {lock(2), store(0, 1, kFull, "TimerHeap::publish: earliest"), unlock(2),
                        fence("timer_set_earlier: fence"), load(1, 0, kFull)};
 constexpr Op kWatch[] = {store(1, 2, kFull, "sleep_until_due: watch_until = when"),
                          load(0, 1, kFull)};
 constexpr Site kWatchSites[] = {
     {"sleep_until_due: watch_until = when", Needed::everywhere},
-    {"publish: earliest", Needed::nowhere, "a lock is released before the look, then the fence"},
+    {"TimerHeap::publish: earliest", Needed::nowhere, "a lock is released before the look, then the fence"},
     {"timer_set_earlier: fence", Needed::nowhere,
      "publish's store is full; other callers' are not"}};
 
@@ -166,16 +166,16 @@ constexpr Site kPlainSites[] = {{"timer_set_earlier: fence", Needed::everywhere}
 
 // The watcher leaves. Words: 0 earliest, 1 watch_until (0: awake, 1: nobody).
 constexpr Op kArmLeaving[] = {store(0, 1, kFull), fence(), load(1, 0, kFull)};
-constexpr Op kLeave[] = {store(1, 1, kFull, "watch_timers: watch_until = nobody"),
+constexpr Op kLeave[] = {store(1, 1, kFull, "leave_with_p: watch_until = nobody"),
                          load(0, 1, kFull)};
-constexpr Site kLeaveWatchSites[] = {{"watch_timers: watch_until = nobody", Needed::everywhere}};
+constexpr Site kLeaveWatchSites[] = {{"leave_with_p: watch_until = nobody", Needed::everywhere}};
 
 // A heap puts a timer where its old time belongs. Words: 0 `when` (0: the old time, 1: an earlier one), 1 the key
 // (0: as early as that, 1: the old time).
 constexpr Op kArmInPlace[] = {exchange(0, 1, kFull, "arm_in_place: when"), load(1, 0, kFull)};
-constexpr Op kMoveBack[] = {store(1, 1, kFull, "TimerHeap: key"), load(0, 1, kFull)};
+constexpr Op kMoveBack[] = {store(1, 1, kFull, "TimerHeap::rekey: key"), load(0, 1, kFull)};
 constexpr Site kMoveSites[] = {{"arm_in_place: when", Needed::on_aarch64},
-                               {"TimerHeap: key", Needed::everywhere}};
+                               {"TimerHeap::rekey: key", Needed::everywhere}};
 
 // ---- semaphores, waits ------------------------------------------------------------------------------------------
 
