@@ -59,7 +59,11 @@ endfunction()
 # stack pointer. On a signal stack, which may lie anywhere, those are live frames of the interrupted function. So what
 # runs in signal handlers has its frames on the real stack only (docs/sanitizers.md).
 set(GORT_NO_FAKE_FRAMES)
-if(GORT_SANITIZE MATCHES "address")
+# A program around gort may have asked for ASan in the flags of all that it builds.
+get_directory_property(gort_given_options COMPILE_OPTIONS)
+string(TOUPPER "CMAKE_CXX_FLAGS_${CMAKE_BUILD_TYPE}" gort_given_flags)
+set(gort_given_flags "${CMAKE_CXX_FLAGS} ${${gort_given_flags}} ${gort_given_options}")
+if(GORT_SANITIZE MATCHES "address" OR gort_given_flags MATCHES "-fsanitize=([a-z-]+,)*address")
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     set(GORT_NO_FAKE_FRAMES --param=asan-use-after-return=0)
   else()
