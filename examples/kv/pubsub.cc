@@ -135,12 +135,13 @@ void pubsub_(call& c) {
   }
 }
 
+constexpr unsigned kFlags = pubsub | no_multi | answers_push;
 constexpr command kCommands[] = {
     {"publish", 3, fast | pubsub, no_keys, publish},
-    {"subscribe", -2, pubsub | no_multi, no_keys, subscribe},
-    {"psubscribe", -2, pubsub | no_multi, no_keys, psubscribe},
-    {"unsubscribe", -1, pubsub | no_multi, no_keys, unsubscribe},
-    {"punsubscribe", -1, pubsub | no_multi, no_keys, punsubscribe},
+    {"subscribe", -2, kFlags, no_keys, subscribe},
+    {"psubscribe", -2, kFlags, no_keys, psubscribe},
+    {"unsubscribe", -1, kFlags, no_keys, unsubscribe},
+    {"punsubscribe", -1, kFlags, no_keys, punsubscribe},
     {"pubsub", -2, reads, no_keys, pubsub_},
 };
 

@@ -84,6 +84,7 @@ session::wants session::run(parser& p) {
 
 void session::execute(std::span<const std::string_view> args) {
   const std::size_t before = out.out.size();
+  bool pushes = false;  // answers that are messages come whatever CLIENT REPLY says
   const command* c = find_command(args[0]);
   if (c == nullptr) {
     transaction.broken = true;
@@ -95,12 +96,13 @@ void session::execute(std::span<const std::string_view> args) {
         queue(*c, args);
       } else {
         keyspace::mask keys = 0;
-        for_each_key(*c, args, [&](std::string_view k) { keys |= keyspace::mask_of(k); });
+        for_each_key(*c, args, [&](std::string_view k) { keys |= db.mask_of(k); });
         // A command without keys may wait for something: not with locks that others want.
         keys == 0 ? db.unlock() : db.lock(keys);
-        answer(*c, args);
+        pushes = answer(*c, args) && (c->flags & answers_push) != 0;
         if (!db.made.empty()) [[unlikely]]
           serve_waiting();
+        db.forget();
         if (!mail.empty()) {
           db.unlock();
           deliver(mail);
@@ -109,7 +111,7 @@ void session::execute(std::span<const std::string_view> args) {
     }
   }
   if (replies != replies::on) [[unlikely]] {
-    out.out.resize(before);
+    if (!pushes) out.out.resize(before);
     if (replies == replies::skip_this) replies = replies::on;
     if (replies == replies::skip_next) replies = replies::skip_this;
   }
@@ -154,13 +156,13 @@ void session::queue(const command& c, std::span<const std::string_view> args) {
   out.simple("QUEUED");
 }
 
-void session::answer(const command& c, std::span<const std::string_view> args) {
+bool session::answer(const command& c, std::span<const std::string_view> args) {
   const std::size_t before = out.out.size();
   std::string error;
   try {
     call request{*this, srv, db, out, args};
     c.run(request);
-    return;
+    return true;
   } catch (const command_error& e) {
     error = e.text;
   } catch (const std::bad_alloc&) {
@@ -169,6 +171,7 @@ void session::answer(const command& c, std::span<const std::string_view> args) {
   out.out.resize(before);
   out.error(error);
   srv.stats.errors.fetch_add(1, std::memory_order_relaxed);
+  return false;
 }
 
 }  // namespace kv

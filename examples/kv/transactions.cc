@@ -46,8 +46,7 @@ void watch(call& c) {
   if (t.open) throw general("WATCH inside MULTI is not allowed");
   if (t.watched == nullptr) t.watched = std::make_shared<watcher>();
   for (std::string_view key : c.args.subspan(1)) {
-    c.db.watch(key, t.watched);
-    t.watched_keys.emplace_back(key);
+    if (c.db.watch(key, t.watched)) t.watched_keys.emplace_back(key);
   }
   c.out.ok();
 }

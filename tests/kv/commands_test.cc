@@ -338,6 +338,44 @@ TEST(Commands, Watch) {
   for (auto& shard : s.keys.shards) EXPECT_TRUE(shard.watched.empty());
 }
 
+TEST(Commands, WatchingAKeyAgainIsNothingMore) {
+  kv::server s;
+  kv_test::feed a(s);
+  for (int i = 0; i < 100; ++i) a("watch k k k");
+  EXPECT_EQ(a.session.transaction.watched_keys.size(), 1u);
+  for (auto& shard : s.keys.shards) {
+    for (const auto& [key, who] : shard.watched) EXPECT_EQ(who.size(), 1u);
+  }
+  a("set k 1");
+  a("multi");
+  EXPECT_EQ(a("exec"), "nil");
+}
+
+// Messages and what says that a subscription has begun or ended are no replies.
+TEST(Commands, MessagesComeWithoutReplies) {
+  kv::server s;
+  kv_test::feed subscriber(s), publisher(s);
+  for (const char* protocol : {"hello 2", "hello 3"}) {
+    const bool three = protocol[6] == '3';
+    const auto message = [&](std::string m) { return three ? "<" + m + ">" : "[" + m + "]"; };
+    subscriber(protocol);
+    EXPECT_EQ(subscriber("client reply off"), "");
+    EXPECT_EQ(subscriber("subscribe c"), message("subscribe c 1"));
+    EXPECT_EQ(subscriber("psubscribe c*"), message("psubscribe c* 2"));
+    EXPECT_EQ(subscriber("subscribe"), "");  // an error is a reply
+    EXPECT_EQ(subscriber("ping"), "");
+    EXPECT_EQ(publisher("publish c m"), "2");
+    EXPECT_EQ(kv_test::render(subscriber.bytes("")),
+              message("message c m") + " " + message("pmessage c* c m"));
+    EXPECT_EQ(subscriber("unsubscribe c"), message("unsubscribe c 1"));
+    EXPECT_EQ(subscriber("punsubscribe c*"), message("punsubscribe c* 0"));
+    EXPECT_EQ(subscriber("client reply on"), "OK");
+    EXPECT_EQ(subscriber("client reply skip"), "");
+    EXPECT_EQ(subscriber("subscribe c"), message("subscribe c 1"));
+    EXPECT_EQ(subscriber("unsubscribe c"), message("unsubscribe c 0"));
+  }
+}
+
 TEST(Commands, PubSub) {
   kv::server s;
   kv_test::feed subscriber(s), publisher(s);
