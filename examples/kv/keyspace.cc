@@ -34,6 +34,10 @@ key_node* access::peek(std::string_view key) {
 key_node* access::find(std::string_view key) {
   key_node* n = peek(key);
   if (n != nullptr) n->value.used = static_cast<std::uint32_t>(now / 1000);
+  if (counts) {
+    shard& s = keys_.shards[keyspace::index_of(n != nullptr ? n->hash : hash(key))];
+    add_to<std::uint64_t>(n != nullptr ? s.hits : s.misses, 1);
+  }
   return n;
 }
 

@@ -111,6 +111,7 @@ class access {
   keyspace& keys() noexcept { return keys_; }
   /// The time at which the running command began, ms since 1970. All of it sees the same keys as expired.
   std::int64_t now = 0;
+  bool counts = false;  ///< find() counts hits and misses: the command only reads
 
   /// The shard of one of the running command's arguments, whose hash is remembered until `forget`: those bytes stay
   /// what and where they are so long.

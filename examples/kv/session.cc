@@ -28,6 +28,7 @@ session::session(server& s, std::string from, connection_line how)
       peer(std::move(from)),
       line(std::move(how)),
       db(s.keys),
+      authenticated(!s.config.has_password.load()),
       connected_at(s.now_ms()),
       active_at(connected_at.load()) {
   srv.clients.add(this);
@@ -51,6 +52,7 @@ session::wants session::run(parser& p) {
   db.now = srv.now_ms();
   active_at.store(db.now, std::memory_order_relaxed);
   while (!closing) {
+    p.only_small(!authenticated);
     const parser::status s = p.next();
     if (s == parser::need_more) break;
     if (s == parser::broken) {
@@ -89,6 +91,8 @@ void session::execute(std::span<const std::string_view> args) {
   if (c == nullptr) {
     transaction.broken = true;
     out.error(unknown(args));
+    // A browser that a page has sent here: what it says next may be commands, none of them this user's.
+    closing |= is_word(args[0], "post") || is_word(args[0], "host:");
   } else {
     last.store(c, std::memory_order_relaxed);
     if (!refuse(*c, args)) {
@@ -105,7 +109,7 @@ void session::execute(std::span<const std::string_view> args) {
         db.forget();
         if (!mail.empty()) {
           db.unlock();
-          deliver(mail);
+          deliver(mail, srv.config.pubsub_buffer.load(std::memory_order_relaxed));
         }
       }
     }
@@ -124,6 +128,8 @@ bool session::refuse(const command& c, std::span<const std::string_view> args) {
     out.error(why);
     return true;
   };
+  if (!authenticated && (c.flags & no_auth) == 0) [[unlikely]]
+    return no("NOAUTH Authentication required.");
   const auto n = static_cast<int>(args.size());
   if (c.arity >= 0 ? n != c.arity : n < -c.arity) {
     return no("ERR wrong number of arguments for '" + std::string(c.name) + "' command");
@@ -159,6 +165,7 @@ void session::queue(const command& c, std::span<const std::string_view> args) {
 bool session::answer(const command& c, std::span<const std::string_view> args) {
   const std::size_t before = out.out.size();
   std::string error;
+  db.counts = (c.flags & reads) != 0;
   try {
     call request{*this, srv, db, out, args};
     c.run(request);

@@ -52,6 +52,7 @@ class session {
   reply out;
   access db;
   bool closing = false;  ///< after what is in `out`
+  bool authenticated;    ///< has said --requirepass' password, or there was none when it came
   enum class replies { on, off, skip_this, skip_next } replies = replies::on;
 
   // Guarded by the clients' lock, since CLIENT LIST shows them.

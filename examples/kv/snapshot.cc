@@ -109,7 +109,8 @@ result snapshots::save_now(access& db) {
     stop_keeping(db);
     if (r) changes_then.store(changes);
   }
-  if (r) last_time.store(server_.now_ms() / 1000);
+  last_try.store(server_.now_ms() / 1000);
+  if (r) last_time.store(last_try.load());
   last_ok.store(r.has_value());
   last_ms.store(us_since(start) / 1000);
   running_.store(false, std::memory_order_release);

@@ -44,6 +44,7 @@ class snapshots {
   // For INFO.
   bool in_progress() const noexcept { return running_.load(std::memory_order_relaxed); }
   std::atomic<std::int64_t> last_time{0};  ///< seconds since 1970
+  std::atomic<std::int64_t> last_try{0};   ///< the same, of one that may have failed
   std::atomic<bool> last_ok{true};
   std::atomic<std::int64_t> last_ms{-1}, flip_us{-1}, keys_written{0}, keys_kept{0};
   std::atomic<std::uint64_t> changes_then{0};
