@@ -99,7 +99,7 @@ void keep_house(kv::server& s) {
 
 int save_at_end(kv::server& s, bool wanted) {
   s.saves.wait();
-  if (!wanted) return 0;
+  if (!wanted || s.saves.up_to_date()) return 0;
   kv::access db(s.keys);
   if (auto r = s.saves.save(db); !r) {
     std::fprintf(stderr, "gort-kv: not saved: %s\n", r.error().c_str());

@@ -40,6 +40,8 @@ class snapshots {
   /// directory.
   int remove_left_over();
   std::string path() const;
+  /// Whether the file, written by this process, has what the keys are now.
+  bool up_to_date() const;
 
   // For INFO.
   bool in_progress() const noexcept { return running_.load(std::memory_order_relaxed); }
