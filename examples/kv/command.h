@@ -42,7 +42,8 @@ enum command_flag : unsigned {
   no_multi = 128,  ///< refused there
   all_keys =
       256,  ///< goes over all shards, locking one after the other; in a transaction, all before
-  no_auth = 512,
+  no_auth = 512,        ///< allowed before AUTH
+  answers_push = 1024,  ///< its answers are messages, and are sent although CLIENT REPLY is off
 };
 
 /// Where the keys stand among the arguments: first, first + step … last (negative: from the end). counted: args[counted]

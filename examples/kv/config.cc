@@ -2,6 +2,7 @@
 
 #include <gort/this_goroutine.h>
 #include <gort/world.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <mutex>
@@ -64,8 +65,37 @@ struct row {
   bool (*set)(server&, std::string_view);  ///< null: it cannot be
 };
 
+constexpr std::int64_t kMostClients = 1'000'000;
+
 std::string yes(bool b) { return b ? "yes" : "no"; }
-bool is_yes(std::string_view s) { return is_word(s, "yes"); }
+bool set_yes(std::atomic<bool>& to, std::string_view s) {
+  const bool on = is_word(s, "yes");
+  if (on || is_word(s, "no")) to = on;
+  return on || is_word(s, "no");
+}
+
+/// "900 1 300 10": after so many seconds, if so many changes; "": never.
+bool set_saves(settings& c, std::string_view s) {
+  std::vector<std::string> words;
+  if (!split_words(s, words) || words.size() % 2 != 0) return false;
+  std::vector<save_point> points;
+  for (std::size_t i = 0; i < words.size(); i += 2) {
+    const auto seconds = to_integer(words[i]), changes = to_integer(words[i + 1]);
+    if (!seconds || !changes || *seconds < 1 || *changes < 1) return false;
+    points.push_back({*seconds, static_cast<std::uint64_t>(*changes)});
+  }
+  std::scoped_lock hold(c.lock);
+  c.saves = std::move(points);
+  return true;
+}
+std::string saves_of(settings& c) {
+  std::string text;
+  std::scoped_lock hold(c.lock);
+  for (const save_point& p : c.saves) {
+    text += (text.empty() ? "" : " ") + std::to_string(p.seconds) + " " + std::to_string(p.changes);
+  }
+  return text;
+}
 
 template <char... C>
 std::string constant(server&) {
@@ -87,7 +117,6 @@ constexpr std::string_view kWithoutEffect[] = {"activedefrag",
                                                "list-max-ziplist-size",
                                                "lua-time-limit",
                                                "repl-ping-replica-period",
-                                               "save",
                                                "set-max-intset-entries",
                                                "set-max-listpack-entries",
                                                "slowlog-log-slower-than",
@@ -114,17 +143,12 @@ constexpr row kRows[] = {
      [](server& s, std::string_view v) { return s.config.dir = v, true; }},
     {"maxclients", false, [](server& s) { return std::to_string(s.config.max_clients.load()); },
      [](server& s, std::string_view v) {
-       return set_number(s.config.max_clients, v, 1, 1'000'000);
+       return set_number(s.config.max_clients, v, 1, kMostClients);
      }},
     {"maxmemory", false, [](server& s) { return std::to_string(s.config.max_memory.load()); },
      [](server& s, std::string_view v) { return set_bytes(s.config.max_memory, v); }},
     {"maxmemory-policy", false,
-     [](server& s) {
-       for (const auto& [name, p] : kPolicies) {
-         if (p == s.config.policy.load()) return std::string(name);
-       }
-       return std::string();
-     },
+     [](server& s) { return std::string(name_of(s.config.policy.load())); },
      [](server& s, std::string_view v) {
        for (const auto& [name, p] : kPolicies) {
          if (is_word(v, name)) return s.config.policy = p, true;
@@ -142,8 +166,24 @@ constexpr row kRows[] = {
      [](server& s, std::string_view v) { return set_number(s.config.port, v, 0, 65535); }},
     {"proto-max-bulk-len", true, [](server& s) { return std::to_string(s.config.max_bulk.load()); },
      [](server& s, std::string_view v) { return set_bytes(s.config.max_bulk, v); }},
+    {"pubsub-buffer-limit", false,
+     [](server& s) { return std::to_string(s.config.pubsub_buffer.load()); },
+     [](server& s, std::string_view v) { return set_bytes(s.config.pubsub_buffer, v); }},
+    {"requirepass", false,
+     [](server& s) {
+       std::scoped_lock hold(s.config.lock);
+       return s.config.password;
+     },
+     [](server& s, std::string_view v) {
+       std::scoped_lock hold(s.config.lock);
+       s.config.password = v;
+       s.config.has_password = !v.empty();
+       return true;
+     }},
+    {"save", false, [](server& s) { return saves_of(s.config); },
+     [](server& s, std::string_view v) { return set_saves(s.config, v); }},
     {"save-at-end", false, [](server& s) { return yes(s.config.save_at_end); },
-     [](server& s, std::string_view v) { return s.config.save_at_end = is_yes(v), true; }},
+     [](server& s, std::string_view v) { return set_yes(s.config.save_at_end, v); }},
     {"timeout", false, [](server& s) { return std::to_string(s.config.idle_timeout.load()); },
      [](server& s, std::string_view v) {
        return set_number(s.config.idle_timeout, v, 0, INT32_MAX);
@@ -179,19 +219,34 @@ void get(call& c) {
   }
 }
 
+/// All of them or, if one cannot be set, none.
+void set_all(call& c) {
+  std::vector<std::pair<std::string_view, std::string>> before;
+  for (std::size_t i = 2; i < c.size(); i += 2) {
+    const auto r = std::ranges::find_if(kRows, [&](const row& x) { return is_word(c[i], x.name); });
+    std::string old = r == std::ranges::end(kRows) ? "" : r->get(c.srv);
+    const std::string error = set_config(c.srv, c[i], c[i + 1], false);
+    if (error.empty()) {
+      if (r != std::ranges::end(kRows)) before.emplace_back(r->name, std::move(old));
+      continue;
+    }
+    for (; !before.empty(); before.pop_back())
+      set_config(c.srv, before.back().first, before.back().second, false);
+    throw general(error);
+  }
+}
+
 void config(call& c) {
   if (c.is(1, "get") && c.size() >= 3) return get(c);
   if (c.is(1, "set") && c.size() >= 4 && c.size() % 2 == 0) {
-    for (std::size_t i = 2; i < c.size(); i += 2) {
-      const std::string error = set_config(c.srv, c[i], c[i + 1], false);
-      if (!error.empty()) throw general(error);
-    }
+    set_all(c);
     return c.out.ok();
   }
   if (c.is(1, "resetstat")) {
     for (auto* n : {&c.srv.stats.commands, &c.srv.stats.connections, &c.srv.stats.errors,
                     &c.srv.stats.evicted})
       *n = 0;
+    c.db.for_each_shard([](shard& s) { s.hits = s.misses = s.expired = 0; });
     return c.out.ok();
   }
   if (c.is(1, "rewrite")) throw general("The server is running without a config file");
@@ -205,11 +260,51 @@ constexpr command kCommands[] = {
 
 }  // namespace
 
+std::string_view name_of(eviction policy) noexcept {
+  for (const auto& [name, p] : kPolicies) {
+    if (p == policy) return name;
+  }
+  return "";
+}
+
+bool is_password(server& s, std::string_view word) {
+  std::scoped_lock hold(s.config.lock);
+  const std::string& right = s.config.password;
+  unsigned different = word.size() != right.size();
+  for (std::size_t i = 0; i < word.size(); ++i) {
+    const char c = right.empty() ? '\0' : right[i % right.size()];
+    different |= static_cast<unsigned char>(word[i] ^ c);
+  }
+  return different == 0;
+}
+
+std::int64_t make_room_for_clients(std::int64_t wanted) noexcept {
+  constexpr rlim_t kOthers = 64;  // the runtime's own, a snapshot, the listener
+  rlimit files;
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0) return wanted;
+  const rlim_t need = static_cast<rlim_t>(wanted) + kOthers;
+  if (files.rlim_cur < need) {
+    const rlim_t most = std::min(need, files.rlim_max);
+    const rlimit more = {std::max(files.rlim_cur, most), files.rlim_max};
+    if (::setrlimit(RLIMIT_NOFILE, &more) == 0) files = more;
+  }
+  if (files.rlim_cur >= need) return wanted;
+  return files.rlim_cur > kOthers ? static_cast<std::int64_t>(files.rlim_cur - kOthers) : 1;
+}
+
 std::string set_config(server& s, std::string_view name, std::string_view value, bool at_start) {
   for (const row& r : kRows) {
     if (!is_word(name, r.name)) continue;
     if (r.set == nullptr || (r.at_start_only && !at_start))
       return "CONFIG SET failed - can't set immutable config '" + lower(name) + "'";
+    if (const auto n = to_integer(value);
+        r.name == "maxclients" && !at_start && n && *n > 0 && *n <= kMostClients) {
+      if (const std::int64_t room = make_room_for_clients(*n); room < *n)
+        return "CONFIG SET failed (possibly related to argument 'maxclients') - The operating "
+               "system is not able to "
+               "handle the specified number of clients, try with " +
+               std::to_string(room);
+    }
     if (!r.set(s, value))
       return "CONFIG SET failed (possibly related to argument '" + lower(name) + "') - '" +
              std::string(value) + "' is no value for it";

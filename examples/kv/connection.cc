@@ -2,6 +2,7 @@
 #include <mutex>
 
 #include "command.h"
+#include "config.h"
 #include "server.h"
 #include "session.h"
 
@@ -32,10 +33,23 @@ void select_(call& c) {
   c.out.ok();
 }
 
-void auth(call&) {
-  throw general(
-      "AUTH <password> called without any password configured for the default user. Are you sure "
-      "your configuration is correct?");
+void log_in(call& c, std::string_view user, std::string_view password) {
+  if (user != "default" || (c.srv.config.has_password && !is_password(c.srv, password))) {
+    throw command_error{"WRONGPASS invalid username-password pair or user is disabled."};
+  }
+  c.client.authenticated = true;
+}
+
+/// AUTH [default] password
+void auth(call& c) {
+  if (c.size() > 3) throw syntax_error();
+  if (c.size() == 2 && !c.srv.config.has_password) {
+    throw general(
+        "AUTH <password> called without any password configured for the default user. Are you sure "
+        "your configuration is correct?");
+  }
+  log_in(c, c.size() == 3 ? c[1] : "default", c[c.size() - 1]);
+  c.out.ok();
 }
 
 void set_name(call& c, std::string_view name) {
@@ -56,14 +70,24 @@ void hello(call& c) {
     if (*v != 2 && *v != 3) throw command_error{"NOPROTO unsupported protocol version"};
     protocol = static_cast<int>(*v);
   }
+  std::string_view name;
   for (; i < c.size(); ++i) {
-    if (c.is(i, "auth") && i + 2 < c.size())
-      auth(c);
-    else if (c.is(i, "setname") && i + 1 < c.size())
-      set_name(c, c[++i]);
-    else
+    if (c.is(i, "auth") && i + 2 < c.size()) {
+      log_in(c, c[i + 1], c[i + 2]);
+      i += 2;
+    } else if (c.is(i, "setname") && i + 1 < c.size()) {
+      name = c[++i];
+    } else {
       throw general("Syntax error in HELLO option '" + std::string(c[i]) + "'");
+    }
   }
+  if (!c.client.authenticated) {
+    throw command_error{
+        "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO "
+        "<proto> AUTH <user> <pass> option can be used to authenticate the client and select the "
+        "RESP protocol version at the same time"};
+  }
+  if (name.data() != nullptr) set_name(c, name);
   c.out.protocol = protocol;
   c.out.map(7);
   c.out.bulk("server"), c.out.bulk("redis");  // clients look for this name
@@ -80,6 +104,7 @@ void reset(call& c) {
   c.client.leave_all();
   c.client.subscribed.store(0);
   c.client.replies = session::replies::on;
+  c.client.authenticated = !c.srv.config.has_password;
   c.out.protocol = 2;
   set_name(c, "");
   c.out.simple("RESET");
@@ -111,9 +136,17 @@ void client_list_(call& c) {
   c.out.verbatim(text);
 }
 
-/// CLIENT KILL addr, or with filters ID, ADDR, SKIPME.
+/// Of the kinds of clients that Redis knows we have two; the others are nobody.
+std::string_view kind_of(std::string_view word) {
+  for (std::string_view k : {"normal", "pubsub", "master", "replica", "slave"}) {
+    if (is_word(word, k)) return k;
+  }
+  throw general("Unknown client type '" + std::string(word) + "'");
+}
+
+/// CLIENT KILL addr, or with filters ID, ADDR, TYPE, USER, SKIPME.
 void client_kill(call& c) {
-  std::string_view address;
+  std::string_view address, kind, user = "default";
   std::int64_t id = -1, killed = 0;
   bool skip_me = true;
   if (c.size() == 3) {
@@ -127,9 +160,13 @@ void client_kill(call& c) {
         throw general("client-id should be greater than 0");
     } else if (c.is(i, "addr"))
       address = c[i + 1];
-    else if (c.is(i, "skipme"))
+    else if (c.is(i, "skipme") && (c.is(i + 1, "yes") || c.is(i + 1, "no")))
       skip_me = c.is(i + 1, "yes");
-    else if (!c.is(i, "type") && !c.is(i, "user"))
+    else if (c.is(i, "type"))
+      kind = kind_of(c[i + 1]);
+    else if (c.is(i, "user"))
+      user = c[i + 1];
+    else
       throw syntax_error();
   }
   {
@@ -137,6 +174,8 @@ void client_kill(call& c) {
     for (const auto& [number, s] : c.srv.clients.all) {
       if (id >= 0 && number != static_cast<std::uint64_t>(id)) continue;
       if (!address.empty() && s->peer != address) continue;
+      if (!kind.empty() && kind != (s->subscribed.load() > 0 ? "pubsub" : "normal")) continue;
+      if (user != "default") continue;  // all are
       if (s == &c.client) {
         if (skip_me) continue;
         c.client.closing = true;  // after the answer
@@ -216,11 +255,11 @@ void client_(call& c) {
 constexpr command kCommands[] = {
     {"ping", -1, fast | pubsub, no_keys, ping},
     {"echo", 2, fast, no_keys, echo},
-    {"quit", -1, fast | pubsub | at_once, no_keys, quit},
+    {"quit", -1, fast | pubsub | at_once | no_auth, no_keys, quit},
     {"select", 2, fast, no_keys, select_},
-    {"auth", -2, fast, no_keys, auth},
-    {"hello", -1, fast | no_multi, no_keys, hello},
-    {"reset", 1, fast | pubsub | at_once, no_keys, reset},
+    {"auth", -2, fast | no_multi | no_auth, no_keys, auth},
+    {"hello", -1, fast | no_multi | no_auth, no_keys, hello},
+    {"reset", 1, fast | pubsub | at_once | no_auth, no_keys, reset},
     {"client", -2, admin | no_multi, no_keys, client_},
 };
 

@@ -33,16 +33,17 @@ void decrby(call& c) {
 
 void incrbyfloat(call& c) {
   const auto* s = c.db.read<string_object>(c[1]);
-  double d = 0;
+  const auto by = to_long_double(c[2]);
+  if (!by) throw not_a_float();
+  long double d = *by;
   if (s != nullptr) {
-    const auto v = to_double(s->text);
+    const auto v = to_long_double(s->text);
     if (!v) throw not_a_float();
-    d = *v;
+    d += *v;
   }
-  d += c.real(2);
   if (!std::isfinite(d)) throw general("increment would produce NaN or Infinity");
   auto e = c.db.change_or_make<string_object>(c[1]);
-  e->text = from_double(d);
+  e->text = from_long_double(d);
   c.out.bulk(e->text);
 }
 

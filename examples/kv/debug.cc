@@ -7,6 +7,8 @@
 //   DEBUG SAVE-DELAY us    slows snapshots down
 //   DEBUG RELOAD           save, drop everything, load
 //   DEBUG ADVANCE ms       lets time pass for what expires
+//   DEBUG SET-ACTIVE-EXPIRE 0|1   whether keys go when their time is up, or only when they are looked at
+//   DEBUG PROTOCOL kind    an answer of each kind there is, for those who test clients
 #include <gort/debug.h>
 #include <gort/this_goroutine.h>
 #include <gort/world.h>
@@ -79,6 +81,53 @@ void digests(call& c) {
   }
 }
 
+void protocol(call& c) {
+  const bool three = c.out.protocol >= 3;
+  if (c.is(2, "string")) {
+    c.out.bulk("Hello World");
+  } else if (c.is(2, "integer")) {
+    c.out.integer(12345);
+  } else if (c.is(2, "double")) {
+    c.out.real(3.141);
+  } else if (c.is(2, "null")) {
+    c.out.null();
+  } else if (c.is(2, "array") || c.is(2, "set")) {
+    c.is(2, "set") ? c.out.set(3) : c.out.array(3);
+    for (int i = 0; i < 3; ++i) c.out.integer(i);
+  } else if (c.is(2, "map")) {
+    c.out.map(3);
+    for (int i = 0; i < 3; ++i) c.out.integer(i), c.out.boolean(i == 1);
+  } else if (c.is(2, "true") || c.is(2, "false")) {
+    c.out.boolean(c.is(2, "true"));
+  } else if (c.is(2, "verbatim")) {
+    c.out.verbatim("This is a verbatim\nstring");
+  } else if (c.is(2, "bignum")) {
+    constexpr std::string_view number = "1234567999999999999999999999999999999";
+    three ? void((c.out.out += "(").append(number).append("\r\n")) : c.out.bulk(number);
+  } else if (c.is(2, "attrib")) {
+    if (three) {
+      c.out.out += "|1\r\n";
+      c.out.bulk("key-popularity");
+      c.out.array(2);
+      c.out.bulk("key:123");
+      c.out.integer(90);
+    }
+    c.out.bulk("Some real reply following the attribute");
+  } else if (c.is(2, "push")) {
+    if (three) {
+      c.out.push(2);
+      c.out.bulk("server-cpu-usage");
+      c.out.integer(42);
+    }
+    c.out.bulk("Some real reply following the push reply");
+  } else {
+    throw general(
+        "Wrong protocol type name. Please use one of the following: "
+        "string|integer|double|null|array|set|map|"
+        "attrib|push|verbatim|true|false|bignum");
+  }
+}
+
 void debug(call& c) {
   const auto is = [&](std::string_view word, std::size_t size) {
     return c.is(1, word) && c.size() == size;
@@ -97,6 +146,10 @@ void debug(call& c) {
     c.srv.saves.delay_us = c.integer(2);
   } else if (is("advance", 3)) {
     c.srv.time_offset += c.integer(2);
+  } else if (is("set-active-expire", 3)) {
+    c.srv.expire_actively = c.integer(2) != 0;
+  } else if (is("protocol", 3)) {
+    return protocol(c);
   } else if (c.is(1, "reload")) {
     return reload(c);
   } else if (is("object", 3)) {
@@ -104,7 +157,7 @@ void debug(call& c) {
   } else if (c.is(1, "digest-value") && c.size() > 2) {
     return digests(c);
   } else if (!c.is(1, "quicklist-packed-threshold") && !is("jmap", 2) &&
-             !c.is(1, "set-active-expire") && !c.is(1, "change-repl-id")) {
+             !c.is(1, "change-repl-id")) {
     throw general("unknown subcommand or wrong number of arguments for '" + std::string(c[1]) +
                   "'. There are HOG n, STACKS, STOPWORLD [ms], SLEEP s, SAVE-DELAY us, ADVANCE ms, "
                   "RELOAD, OBJECT key.");

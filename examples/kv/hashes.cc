@@ -96,19 +96,20 @@ void hincrby(call& c) {
 }
 
 void hincrbyfloat(call& c) {
-  const double by = c.real(3);
-  if (std::isinf(by)) throw general("value is NaN or Infinity");
+  const auto by = to_long_double(c[3]);
+  if (!by) throw not_a_float();
+  if (std::isinf(*by)) throw general("value is NaN or Infinity");
   const auto* old = c.db.read<hash_object>(c[1]);
-  double d = 0;
+  long double d = *by;
   if (const std::string* s = old == nullptr ? nullptr : old->get(c[2])) {
-    const auto v = to_double(*s);
+    const auto v = to_long_double(*s);
     if (!v) throw general("hash value is not a float");
-    d = *v;
+    d += *v;
   }
-  d += by;
   if (!std::isfinite(d)) throw general("increment would produce NaN or Infinity");
-  c.db.change_or_make<hash_object>(c[1])->set(c[2], from_double(d));
-  c.out.bulk(from_double(d));
+  const std::string text = from_long_double(d);
+  c.db.change_or_make<hash_object>(c[1])->set(c[2], text);
+  c.out.bulk(text);
 }
 
 void hrandfield(call& c) {

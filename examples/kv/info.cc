@@ -7,6 +7,7 @@
 #include <cstdio>
 
 #include "command.h"
+#include "config.h"
 #include "server.h"
 #include "session.h"
 
@@ -83,7 +84,8 @@ void memory_section(call& c, std::string& out) {
       .line("used_memory_human", in_mega(used))
       .line("used_memory_rss", resident)
       .line("used_memory_rss_human", in_mega(resident))
-      .line("maxmemory", c.srv.config.max_memory.load());
+      .line("maxmemory", c.srv.config.max_memory.load())
+      .line("maxmemory_policy", name_of(c.srv.config.policy.load()));
 }
 
 void persistence_section(call& c, std::string& out) {
@@ -114,6 +116,8 @@ void stats_section(call& c, std::string& out) {
       .line("rejected_connections", s.rejected.load())
       .line("expired_keys", c.srv.keys.sum(&shard::expired))
       .line("evicted_keys", s.evicted.load())
+      .line("keyspace_hits", c.srv.keys.sum(&shard::hits))
+      .line("keyspace_misses", c.srv.keys.sum(&shard::misses))
       .line("total_error_replies", s.errors.load())
       .line("protocol_errors", s.protocol_errors.load())
       .line("slow_clients_closed", s.slow_clients.load())

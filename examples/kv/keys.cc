@@ -132,6 +132,8 @@ void sort(call& c) {
     } else if (o->type() == type::set) {
       static_cast<const set_object*>(o)->members.for_each(
           [&](const auto& m) { all.push_back(m.key); });
+      // A set has no order that could be kept: what is stored is the same each time.
+      if (unsorted && store.data() != nullptr) unsorted = false, alpha = true;
     } else if (o->type() == type::zset) {
       for (const auto& p : static_cast<const zset_object*>(o)->order) all.push_back(*p.member);
     } else {

@@ -21,9 +21,9 @@ void access::unlock() noexcept {
 }
 
 key_node* access::peek(std::string_view key) {
-  const std::size_t hash = hash_of(key);
-  shard& s = keys_.shards[keyspace::index_of(hash)];
-  key_node* n = s.keys.find(key, hash);
+  const std::size_t h = hash(key);
+  shard& s = keys_.shards[keyspace::index_of(h)];
+  key_node* n = s.keys.find(key, h);
   if (n == nullptr || n->value.expires == 0 || n->value.expires > now) return n;
   about_to_change(s, n);
   remove(s, n);
@@ -34,15 +34,19 @@ key_node* access::peek(std::string_view key) {
 key_node* access::find(std::string_view key) {
   key_node* n = peek(key);
   if (n != nullptr) n->value.used = static_cast<std::uint32_t>(now / 1000);
+  if (counts) {
+    shard& s = keys_.shards[keyspace::index_of(n != nullptr ? n->hash : hash(key))];
+    add_to<std::uint64_t>(n != nullptr ? s.hits : s.misses, 1);
+  }
   return n;
 }
 
 void access::put(std::string_view key, ref<object> value, std::int64_t expires) {
-  const std::size_t hash = hash_of(key);
-  shard& s = keys_.shards[keyspace::index_of(hash)];
-  key_node* n = s.keys.find(key, hash);
+  const std::size_t h = hash(key);
+  shard& s = keys_.shards[keyspace::index_of(h)];
+  key_node* n = s.keys.find(key, h);
   if (n == nullptr) {
-    n = add(s, key, std::move(value));
+    n = add(s, key, h, std::move(value));
     add_to<std::uint64_t>(s.changes, 1);
     tell_watchers(s, key);
   } else {
@@ -61,7 +65,7 @@ void access::put(std::string_view key, ref<object> value, std::int64_t expires) 
 bool access::erase(std::string_view key) {
   key_node* n = peek(key);
   if (n == nullptr) return false;
-  shard& s = keys_.of(key);
+  shard& s = keys_.shards[keyspace::index_of(n->hash)];
   about_to_change(s, n);
   remove(s, n);
   return true;
@@ -106,8 +110,8 @@ void access::clear(shard& s) {
   s.bytes.store(0, std::memory_order_relaxed);
 }
 
-key_node* access::add(shard& s, std::string_view key, ref<object> value) {
-  key_node* n = s.keys.insert(key, hash_of(key), entry{});
+key_node* access::add(shard& s, std::string_view key, std::size_t hash, ref<object> value) {
+  key_node* n = s.keys.insert(key, hash, entry{});
   n->value.value = std::move(value);
   n->value.epoch = keys_.epoch.load(std::memory_order_relaxed);
   n->value.used = static_cast<std::uint32_t>(now / 1000);
@@ -149,16 +153,16 @@ void access::tell_waiting(shard& s, std::string_view key) {
   if (s.waiting.contains(std::string(key))) made.emplace_back(key);
 }
 
-void access::watch(std::string_view key, std::shared_ptr<watcher> w) {
+bool access::watch(std::string_view key, std::shared_ptr<watcher> w) {
   peek(key);  // what has expired by now does not count as a change later
-  keys_.of(key).watched[std::string(key)].push_back(std::move(w));
+  return keys_.of(key).watched[std::string(key)].insert(std::move(w)).second;
 }
 
 void access::unwatch(std::string_view key, const std::shared_ptr<watcher>& w) {
   shard& s = keys_.of(key);
   const auto at = s.watched.find(std::string(key));
   if (at == s.watched.end()) return;
-  std::erase(at->second, w);
+  at->second.erase(w);
   if (at->second.empty()) s.watched.erase(at);
 }
 

@@ -60,8 +60,10 @@ struct alignas(64) shard {
   gort::mutex lock;  // guards everything else
   table<entry> keys;
   std::set<std::pair<std::int64_t, key_node*>> expiring;
-  std::unordered_map<std::string, std::vector<std::shared_ptr<watcher>>> watched;
-  std::unordered_map<std::string, std::deque<std::shared_ptr<blocked>>> waiting;  // oldest first
+  template <class T>
+  using by_key = std::unordered_map<std::string, T, keyed_hash>;
+  by_key<std::set<std::shared_ptr<watcher>>> watched;
+  by_key<std::deque<std::shared_ptr<blocked>>> waiting;  // oldest first
   std::vector<kept> for_snapshot;
   // Written under the lock, read by anybody.
   std::atomic<std::size_t> size{0}, bytes{0};
@@ -109,6 +111,16 @@ class access {
   keyspace& keys() noexcept { return keys_; }
   /// The time at which the running command began, ms since 1970. All of it sees the same keys as expired.
   std::int64_t now = 0;
+  bool counts = false;  ///< find() counts hits and misses: the command only reads
+
+  /// The shard of one of the running command's arguments, whose hash is remembered until `forget`: those bytes stay
+  /// what and where they are so long.
+  keyspace::mask mask_of(std::string_view argument) noexcept {
+    hashed_ = argument;
+    hash_ = hash_of(argument);
+    return keyspace::mask{1} << keyspace::index_of(hash_);
+  }
+  void forget() noexcept { hashed_ = {}; }
 
   /// Holds at least these afterwards. Gives up others first, if it has to wait for new ones.
   void lock(keyspace::mask wanted) noexcept;
@@ -156,7 +168,8 @@ class access {
   /// Removes at most `most` keys of a held shard whose time is up; how many.
   int expire(shard& s, int most);
 
-  void watch(std::string_view key, std::shared_ptr<watcher> w);
+  /// False: it watches that key already.
+  bool watch(std::string_view key, std::shared_ptr<watcher> w);
   void unwatch(std::string_view key, const std::shared_ptr<watcher>& w);
 
   // Clients that wait for a key to be made (blocking.cc).
@@ -177,16 +190,24 @@ class access {
     if (n->value.value->type() != T::the_type) throw wrong_type();
     return static_cast<T*>(n->value.value.get());
   }
-  key_node* add(shard& s, std::string_view key, ref<object> value);
+  key_node* add(shard& s, std::string_view key, std::size_t hash, ref<object> value);
   void remove(shard& s, key_node* n);
   void unlink_expiry(shard& s, key_node* n);
   void tell_watchers(shard& s, std::string_view key);
   void tell_waiting(shard& s, std::string_view key);
 
+  std::size_t hash(std::string_view key) const noexcept {
+    const bool same =
+        hashed_.data() != nullptr && key.data() == hashed_.data() && key.size() == hashed_.size();
+    return same ? hash_ : hash_of(key);
+  }
+
   template <class T>
   friend class edit;
   keyspace& keys_;
   keyspace::mask held_ = 0;
+  std::string_view hashed_;  // bytes of the running command; null: none
+  std::size_t hash_ = 0;
 };
 
 inline std::size_t bytes_of(const key_node& n) noexcept {
@@ -239,15 +260,17 @@ template <class T>
 edit<T> access::change(std::string_view key) {
   key_node* n = find(key);
   if (of_type<T>(n) == nullptr) return {};
-  return edit<T>(*this, keys_.of(key), n);
+  return edit<T>(*this, keys_.shards[keyspace::index_of(n->hash)], n);
 }
 
 template <class T>
 edit<T> access::change_or_make(std::string_view key) {
   key_node* n = find(key);
-  shard& s = keys_.of(key);
-  if (of_type<T>(n) == nullptr) n = add(s, key, make<T>());
-  return edit<T>(*this, s, n);
+  if (of_type<T>(n) == nullptr) {
+    const std::size_t h = hash(key);
+    n = add(keys_.shards[keyspace::index_of(h)], key, h, make<T>());
+  }
+  return edit<T>(*this, keys_.shards[keyspace::index_of(n->hash)], n);
 }
 
 }  // namespace kv

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <new>
 #include <string>
 
 #include "config.h"
@@ -24,15 +25,18 @@ using namespace std::chrono_literals;
 
 constexpr char kUsage[] = R"(usage: gort-kv [--SETTING VALUE] …
   --port 6379            0: any that is free; it is printed
-  --bind 127.0.0.1       an address, or the path of a Unix socket; nobody is asked for a password
+  --bind 127.0.0.1       an address, or the path of a Unix socket
+  --requirepass PASSWORD clients have to say it (AUTH) before anything else; else nobody is asked for one
   --dir .                where the snapshot is
   --dbfilename dump.gkv
   --save-at-end yes      save when the server ends
+  --save "900 1 60 100"  save after 900 seconds if there was 1 change, and after 60 if there were 100 …
   --maxmemory 0          bytes, or 100mb, 2gb …; 0: no limit
   --maxmemory-policy noeviction   or allkeys-lru, allkeys-random, volatile-lru, volatile-random, volatile-ttl
-  --maxclients 10000
+  --maxclients 10000     fewer if the system allows fewer open files
   --timeout 0            seconds until an idle client is disconnected; 0: never
-  --write-timeout 60     seconds that a client may take to read
+  --write-timeout 60     seconds that a client may read nothing of its answers
+  --pubsub-buffer-limit 32mb      of messages that wait for one subscriber
   --proto-max-bulk-len 512mb      the longest argument
 Processors: GORT_MAXPROCS=n, or CONFIG SET maxprocs n while it runs.
 )";
@@ -51,22 +55,51 @@ void catch_signals() {
   act.sa_flags = SA_RESTART | SA_ONSTACK;
   ::sigaction(SIGTERM, &act, nullptr);
   ::sigaction(SIGINT, &act, nullptr);
+  // The end of the terminal that it was started in, or of who has read its output, is no reason to end.
+  ::signal(SIGHUP, SIG_IGN);
+  ::signal(SIGPIPE, SIG_IGN);
 }
 
-/// Expired keys, idle clients.
+/// Tells an operator what he may not have meant.
+void warn(kv::server& s) {
+  const std::int64_t wanted = s.config.max_clients, room = kv::make_room_for_clients(wanted);
+  if (room < wanted) {
+    s.config.max_clients = room;
+    std::fprintf(stderr,
+                 "gort-kv: --maxclients %lld instead of %lld: the system allows no more open files "
+                 "(ulimit -n)\n",
+                 static_cast<long long>(room), static_cast<long long>(wanted));
+  }
+  const std::string& b = s.config.bind;
+  if (!b.starts_with("127.") && b != "::1" && b != "[::1]" && b != "localhost" &&
+      !b.starts_with('/') && !s.config.has_password)
+    std::fprintf(
+        stderr,
+        "gort-kv: whoever reaches %s may do anything: there is no password (--requirepass)\n",
+        b.c_str());
+}
+
+/// Expired keys, idle clients, snapshots.
 void keep_house(kv::server& s) {
   kv::access db(s.keys);
   gort::ticker every(100ms);
   for (int i = 0;; ++i) {
     every.recv();
-    s.expire_some(db);
-    if (i % 10 == 0) s.end_idle_clients();
+    // Memory that is not there today may be tomorrow. What leaves this would be the end of the one that accepts, too.
+    try {
+      s.expire_some(db);
+      if (i % 10 == 0) s.end_idle_clients();
+      if (i % 10 == 5) s.save_if_due();
+    } catch (const std::bad_alloc&) {
+      db.unlock();
+      s.stats.errors.fetch_add(1, std::memory_order_relaxed);
+    }
   }
 }
 
 int save_at_end(kv::server& s, bool wanted) {
   s.saves.wait();
-  if (!wanted) return 0;
+  if (!wanted || s.saves.up_to_date()) return 0;
   kv::access db(s.keys);
   if (auto r = s.saves.save(db); !r) {
     std::fprintf(stderr, "gort-kv: not saved: %s\n", r.error().c_str());
@@ -150,5 +183,6 @@ int main(int argc, char** argv) {
   if (::pipe2(end_pipe, O_CLOEXEC) != 0) return 1;
   s.shut_down = [](bool save) { static_cast<void>(!::write(end_pipe[1], save ? "s" : "n", 1)); };
   catch_signals();
+  warn(s);
   return gort::run([&] { return serve(s); });
 }

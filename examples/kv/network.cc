@@ -11,6 +11,8 @@
 #include <memory>
 #include <mutex>
 #include <new>
+#include <string_view>
+#include <utility>
 
 #include "server.h"
 #include "session.h"
@@ -105,9 +107,16 @@ class connection {
   bool write(std::string& text) {
     if (text.empty()) return true;
     // The janitor closes the socket of who does not read for too long (server.cc).
-    // The time of the last command would not do: a subscriber's, or one's who has waited, may be hours old.
-    session_.writing_since.store(session_.srv.now_ms(), std::memory_order_relaxed);
-    const bool done = socket_->write_all(text).has_value();
+    // The time of the last command would not do: a subscriber's, or one's who has waited, may be hours old. Nor would one
+    // time for all of it: a large answer over a thin line takes long, and is read all the while.
+    constexpr std::size_t kPiece = 256 << 10;
+    bool done = true;
+    for (std::string_view rest = text; done && !rest.empty();) {
+      session_.writing_since.store(session_.srv.now_ms(), std::memory_order_relaxed);
+      const std::string_view piece = rest.substr(0, kPiece);
+      done = socket_->write_all(piece).has_value();
+      rest.remove_prefix(piece.size());
+    }
     session_.writing_since.store(0, std::memory_order_relaxed);
     session_.srv.stats.bytes_out.fetch_add(text.size(), std::memory_order_relaxed);
     // One huge answer does not make the connection a large one for good.
@@ -119,13 +128,16 @@ class connection {
   /// Messages, as they come, until the connection ends.
   void push() {
     const auto from = session_.subscriber->messages;
-    std::string text;
-    while (auto first = from.recv()) {
-      std::scoped_lock hold(writing_);
-      session_.take(**first);
-      session_.take_mail();
-      if (!write(session_.out.out)) return socket_->close();
+    try {
+      while (auto first = from.recv()) {
+        std::scoped_lock hold(writing_);
+        session_.take(**first);
+        session_.take_mail();
+        if (!write(session_.out.out)) break;
+      }
+    } catch (const std::exception&) {  // no memory for a message: nobody takes the next ones
     }
+    socket_->close();
   }
 
   std::shared_ptr<gort::net::conn> socket_;  // shared with whoever may close it
@@ -134,6 +146,21 @@ class connection {
   parser in_;
   session session_;
   gort::task<void> pusher_;  // its end cancels and waits: the rest is still there
+};
+
+/// One connection that counts against --maxclients, from its acceptance to its end.
+class place {
+ public:
+  explicit place(server& s) noexcept : open_(&s.stats.open) {
+    open_->fetch_add(1, std::memory_order_relaxed);
+  }
+  place(place&& o) noexcept : open_(std::exchange(o.open_, nullptr)) {}
+  ~place() {
+    if (open_ != nullptr) open_->fetch_sub(1, std::memory_order_relaxed);
+  }
+
+ private:
+  std::atomic<std::int64_t>* open_;
 };
 
 }  // namespace
@@ -147,7 +174,8 @@ void accept_clients(server& srv, gort::net::listener& from, gort::scope& clients
       continue;
     }
     srv.stats.connections.fetch_add(1, std::memory_order_relaxed);
-    if (static_cast<std::int64_t>(srv.clients.size()) >=
+    place taken(srv);
+    if (srv.stats.open.load(std::memory_order_relaxed) >
         srv.config.max_clients.load(std::memory_order_relaxed)) {
       srv.stats.rejected.fetch_add(1, std::memory_order_relaxed);
       static_cast<void>(c->write_some("-ERR max number of clients reached\r\n"));
@@ -155,13 +183,14 @@ void accept_clients(server& srv, gort::net::listener& from, gort::scope& clients
     }
     // What one of them throws (no memory for a request) would be the end of all: they share a scope.
     try {
-      clients.go({.name = "client"}, [&srv, socket = std::move(*c)]() mutable {
-        try {
-          connection(srv, std::move(socket)).serve();
-        } catch (const std::exception&) {
-          srv.stats.errors.fetch_add(1, std::memory_order_relaxed);
-        }
-      });
+      clients.go({.name = "client"},
+                 [&srv, taken = std::move(taken), socket = std::move(*c)]() mutable {
+                   try {
+                     connection(srv, std::move(socket)).serve();
+                   } catch (const std::exception&) {
+                     srv.stats.errors.fetch_add(1, std::memory_order_relaxed);
+                   }
+                 });
     } catch (const std::bad_alloc&) {
       srv.stats.rejected.fetch_add(1, std::memory_order_relaxed);
     }

@@ -18,11 +18,18 @@ void message::encode(reply& out) const {
   out.bulk(text);
 }
 
-void deliver(outgoing& mail) {
+void deliver(outgoing& mail, std::size_t most) {
   for (auto& [to, m] : mail) {
+    const std::size_t size = m->size();
+    const std::size_t before = to->bytes.fetch_add(size, std::memory_order_relaxed);
+    const bool full =
+        before != 0 && before + size > most;  // one message may be as large as it likes
     // A closed inbox belongs to a connection that is ending.
-    const auto sent = to->messages.try_send(std::move(m));
-    if (!sent && sent.error() == gort::chan_status::full && to->too_slow) to->too_slow();
+    const auto sent =
+        full ? std::unexpected(gort::chan_status::full) : to->messages.try_send(std::move(m));
+    if (sent) continue;
+    to->bytes.fetch_sub(size, std::memory_order_relaxed);
+    if (sent.error() == gort::chan_status::full && to->too_slow) to->too_slow();
   }
   mail.clear();
 }
@@ -121,7 +128,7 @@ void pubsub_(call& c) {
     c.out.array(names.size());
     for (std::string_view n : names) c.out.bulk(n);
   } else if (c.is(1, "numsub")) {
-    c.out.map(c.size() - 2);
+    c.out.array(2 * (c.size() - 2));  // not a map, in RESP3 neither
     for (std::string_view name : c.args.subspan(2)) {
       const auto at = h.channels.find(name);
       c.out.bulk(name);
@@ -135,12 +142,13 @@ void pubsub_(call& c) {
   }
 }
 
+constexpr unsigned kFlags = pubsub | no_multi | answers_push;
 constexpr command kCommands[] = {
     {"publish", 3, fast | pubsub, no_keys, publish},
-    {"subscribe", -2, pubsub | no_multi, no_keys, subscribe},
-    {"psubscribe", -2, pubsub | no_multi, no_keys, psubscribe},
-    {"unsubscribe", -1, pubsub | no_multi, no_keys, unsubscribe},
-    {"punsubscribe", -1, pubsub | no_multi, no_keys, punsubscribe},
+    {"subscribe", -2, kFlags, no_keys, subscribe},
+    {"psubscribe", -2, kFlags, no_keys, psubscribe},
+    {"unsubscribe", -1, kFlags, no_keys, unsubscribe},
+    {"punsubscribe", -1, kFlags, no_keys, punsubscribe},
     {"pubsub", -2, reads, no_keys, pubsub_},
 };
 
@@ -167,6 +175,7 @@ void session::take_mail() {
 }
 
 void session::take(const message& m) {
+  subscriber->bytes.fetch_sub(m.size(), std::memory_order_relaxed);
   if (m.pattern.empty() ? channels.contains(m.channel) : patterns.contains(m.pattern))
     m.encode(out);
 }

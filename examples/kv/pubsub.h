@@ -1,11 +1,13 @@
 // Publishing to channels. Each subscriber has an inbox, a gort channel with room for 1024 messages, which its
-// connection empties into the socket. A publisher never waits: whose inbox is full is too slow, and is
-// disconnected.
+// connection empties into the socket. A publisher never waits: whose inbox is full, or holds more bytes than
+// --pubsub-buffer-limit, is too slow, and is disconnected.
 #pragma once
 
 #include <gort/chan.h>
 #include <gort/shared_mutex.h>
 
+#include <atomic>
+#include <cstddef>
 #include <functional>
 #include <map>
 #include <memory>
@@ -24,16 +26,20 @@ struct message {
   std::string channel, text;
 
   void encode(reply& out) const;
+  std::size_t size() const noexcept {
+    return sizeof *this + pattern.size() + channel.size() + text.size();
+  }
 };
 
 struct inbox {
   gort::chan<std::shared_ptr<const message>> messages{1024};
-  std::function<void()> too_slow;  ///< any goroutine may call it
+  std::atomic<std::size_t> bytes{0};  ///< of those; publishers add, the connection takes away
+  std::function<void()> too_slow;     ///< any goroutine may call it
 };
 
 /// Messages on their way: found under the hub's lock, delivered outside of all locks.
 using outgoing = std::vector<std::pair<std::shared_ptr<inbox>, std::shared_ptr<const message>>>;
-void deliver(outgoing& mail);
+void deliver(outgoing& mail, std::size_t most);
 
 class hub {
  public:

@@ -12,6 +12,7 @@ namespace kv {
 namespace {
 constexpr std::size_t kManyKept = 16
                                   << 10;  // elements of vectors that are kept for the next request
+constexpr std::int64_t kSmallArgs = 10, kSmallBulk = 16 << 10;
 }  // namespace
 
 std::span<char> parser::room(std::size_t n) {
@@ -91,6 +92,7 @@ parser::status parser::next_array() {
     std::int64_t n = 0;
     if (!header_number(line, n) || n > static_cast<std::int64_t>(limits_.args))
       return fail("invalid multibulk length");
+    if (small_ && n > kSmallArgs) return fail("unauthenticated multibulk length");
     at_ = line.size() + 1;
     missing_ = std::max<std::int64_t>(n, 0);
     pieces_.clear();
@@ -109,6 +111,7 @@ parser::status parser::next_array() {
       if (!header_number(line, n) || n < 0 || n > static_cast<std::int64_t>(limits_.bulk_bytes)) {
         return fail("invalid bulk length");
       }
+      if (small_ && n > kSmallBulk) return fail("unauthenticated bulk length");
       at_ += line.size() + 1;
       if (at_ + static_cast<std::size_t>(n) > limits_.request_bytes)
         return fail("request too large");

@@ -40,6 +40,8 @@ class parser {
   void feed(std::string_view bytes);
 
   status next();
+  /// From now on: no request that could cost anything. For clients that have not said the password yet.
+  void only_small(bool on) noexcept { small_ = on; }
   /// The request that next() found: at least one argument. Good until the next call of room() or next().
   std::span<const std::string_view> args() const noexcept { return args_; }
   const std::string& error() const noexcept { return error_; }
@@ -66,6 +68,7 @@ class parser {
   status done(std::size_t used);
 
   parser_limits limits_;
+  bool small_ = false;
   std::vector<char> buffer_;
   std::size_t begin_ = 0, end_ = 0;  // what of it has not been dealt with
   std::size_t drop_ = 0;             // of that, the request that args_ show

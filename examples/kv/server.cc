@@ -2,6 +2,7 @@
 
 #include <time.h>
 
+#include <algorithm>
 #include <mutex>
 #include <vector>
 
@@ -36,7 +37,9 @@ void client_list::remove(session* s) {
   size_.store(all.size(), std::memory_order_relaxed);
 }
 
-server::server() : started(wall_ms()), run_id(forty_digits()) {}
+server::server() : started(wall_ms()), run_id(forty_digits()) {
+  saves.last_time = started / 1000;  // there was nothing to save before
+}
 
 std::int64_t server::now_ms() const noexcept {
   return wall_ms() + time_offset.load(std::memory_order_relaxed);
@@ -46,22 +49,29 @@ bool server::make_room(access& db) {
   const std::size_t most = config.max_memory.load(std::memory_order_relaxed);
   if (most == 0) return true;
   db.now = now_ms();
-  for (int failures = 0; keys.bytes() > most;) {
+  while (keys.bytes() > most) {
     if (config.policy.load(std::memory_order_relaxed) == eviction::none) return false;
-    if (evict_one(db))
-      stats.evicted.fetch_add(1, std::memory_order_relaxed);
-    else if (++failures > 200)
-      return false;
+    if (!evict_one(db)) return false;
+    stats.evicted.fetch_add(1, std::memory_order_relaxed);
   }
   return true;
 }
 
-/// Looks at five keys of one shard and removes the one that suits the policy best. False: none there.
+/// From a random shard on, the first that has one. False: there is none anywhere.
 bool server::evict_one(access& db) {
+  const auto start = static_cast<unsigned>(random_bits() % keyspace::kShards);
+  for (unsigned i = 0; i < keyspace::kShards; ++i) {
+    if (evict_from(db, (start + i) % keyspace::kShards)) return true;
+  }
+  return false;
+}
+
+/// Looks at five keys of the shard and removes the one that suits the policy best. False: none there.
+bool server::evict_from(access& db, unsigned shard_number) {
   const eviction policy = config.policy.load(std::memory_order_relaxed);
   const bool any = policy == eviction::all_lru || policy == eviction::all_random;
   bool done = false;
-  db.with_shard(static_cast<unsigned>(random_bits() % keyspace::kShards), [&](shard& s) {
+  db.with_shard(shard_number, [&](shard& s) {
     key_node* worst = nullptr;
     const auto better = [&](const key_node* a, const key_node* b) {
       if (policy == eviction::volatile_ttl) return a->value.expires < b->value.expires;
@@ -84,6 +94,7 @@ bool server::evict_one(access& db) {
 }
 
 void server::expire_some(access& db) {
+  if (!expire_actively.load(std::memory_order_relaxed)) return;
   db.now = now_ms();
   for (unsigned i = 0; i < keyspace::kShards; ++i) {
     // Without the lock: what has become due just now will be found the next time.
@@ -110,6 +121,19 @@ void server::end_idle_clients() {
     if ((slow || silent) && s->line.close) s->line.close();
   }
   stats.client_sweeps.fetch_add(1, std::memory_order_relaxed);
+}
+
+void server::save_if_due() {
+  const std::int64_t now = now_ms() / 1000, last = saves.last_time.load();
+  const std::uint64_t changes = keys.sum(&shard::changes) - saves.changes_then.load();
+  // After one that has failed: not at once again.
+  if (saves.in_progress() || (!saves.last_ok.load() && now - saves.last_try.load() < 5)) return;
+  bool due = false;
+  {
+    std::scoped_lock hold(config.lock);
+    for (const save_point& p : config.saves) due |= changes >= p.changes && now - last >= p.seconds;
+  }
+  if (due) saves.start_in_background();
 }
 
 }  // namespace kv

@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "hogs.h"
 #include "keyspace.h"
@@ -20,6 +21,12 @@ class session;
 
 /// What is evicted when the memory that --maxmemory allows is used up.
 enum class eviction { none, all_lru, all_random, volatile_lru, volatile_random, volatile_ttl };
+
+/// --save: after so many seconds, if so many changes.
+struct save_point {
+  std::int64_t seconds;
+  std::uint64_t changes;
+};
 
 /// Settings; those that CONFIG SET can change are atomic (config.cc).
 struct settings {
@@ -35,7 +42,11 @@ struct settings {
   std::atomic<std::int64_t> write_timeout{
       60};  ///< seconds that a client may take to read what it was sent
   std::atomic<std::size_t> max_bulk{512u << 20};
-  gort::mutex lock;                                                // guards:
+  std::atomic<std::size_t> pubsub_buffer{32u << 20};  ///< bytes that may wait for one subscriber
+  std::atomic<bool> has_password{false};
+  gort::mutex lock;  // guards:
+  std::string password;
+  std::vector<save_point> saves;
   std::map<std::string, std::string, std::less<>> without_effect;  ///< config.cc
 };
 
@@ -43,6 +54,7 @@ struct statistics {
   std::atomic<std::uint64_t> connections{0}, rejected{0}, commands{0}, errors{0},
       protocol_errors{0}, evicted{0}, slow_clients{0}, client_sweeps{0}, bytes_in{0}, bytes_out{0};
   std::atomic<std::int64_t> blocked{0};  ///< clients that wait now
+  std::atomic<std::int64_t> open{0};     ///< connections, from accept on
 };
 
 /// The sessions that exist.
@@ -85,11 +97,15 @@ class server {
   bool make_room(access& db);
   /// Removes keys whose time is up, a bounded number. Called again and again by main's janitor.
   void expire_some(access& db);
+  std::atomic<bool> expire_actively{true};  ///< DEBUG SET-ACTIVE-EXPIRE
   /// Ends connections that do nothing, or do not read, for too long. Likewise.
   void end_idle_clients();
+  /// Begins a snapshot if --save says so. Likewise.
+  void save_if_due();
 
  private:
   bool evict_one(access& db);
+  bool evict_from(access& db, unsigned shard);
 };
 
 }  // namespace kv

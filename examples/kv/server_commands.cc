@@ -95,15 +95,25 @@ void command_(call& c) {
   }
 }
 
+/// SHUTDOWN [SAVE|NOSAVE] [FORCE] [NOW]
 void shutdown(call& c) {
-  bool save = c.srv.config.save_at_end;
+  bool save = c.srv.config.save_at_end, force = false;
   for (std::size_t i = 1; i < c.size(); ++i) {
     if (c.is(i, "nosave"))
       save = false;
     else if (c.is(i, "save"))
       save = true;
-    else if (!c.is(i, "now") && !c.is(i, "force"))
+    else if (c.is(i, "force"))
+      force = true;
+    else if (!c.is(i, "now"))
       throw syntax_error();
+  }
+  // Who asks for it is told, while there is something to save. The end saves again only what has changed since.
+  if (save && !force) {
+    c.srv.saves.wait();
+    if (const auto r = c.srv.saves.save(c.db); !r)
+      throw general("Errors trying to SHUTDOWN: " + r.error() +
+                    ". FORCE or NOSAVE ends it all the same.");
   }
   c.srv.shut_down(save);
   c.client.closing = true;  // no answer: the connection ends

@@ -28,6 +28,7 @@ session::session(server& s, std::string from, connection_line how)
       peer(std::move(from)),
       line(std::move(how)),
       db(s.keys),
+      authenticated(!s.config.has_password.load()),
       connected_at(s.now_ms()),
       active_at(connected_at.load()) {
   srv.clients.add(this);
@@ -51,6 +52,7 @@ session::wants session::run(parser& p) {
   db.now = srv.now_ms();
   active_at.store(db.now, std::memory_order_relaxed);
   while (!closing) {
+    p.only_small(!authenticated);
     const parser::status s = p.next();
     if (s == parser::need_more) break;
     if (s == parser::broken) {
@@ -84,10 +86,13 @@ session::wants session::run(parser& p) {
 
 void session::execute(std::span<const std::string_view> args) {
   const std::size_t before = out.out.size();
+  bool pushes = false;  // answers that are messages come whatever CLIENT REPLY says
   const command* c = find_command(args[0]);
   if (c == nullptr) {
     transaction.broken = true;
     out.error(unknown(args));
+    // A browser that a page has sent here: what it says next may be commands, none of them this user's.
+    closing |= is_word(args[0], "post") || is_word(args[0], "host:");
   } else {
     last.store(c, std::memory_order_relaxed);
     if (!refuse(*c, args)) {
@@ -95,21 +100,22 @@ void session::execute(std::span<const std::string_view> args) {
         queue(*c, args);
       } else {
         keyspace::mask keys = 0;
-        for_each_key(*c, args, [&](std::string_view k) { keys |= keyspace::mask_of(k); });
+        for_each_key(*c, args, [&](std::string_view k) { keys |= db.mask_of(k); });
         // A command without keys may wait for something: not with locks that others want.
         keys == 0 ? db.unlock() : db.lock(keys);
-        answer(*c, args);
+        pushes = answer(*c, args) && (c->flags & answers_push) != 0;
         if (!db.made.empty()) [[unlikely]]
           serve_waiting();
+        db.forget();
         if (!mail.empty()) {
           db.unlock();
-          deliver(mail);
+          deliver(mail, srv.config.pubsub_buffer.load(std::memory_order_relaxed));
         }
       }
     }
   }
   if (replies != replies::on) [[unlikely]] {
-    out.out.resize(before);
+    if (!pushes) out.out.resize(before);
     if (replies == replies::skip_this) replies = replies::on;
     if (replies == replies::skip_next) replies = replies::skip_this;
   }
@@ -122,6 +128,8 @@ bool session::refuse(const command& c, std::span<const std::string_view> args) {
     out.error(why);
     return true;
   };
+  if (!authenticated && (c.flags & no_auth) == 0) [[unlikely]]
+    return no("NOAUTH Authentication required.");
   const auto n = static_cast<int>(args.size());
   if (c.arity >= 0 ? n != c.arity : n < -c.arity) {
     return no("ERR wrong number of arguments for '" + std::string(c.name) + "' command");
@@ -154,13 +162,14 @@ void session::queue(const command& c, std::span<const std::string_view> args) {
   out.simple("QUEUED");
 }
 
-void session::answer(const command& c, std::span<const std::string_view> args) {
+bool session::answer(const command& c, std::span<const std::string_view> args) {
   const std::size_t before = out.out.size();
   std::string error;
+  db.counts = (c.flags & reads) != 0;
   try {
     call request{*this, srv, db, out, args};
     c.run(request);
-    return;
+    return true;
   } catch (const command_error& e) {
     error = e.text;
   } catch (const std::bad_alloc&) {
@@ -169,6 +178,7 @@ void session::answer(const command& c, std::span<const std::string_view> args) {
   out.out.resize(before);
   out.error(error);
   srv.stats.errors.fetch_add(1, std::memory_order_relaxed);
+  return false;
 }
 
 }  // namespace kv

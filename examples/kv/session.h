@@ -42,8 +42,8 @@ class session {
   wants run(parser& p);
   /// One request.
   void execute(std::span<const std::string_view> args);
-  /// Runs a command on locked keys; what it throws becomes the answer.
-  void answer(const command& c, std::span<const std::string_view> args);
+  /// Runs a command on locked keys; what it throws becomes the answer. False: it has thrown.
+  bool answer(const command& c, std::span<const std::string_view> args);
 
   server& srv;
   const std::uint64_t id;
@@ -52,6 +52,7 @@ class session {
   reply out;
   access db;
   bool closing = false;  ///< after what is in `out`
+  bool authenticated;    ///< has said --requirepass' password, or there was none when it came
   enum class replies { on, off, skip_this, skip_next } replies = replies::on;
 
   // Guarded by the clients' lock, since CLIENT LIST shows them.

@@ -70,6 +70,12 @@ struct snapshots::file {
 
 std::string snapshots::path() const { return server_.config.dir + "/" + server_.config.file; }
 
+bool snapshots::up_to_date() const {
+  return last_try.load() != 0 && last_ok.load() &&
+         changes_then.load() == server_.keys.sum(&shard::changes) &&
+         ::access(path().c_str(), F_OK) == 0;
+}
+
 result snapshots::save(access& db) {
   if (!begin()) return std::unexpected("Background save already in progress");
   std::scoped_lock hold(writing_);
@@ -103,13 +109,15 @@ result snapshots::save_now(access& db) {
   if (const int e = out.open(); e != 0) {
     r = failed("cannot create", out.path, e);
   } else {
-    flip(db);
+    // Before the flip: what is counted by now is complete by then. What comes between is counted as not saved.
     const std::uint64_t changes = server_.keys.sum(&shard::changes);
+    flip(db);
     r = write_all(db, out, server_.now_ms());
     stop_keeping(db);
     if (r) changes_then.store(changes);
   }
-  if (r) last_time.store(server_.now_ms() / 1000);
+  last_try.store(server_.now_ms() / 1000);
+  if (r) last_time.store(last_try.load());
   last_ok.store(r.has_value());
   last_ms.store(us_since(start) / 1000);
   running_.store(false, std::memory_order_release);

@@ -40,10 +40,13 @@ class snapshots {
   /// directory.
   int remove_left_over();
   std::string path() const;
+  /// Whether the file, written by this process, has what the keys are now.
+  bool up_to_date() const;
 
   // For INFO.
   bool in_progress() const noexcept { return running_.load(std::memory_order_relaxed); }
   std::atomic<std::int64_t> last_time{0};  ///< seconds since 1970
+  std::atomic<std::int64_t> last_try{0};   ///< the same, of one that may have failed
   std::atomic<bool> last_ok{true};
   std::atomic<std::int64_t> last_ms{-1}, flip_us{-1}, keys_written{0}, keys_kept{0};
   std::atomic<std::uint64_t> changes_then{0};

@@ -9,19 +9,19 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "hash.h"
+
 namespace kv {
 
-inline std::size_t hash_of(std::string_view key) noexcept {
-  return std::hash<std::string_view>{}(key);
-}
+inline std::size_t hash_of(std::string_view key) noexcept { return keyed_hash{}(key); }
 
-template <class V>
+/// `Hash` is another one only in a test that shows what keyed_hash is there for.
+template <class V, class Hash = keyed_hash>
 class table {
  public:
   struct node {
@@ -54,9 +54,9 @@ class table {
     return buckets_.capacity() * sizeof(node*) + size_ * sizeof(node);
   }
 
-  node* find(std::string_view key) noexcept { return find(key, hash_of(key)); }
+  node* find(std::string_view key) noexcept { return find(key, Hash{}(key)); }
   const node* find(std::string_view key) const noexcept {
-    return const_cast<table*>(this)->find(key, hash_of(key));
+    return const_cast<table*>(this)->find(key, Hash{}(key));
   }
   node* find(std::string_view key, std::size_t hash) noexcept {
     if (size_ == 0) return nullptr;
@@ -76,7 +76,7 @@ class table {
   }
   /// The element with that key, made with V() if there was none; and whether it was made.
   std::pair<node*, bool> find_or_insert(std::string_view key) {
-    const std::size_t hash = hash_of(key);
+    const std::size_t hash = Hash{}(key);
     if (node* n = find(key, hash)) return {n, false};
     return {insert(key, hash, V()), true};
   }

@@ -4,6 +4,7 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <cstdio>
 
 namespace kv {
 
@@ -25,13 +26,30 @@ std::optional<std::int64_t> to_integer(std::string_view s) noexcept {
   return v;
 }
 
-std::optional<double> to_double(std::string_view s) noexcept {
+namespace {
+template <class T>
+std::optional<T> to_real(std::string_view s) noexcept {
   if (s.starts_with('+') && !s.starts_with("+-")) s.remove_prefix(1);
-  double v = 0;
+  T v = 0;
   const auto [end, error] = std::from_chars(s.data(), s.data() + s.size(), v);
   if (end != s.data() + s.size() || s.empty() || std::isnan(v)) return std::nullopt;
   if (error == std::errc::result_out_of_range) return std::nullopt;
   return v;
+}
+}  // namespace
+
+std::optional<double> to_double(std::string_view s) noexcept { return to_real<double>(s); }
+std::optional<long double> to_long_double(std::string_view s) noexcept {
+  return to_real<long double>(s);
+}
+
+std::string from_long_double(long double d) {
+  char room[5120];  // the largest has 4933 digits
+  std::string_view text(room,
+                        static_cast<std::size_t>(std::snprintf(room, sizeof room, "%.17Lf", d)));
+  while (text.ends_with('0')) text.remove_suffix(1);
+  if (text.ends_with('.')) text.remove_suffix(1);
+  return text == "-0" ? "0" : std::string(text);
 }
 
 std::string from_double(double d) {

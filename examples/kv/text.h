@@ -13,6 +13,10 @@ namespace kv {
 std::optional<std::int64_t> to_integer(std::string_view s) noexcept;
 /// Any form that from_chars reads, with "inf" and a '+'; never NaN.
 std::optional<double> to_double(std::string_view s) noexcept;
+/// The same, as INCRBYFLOAT counts: with what is to be added, 0.1 + 0.2 is 0.3.
+std::optional<long double> to_long_double(std::string_view s) noexcept;
+/// Without an exponent; at most 17 digits behind the point, none of them an idle zero.
+std::string from_long_double(long double d);
 /// The shortest text that reads back as the same number; whole ones without a point.
 std::string from_double(double d);
 

@@ -46,8 +46,7 @@ void watch(call& c) {
   if (t.open) throw general("WATCH inside MULTI is not allowed");
   if (t.watched == nullptr) t.watched = std::make_shared<watcher>();
   for (std::string_view key : c.args.subspan(1)) {
-    c.db.watch(key, t.watched);
-    t.watched_keys.emplace_back(key);
+    if (c.db.watch(key, t.watched)) t.watched_keys.emplace_back(key);
   }
   c.out.ok();
 }
@@ -65,8 +64,9 @@ void exec(call& c) {
     throw command_error{"EXECABORT Transaction discarded because of previous errors."};
   }
   keyspace::mask keys = 0;
-  bool publishes = false;
+  bool publishes = false, grows = false;
   for (const session::queued& q : t.queue) {
+    grows |= (q.what->flags & deny_oom) != 0;
     const std::vector<std::string_view> args(q.args.begin(), q.args.end());
     for_each_key(*q.what, args, [&](std::string_view k) { keys |= keyspace::mask_of(k); });
     if ((q.what->flags & all_keys) != 0) keys = keyspace::kAll;
@@ -74,6 +74,13 @@ void exec(call& c) {
         q.what->run == find_command("publish")->run || q.what->run == find_command("pubsub")->run;
   }
   for (const std::string& k : t.watched_keys) keys |= keyspace::mask_of(k);
+  // There may have been room when they were queued.
+  if (grows && !c.srv.make_room(c.db)) {
+    c.client.end_transaction();
+    throw command_error{
+        "EXECABORT Transaction discarded because of: OOM command not allowed when used memory > "
+        "'maxmemory'."};
+  }
   // What may have to be waited for comes before the first change.
   std::shared_lock<gort::shared_mutex> hub_lock(c.srv.channels.lock, std::defer_lock);
   if (publishes) hub_lock.lock();
@@ -86,13 +93,16 @@ void exec(call& c) {
   }
   const auto queue = std::move(t.queue);
   c.client.end_transaction();
-  t.running = true;
+  struct in_exec {
+    bool& running;
+    explicit in_exec(bool& r) : running(r) { running = true; }
+    ~in_exec() { running = false; }
+  } now(t.running);
   c.out.array(queue.size());
   for (const session::queued& q : queue) {
     const std::vector<std::string_view> args(q.args.begin(), q.args.end());
     c.client.answer(*q.what, args);
   }
-  t.running = false;
 }
 
 constexpr command kCommands[] = {

@@ -139,7 +139,7 @@ void combine_store(call& c) {
 
 void zintercard(call& c) {
   const auto keys = to_integer(c[1]).value_or(0);
-  if (keys <= 0) throw general("numkeys should be greater than 0");
+  if (keys <= 0) throw general("at least 1 input key is needed for 'zintercard' command");
   const auto after = static_cast<std::size_t>(keys) + 2;
   if (after > c.size()) throw general("Number of keys can't be greater than number of args");
   std::int64_t limit = 0;

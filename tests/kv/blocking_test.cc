@@ -11,6 +11,7 @@
 
 #include "feed.h"
 #include "program.h"
+#include "tests/support/runtime_fixture.h"
 
 namespace {
 
@@ -171,6 +172,7 @@ TEST(Blocking, Unblocked) {
 }
 
 TEST(Blocking, TheServerEnds) {
+  GORT_TEST_NEEDS_SIGNALS();
   kv_program p;
   client c = waits(p, 1, {"BLPOP", "q", "0"});
   p.kill(SIGTERM);

@@ -67,7 +67,16 @@ TEST(Commands, Counters) {
             {"incr a", "!ERR value is not an integer or out of range"},
             {"set f 10.5", "OK"},
             {"incrbyfloat f 0.1", "10.6"},
-            {"incrbyfloat f x", "!ERR value is not a valid float"}});
+            {"incrbyfloat f x", "!ERR value is not a valid float"},
+            {"set f 0.1", "OK"},
+            {"incrbyfloat f 0.2", "0.3"},
+            {"incrbyfloat f -0.3", "0"},
+            {"incrbyfloat f 1e3", "1000"},
+            {"incrbyfloat f 1e-20", "1000"},
+            {"incrbyfloat f inf", "!ERR increment would produce NaN or Infinity"},
+            {"hincrbyfloat h f 0.1", "0.1"},
+            {"hincrbyfloat h f 0.2", "0.3"},
+            {"hincrbyfloat h f x", "!ERR value is not a valid float"}});
 }
 
 TEST(Commands, Lists) {
@@ -208,6 +217,7 @@ TEST(Commands, SortedSets) {
        {"zscore i b", "10"},
        {"zdiff 2 x y", "[a]"},
        {"zintercard 2 x y", "1"},
+       {"zintercard 0 x", "!ERR at least 1 input key is needed for 'zintercard' command"},
        {"zrangestore st y 0 0", "1"},
        {"zrange st 0 -1", "[b]"},
        {"zmpop 2 no y max", "[y [[c 20]]]"},
@@ -263,6 +273,10 @@ TEST(Commands, KeysAndExpiry) {
             {"rpush s 3 1 2", "3"},
             {"sort s desc", "[3 2 1]"},
             {"sort s limit 1 1 store d", "1"},
+            {"sadd words the quick brown fox jumps over a lazy dog", "9"},
+            {"sort words by nosort store d2", "9"},
+            {"lrange d2 0 -1", "[a brown dog fox jumps lazy over quick the]"},
+            {"del words d2", "2"},
             {"lrange d 0 -1", "[2]"},
             {"touch s d x", "2"}});
 }
@@ -338,6 +352,44 @@ TEST(Commands, Watch) {
   for (auto& shard : s.keys.shards) EXPECT_TRUE(shard.watched.empty());
 }
 
+TEST(Commands, WatchingAKeyAgainIsNothingMore) {
+  kv::server s;
+  kv_test::feed a(s);
+  for (int i = 0; i < 100; ++i) a("watch k k k");
+  EXPECT_EQ(a.session.transaction.watched_keys.size(), 1u);
+  for (auto& shard : s.keys.shards) {
+    for (const auto& [key, who] : shard.watched) EXPECT_EQ(who.size(), 1u);
+  }
+  a("set k 1");
+  a("multi");
+  EXPECT_EQ(a("exec"), "nil");
+}
+
+// Messages and what says that a subscription has begun or ended are no replies.
+TEST(Commands, MessagesComeWithoutReplies) {
+  kv::server s;
+  kv_test::feed subscriber(s), publisher(s);
+  for (const char* protocol : {"hello 2", "hello 3"}) {
+    const bool three = protocol[6] == '3';
+    const auto message = [&](std::string m) { return three ? "<" + m + ">" : "[" + m + "]"; };
+    subscriber(protocol);
+    EXPECT_EQ(subscriber("client reply off"), "");
+    EXPECT_EQ(subscriber("subscribe c"), message("subscribe c 1"));
+    EXPECT_EQ(subscriber("psubscribe c*"), message("psubscribe c* 2"));
+    EXPECT_EQ(subscriber("subscribe"), "");  // an error is a reply
+    EXPECT_EQ(subscriber("ping"), "");
+    EXPECT_EQ(publisher("publish c m"), "2");
+    EXPECT_EQ(kv_test::render(subscriber.bytes("")),
+              message("message c m") + " " + message("pmessage c* c m"));
+    EXPECT_EQ(subscriber("unsubscribe c"), message("unsubscribe c 1"));
+    EXPECT_EQ(subscriber("punsubscribe c*"), message("punsubscribe c* 0"));
+    EXPECT_EQ(subscriber("client reply on"), "OK");
+    EXPECT_EQ(subscriber("client reply skip"), "");
+    EXPECT_EQ(subscriber("subscribe c"), message("subscribe c 1"));
+    EXPECT_EQ(subscriber("unsubscribe c"), message("unsubscribe c 0"));
+  }
+}
+
 TEST(Commands, PubSub) {
   kv::server s;
   kv_test::feed subscriber(s), publisher(s);
@@ -352,6 +404,9 @@ TEST(Commands, PubSub) {
   EXPECT_EQ(subscriber("ping"),
             "[pong ] [message news hello] [pmessage n* news hello] [pmessage n* nothing hello]");
   EXPECT_EQ(publisher("pubsub numsub news x"), "[news 1 x 0]");
+  publisher("hello 3");
+  EXPECT_EQ(publisher("pubsub numsub news x"), "[news 1 x 0]") << "an array in RESP3, too";
+  publisher("hello 2");
   EXPECT_EQ(publisher("pubsub channels"), "[news sport]");
   EXPECT_EQ(publisher("pubsub numpat"), "1");
   EXPECT_EQ(subscriber("unsubscribe news"), "[unsubscribe news 2]");
@@ -370,7 +425,7 @@ TEST(Commands, NoMessageAfterTheEndOfItsSubscription) {
   kv::outgoing on_its_way;
   EXPECT_EQ(s.channels.collect("c", "late", on_its_way), 1);
   EXPECT_EQ(subscriber("unsubscribe c"), "[message c before] [unsubscribe c 0]");
-  kv::deliver(on_its_way);
+  kv::deliver(on_its_way, 1 << 20);
   EXPECT_EQ(subscriber("ping"), "PONG");
 }
 
@@ -424,6 +479,26 @@ TEST(Commands, ProtocolThree) {
   EXPECT_EQ(client("subscribe c"), "<subscribe c 1>");
   EXPECT_EQ(client("get nope"), "nil") << "subscribers may do everything";
   EXPECT_EQ(client("hello 9"), "!NOPROTO unsupported protocol version");
+  // An answer of each kind, in both protocols.
+  constexpr std::pair<const char*, std::string_view> kinds[] = {
+      {"true", ":1\r\n#t\r\n"},
+      {"false", ":0\r\n#f\r\n"},
+      {"double", "$5\r\n3.141\r\n,3.141\r\n"},
+      {"null", "$-1\r\n_\r\n"},
+      {"set", "*3\r\n:0\r\n:1\r\n:2\r\n~3\r\n:0\r\n:1\r\n:2\r\n"},
+      {"map",
+       "*6\r\n:0\r\n:0\r\n:1\r\n:1\r\n:2\r\n:0\r\n%3\r\n:0\r\n#f\r\n:1\r\n#t\r\n:2\r\n#f\r\n"},
+      {"verbatim",
+       "$25\r\nThis is a verbatim\nstring\r\n=29\r\ntxt:This is a verbatim\nstring\r\n"}};
+  client("unsubscribe");
+  for (const auto& [kind, answers] : kinds) {
+    std::string got;
+    for (const char* protocol : {"hello 2", "hello 3"}) {
+      client(protocol);
+      got += client.bytes(kv_test::request({"debug", "protocol", kind}));
+    }
+    EXPECT_EQ(got, answers) << kind;
+  }
 }
 
 TEST(Commands, ConnectionsAndConfig) {

@@ -4,10 +4,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <functional>
 #include <map>
 #include <random>
 #include <set>
 
+#include "feed.h"
 #include "zset.h"
 
 namespace {
@@ -67,6 +70,82 @@ TEST(Table, AnyReachesEverything) {
   for (int i = 0; i < 100'000; ++i) ++seen[t.any(random)->key];
   EXPECT_EQ(seen.size(), 100u);
   for (const auto& [key, n] : seen) EXPECT_NEAR(n, 1000, 200) << key;
+}
+
+// What a client can do to a table whose hash it knows: all its keys in one chain.
+
+/// Keys that std::hash puts into bucket 0 of every table with up to 4096 buckets, as a client finds them at home.
+std::vector<std::string> flood(std::size_t n) {
+  std::vector<std::string> keys;
+  for (int i = 0; keys.size() < n; ++i) {
+    std::string k = std::to_string(i);
+    if (std::hash<std::string_view>{}(k) % 4096 == 0) keys.push_back(std::move(k));
+  }
+  return keys;
+}
+
+template <class V, class Hash>
+std::size_t longest_chain(kv::table<V, Hash>& t) {
+  std::size_t longest = 0;
+  std::uint64_t cursor = 0;
+  do {
+    std::size_t n = 0;  // scan() shows one bucket
+    cursor = t.scan(cursor, [&](const auto&) { ++n; });
+    longest = std::max(longest, n);
+  } while (cursor != 0);
+  return longest;
+}
+
+TEST(Flood, AKnownHashMakesOneLongChain) {
+  kv::table<int, std::hash<std::string_view>> t;
+  for (const std::string& k : flood(1000)) t.find_or_insert(k);
+  EXPECT_EQ(longest_chain(t), 1000u);
+}
+
+TEST(Flood, NoKeyedTableHasLongChains) {
+  const std::vector<std::string> keys = flood(1000);
+  kv::table<int> t;
+  for (const std::string& k : keys) t.find_or_insert(k);
+  EXPECT_LT(longest_chain(t), 16u);  // by chance, in a full table: 10^-11
+
+  // All that clients can fill: the keyspace, hashes, sets, sorted sets, the keys that are watched and waited for.
+  kv::server s;
+  kv_test::feed client(s);
+  for (const std::string& k : keys) {
+    client("set " + k + " x");
+    client("hset {h} " + k + " x");
+    client("sadd {s} " + k);
+    client("zadd {z} 1 " + k);
+    client("watch " + k);
+  }
+  kv::access db(s.keys);
+  EXPECT_LT(longest_chain(db.change<kv::hash_object>("{h}")->fields), 16u);
+  EXPECT_LT(longest_chain(db.change<kv::set_object>("{s}")->members), 16u);
+  EXPECT_LT(longest_chain(db.change<kv::zset_object>("{z}")->scores), 16u);
+  for (auto& shard : s.keys.shards) {
+    EXPECT_LT(shard.keys.size(), 100u);  // 16 on average
+    EXPECT_LT(longest_chain(shard.keys), 16u);
+    for (std::size_t i = 0; i < shard.watched.bucket_count(); ++i)
+      EXPECT_LT(shard.watched.bucket_size(i), 16u);
+  }
+}
+
+// Reference values: the paper's appendix for 2-4; for 1-3 and the key 0, Rust's DefaultHasher.
+TEST(Hash, IsSipHash) {
+  char text[15];
+  for (int i = 0; i < 15; ++i) text[i] = static_cast<char>(i);
+  const kv::hash_key paper{0x0706050403020100, 0x0f0e0d0c0b0a0908};
+  EXPECT_EQ((kv::siphash<2, 4>(paper, {text, 15})), 0xa129ca6149be45e5);
+  EXPECT_EQ(kv::siphash({}, ""), 0xd1fba762150c532c);
+  EXPECT_EQ(kv::siphash({}, "a"), 0x407448d2b89b1813);
+  EXPECT_EQ(kv::siphash({}, "hello world"), 0xb1b1f2e707e4ac8a);
+  EXPECT_EQ(kv::siphash({}, "key:000000012345"), 0x286cb3dfebab533d);
+}
+
+TEST(Hash, EachKeyIsAnother) {
+  const kv::hash_key a = kv::hash_key::random(), b = kv::hash_key::random();
+  EXPECT_NE(kv::siphash(a, "key"), kv::siphash(b, "key"));
+  EXPECT_TRUE(kv::process_key.k0 != 0 || kv::process_key.k1 != 0);
 }
 
 TEST(Zset, LikeASetOfPairs) {
