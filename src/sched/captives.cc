@@ -172,7 +172,8 @@ bool queued_for_nobody() noexcept {
       fault(Fault::sleeper_p)) {
     return false;
   }
-  for (std::int32_t i = 0; i < sched.nprocs.load(os::memory_order_relaxed); ++i) {
+  // Acquire: sysmon asks, too, and for that the number is not constant.
+  for (std::int32_t i = 0; i < sched.nprocs.load(os::memory_order_acquire); ++i) {
     if (!p_at(i)->runq.empty()) return true;
   }
   return false;

@@ -140,7 +140,7 @@ extern Sched sched;
 /// There is one P in all. By who has a P: then it stays so until the next stop point.
 inline bool only_p() noexcept { return sched.nprocs.load(os::memory_order_relaxed) == 1; }
 
-/// The P in place i, from 0 to nprocs.
+/// The P in place i, from 0 to nprocs. Who has no P, so that the number may change meanwhile, reads that by acquire.
 inline P* p_at(std::int32_t i) noexcept { return sched.all_p[i].load(os::memory_order_relaxed); }
 
 // ---- ownership (owned_p.cc) -----------------------------------------------------------------

@@ -10,8 +10,9 @@ constexpr auto kRelaxed = os::memory_order_relaxed;
 constexpr auto kRelease = os::memory_order_release;
 constexpr auto kFull = os::memory_order_seq_cst;
 
-constexpr Op load(std::uint8_t word, std::int8_t reg, os::memory_order order = kRelaxed) {
-  return {.kind = Kind::load, .word = word, .order = order, .reg = reg};
+constexpr Op load(std::uint8_t word, std::int8_t reg, os::memory_order order = kRelaxed,
+                  const char* site = nullptr) {
+  return {.kind = Kind::load, .word = word, .order = order, .reg = reg, .site = site};
 }
 constexpr Op store(std::uint8_t word, std::int8_t value, os::memory_order order = kRelaxed,
                    const char* site = nullptr) {
@@ -131,6 +132,13 @@ constexpr Op kRestart[] = {lock(2), store(1, 0, kFull, "start_everybody: stoppin
                            load(0, 1, kFull), unlock(2)};
 constexpr Site kLateSites[] = {{"stop_here: status", Needed::everywhere},
                                {"start_everybody: stopping", Needed::everywhere}};
+
+// Who looks at all Ps without having one, or after its own has stopped. Words: 0 all_p's next place (0: null), 1 nprocs
+// (1: it counts that place).
+constexpr Op kGrow[] = {store(0, 1, kRelease), store(1, 1, kRelease)};
+constexpr Op kLookAtAll[] = {
+    load(1, 0, os::memory_order_acquire, "tell_stopped, queued_for_nobody: nprocs"), load(0, 1)};
+constexpr Site kGrowSites[] = {{"tell_stopped, queued_for_nobody: nprocs", Needed::on_aarch64}};
 
 // Words: 0 the P's status (1: stopped), 1 asleep. The sleeper's second look is the futex call's own, in the kernel,
 // behind a full barrier.
@@ -316,6 +324,13 @@ constexpr Litmus kAll[] = {
      [](const Outcome& o) { return o.reg[0] == 1 && o.reg[1] == 0; },
      "the P stays stopped",
      kLateSites},
+    {"proc_resize, all Ps",
+     "a P is made; somebody looks at each",
+     {},
+     {kGrow, kLookAtAll},
+     [](const Outcome& o) { return o.reg[0] == 1 && o.reg[1] == 0; },
+     "it follows a null pointer",
+     kGrowSites},
     {"retire, asleep",
      "a stopped P's status changes; its M goes to sleep on it",
      {1},
