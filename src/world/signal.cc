@@ -139,7 +139,7 @@ void unask(M* m, Asked bit) noexcept {
 
 void end_process_in_time() noexcept { ends_process.store(0, os::memory_order_relaxed); }
 
-void end_process_within(std::int64_t ns) noexcept {
+bool end_process_within(std::int64_t ns) noexcept {
   os::SignalAction now;
   // The host may have taken the signal since.
   if (os::signal_read(os::kSigUrg, &now) && !os::signal_is_handler(now, on_urg)) {
@@ -148,7 +148,9 @@ void end_process_within(std::int64_t ns) noexcept {
   os::signal_unblock(os::signal_bit(os::kSigUrg));
   ends_process_at.store(os::nanotime() + ns, os::memory_order_relaxed);
   ends_process.store(os::thread_id(), os::memory_order_release);
-  os::signal_self_after(os::kSigUrg, ns);
+  if (os::signal_self_after(os::kSigUrg, ns)) return true;
+  end_process_in_time();
+  return false;
 }
 
 }  // namespace gort::inline v0::rt

@@ -68,8 +68,9 @@ void signals_host_mask(os::SignalMask mask) noexcept;
 void signals_system_thread() noexcept;
 
 /// The calling thread ends the process at the latest after `ns`, as a fatal error does, even if it is stuck
-/// in a lock then. For reports that go through code which a broken process may have broken.
-void end_process_within(std::int64_t ns) noexcept;
+/// in a lock then. For reports that go through code which a broken process may have broken. False: it will not, for
+/// there is no timer to be had (RLIMIT_SIGPENDING, memory): then such code is better left alone.
+[[nodiscard]] bool end_process_within(std::int64_t ns) noexcept;
 /// It need not any more: what follows is not ours.
 void end_process_in_time() noexcept;
 
