@@ -101,6 +101,7 @@ void goes_on(M* m) noexcept {
   // A slice of its own.
   P* p = m->p;
   p->captive_tick.store(p->schedtick.load(os::memory_order_relaxed) + 1, os::memory_order_relaxed);
+  p->captive_slices.store(p->captive_slices.load(os::memory_order_relaxed) + 1, os::memory_order_relaxed);
   next_slice(p);
 }
 
@@ -120,7 +121,11 @@ M* next_owner(P* p, bool asleep, bool elsewhere, bool* is_captive) noexcept {
   *is_captive = to != nullptr;
   if (to == nullptr && work) {
     to = sched.idle_m.pop();
-    if (to != nullptr) --sched.nmidle;
+    if (to != nullptr) {
+      --sched.nmidle;
+    } else {
+      sched.thread_missed = os::nanotime();
+    }
   }
   if (to == nullptr) {  // L2: always possible if there is one
     to = captive_get();
