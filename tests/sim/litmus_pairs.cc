@@ -172,6 +172,15 @@ constexpr Site kWatchSites[] = {
 constexpr Op kArmPlain[] = {store(0, 1), fence("timer_set_earlier: fence"), load(1, 0, kFull)};
 constexpr Site kPlainSites[] = {{"timer_set_earlier: fence", Needed::everywhere}};
 
+// Nobody watches, and a P becomes idle without an M that looks. Words: 0 earliest, 1 npidle, 2 sched.lock.
+constexpr Op kArmUnwatched[] = {store(0, 1, kFull), fence("timer_set_earlier: fence"),
+                                load(1, 0, kFull)};
+constexpr Op kIdleUnwatched[] = {lock(2), store(1, 1), unlock(2),
+                                 fence("hand_off_p, start_everybody: fence"), load(0, 1, kFull)};
+constexpr Site kUnwatchedSites[] = {
+    {"hand_off_p, start_everybody: fence", Needed::on_x86_64},
+    {"timer_set_earlier: fence", Needed::nowhere, "publish's store is full"}};
+
 // The watcher leaves. Words: 0 earliest, 1 watch_until (0: awake, 1: nobody).
 constexpr Op kArmLeaving[] = {store(0, 1, kFull), fence(), load(1, 0, kFull)};
 constexpr Op kLeave[] = {store(1, 1, kFull, "watch_timers: watch_until = nobody"),
@@ -352,6 +361,13 @@ constexpr Litmus kAll[] = {
      neither,
      "it sleeps for too long",
      kWatchSites},
+    {"arm, idle",
+     "an earlier timer is set that nobody watches; a P becomes idle",
+     {},
+     {kArmUnwatched, kIdleUnwatched},
+     neither,
+     "nobody watches it until sysmon looks",
+     kUnwatchedSites},
     {"set_earlier, watch",
      "a timer is found uncovered; the watcher goes to sleep",
      {},
