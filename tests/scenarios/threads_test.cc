@@ -56,14 +56,6 @@ void await_said(const char* text, const std::function<void()>& redirected) {
   std::string said;
   for (char c; said.find(text) == std::string::npos && ::read(said_here[0], &c, 1) == 1;) said += c;
 }
-/// Whether it has said this since.
-bool said_again(const char* text) {
-  ::fcntl(said_here[0], F_SETFL, O_NONBLOCK);
-  std::string said;
-  for (char c; ::read(said_here[0], &c, 1) == 1;) said += c;
-  return said.find(text) != std::string::npos;
-}
-
 [[noreturn]] void loop_at_the_limit() {
   ::alarm(100);
   std::atomic<int> inside{0};
@@ -127,6 +119,14 @@ TEST_P(Threads, AtTheLimitShortCallsGoOn) {
 }
 
 #if !defined(GORT_TEST_TSAN)
+/// Whether it has said this since.
+bool said_again(const char* text) {
+  ::fcntl(said_here[0], F_SETFL, O_NONBLOCK);
+  std::string said;
+  for (char c; ::read(said_here[0], &c, 1) == 1;) said += c;
+  return said.find(text) != std::string::npos;
+}
+
 template <std::size_t kSize>
 bool filter(sock_filter (&code)[kSize]) {
   sock_fprog program = {kSize, code};
