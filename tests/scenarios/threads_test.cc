@@ -56,6 +56,7 @@ void await_said(const char* text, const std::function<void()>& redirected) {
   std::string said;
   for (char c; said.find(text) == std::string::npos && ::read(said_here[0], &c, 1) == 1;) said += c;
 }
+
 [[noreturn]] void loop_at_the_limit() {
   ::alarm(100);
   std::atomic<int> inside{0};
