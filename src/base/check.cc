@@ -9,7 +9,7 @@ constinit os::atomic<bool> fatal_by_abort{false};
 
 namespace {
 
-/// Kernel id of the thread that reports; 0 before. Written once.
+/// Kernel id of the thread that reports; 0 before. Written once in a process.
 constinit os::atomic<std::uint32_t> dying{0};
 /// The reporter has printed its own message and runs the hook. Its own writes and reads only.
 constinit os::atomic<bool> in_hook{false};
@@ -32,6 +32,11 @@ void fatal_join() noexcept {
   const std::uint32_t reporter = dying.load(os::memory_order_relaxed);
   if (reporter == 0 || reporter == static_cast<std::uint32_t>(os::thread_id())) return;
   for (;;) os::futex_wait(&dying, reporter, -1);
+}
+
+void fatal_fork_child() noexcept {
+  dying.store(0, os::memory_order_relaxed);
+  in_hook.store(false, os::memory_order_relaxed);
 }
 
 void fatal_after_print(const FatalReport& report) noexcept {

@@ -41,6 +41,9 @@ void fatal_begin() noexcept;
 /// with another exit status and the report cut short.
 void fatal_join() noexcept;
 
+/// In the child of a fork: who reports in the parent does not exist here, and nobody waits for him.
+void fatal_fork_child() noexcept;
+
 /// For messages with several lines or values: fatal_begin(), print, then this.
 [[noreturn]] void fatal_after_print(const FatalReport& report) noexcept;
 

@@ -72,6 +72,7 @@ const char* fault_name(Fault f) noexcept {
     case Fault::stop_turns: return "stop_turns";
     case Fault::sleeper_p: return "sleeper_p";
     case Fault::wait_close: return "wait_close";
+    case Fault::class_debt: return "class_debt";
     case Fault::kCount: break;
   }
   return "?";

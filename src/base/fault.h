@@ -54,6 +54,7 @@ enum class Fault : std::uint8_t {
   stop_turns,   ///< a user's stop waits for another user's whatever its limit (api/world.cc)
   sleeper_p,    ///< who sleeps in the kernel keeps its P from those who are queued on other Ps (sched/captives.cc)
   wait_close,   ///< a wait that did not come about stays open (sync/blocking_wait.cc)
+  class_debt,   ///< what the turn of captives, or of the others, was too long is not given back (sched/captives.cc)
   kCount
 };
 

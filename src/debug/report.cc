@@ -252,7 +252,10 @@ void print_report(void* p) noexcept {
     Printer(2) << "\naddresses, in case names cannot be found:\n";
   }
   print_all_raw(r);
-  end_process_within(kNamesLimit);
+  if (!end_process_within(kNamesLimit)) {
+    Printer(2) << "\n(no names: there is no timer that could end the search for them)\n";
+    return;
+  }
   print_names(r);
 }
 

@@ -4,7 +4,7 @@
 //
 //   1. addresses: every goroutine as print_raw has it, by write(2). No malloc, no lock.
 //   2. names: the same with functions, files and lines. Allocates and reads files, and is ended with the
-//      process when kNamesLimit is over (world/signal.h, end_process_within).
+//      process when kNamesLimit is over (world/signal.h, end_process_within); left out if that cannot be had.
 //
 // Both run on a stack of their own, since the dying goroutine's may be what is exhausted. Other goroutines
 // go on meanwhile: nothing stops them, their traces are of one moment each.

@@ -29,6 +29,7 @@ void turn_begins(P* p, bool captives, std::int64_t now) noexcept {
   } else {
     debt = 0;
   }
+  if (fault(Fault::class_debt)) debt = 0;
   p->class_debt.store(debt > kMostDebt ? kMostDebt : debt < -kMostDebt ? -kMostDebt : debt, os::memory_order_relaxed);
   p->serves_captives.store(captives, os::memory_order_relaxed);
   p->class_since.store(now, os::memory_order_relaxed);
@@ -86,14 +87,22 @@ void sleep_as_captive(M* m) noexcept {
   }
 }
 
+/// sysmon does not count the time of the slice before any more. By who has p.
+void next_slice(P* p) noexcept {
+  p->schedtick.store(p->schedtick.load(os::memory_order_relaxed) + 1, os::memory_order_relaxed);
+}
+
 void goes_on(M* m) noexcept {
   m->off_p_since = 0;
+  // Asked for when the P was gone already, or on its way: that was about the slice before, and would end this one at once.
+  m->timer_asks &= ~static_cast<std::uint32_t>(kPendingYield);
+  m->pending.fetch_and(~static_cast<std::uint32_t>(kPendingYield), os::memory_order_relaxed);
   leave_status(m->curg, GStatus::captive, GStatus::running);
   // A slice of its own.
   P* p = m->p;
-  const std::uint32_t tick = p->schedtick.load(os::memory_order_relaxed) + 1;
-  p->captive_tick.store(tick, os::memory_order_relaxed);
-  p->schedtick.store(tick, os::memory_order_relaxed);
+  p->captive_tick.store(p->schedtick.load(os::memory_order_relaxed) + 1, os::memory_order_relaxed);
+  p->captive_slices.store(p->captive_slices.load(os::memory_order_relaxed) + 1, os::memory_order_relaxed);
+  next_slice(p);
 }
 
 bool has_ordinary_work(const P* p) noexcept { return !p->runq.empty() || !sched.global.empty(); }
@@ -112,7 +121,11 @@ M* next_owner(P* p, bool asleep, bool elsewhere, bool* is_captive) noexcept {
   *is_captive = to != nullptr;
   if (to == nullptr && work) {
     to = sched.idle_m.pop();
-    if (to != nullptr) --sched.nmidle;
+    if (to != nullptr) {
+      --sched.nmidle;
+    } else {
+      sched.thread_missed = os::nanotime();
+    }
   }
   if (to == nullptr) {  // L2: always possible if there is one
     to = captive_get();
@@ -164,7 +177,8 @@ bool queued_for_nobody() noexcept {
       fault(Fault::sleeper_p)) {
     return false;
   }
-  for (std::int32_t i = 0; i < sched.nprocs.load(os::memory_order_relaxed); ++i) {
+  // Acquire: sysmon asks, too, and for that the number is not constant.
+  for (std::int32_t i = 0; i < sched.nprocs.load(os::memory_order_acquire); ++i) {
     if (!p_at(i)->runq.empty()) return true;
   }
   return false;
@@ -266,6 +280,7 @@ void give_up_p(M* m, bool asleep, std::int64_t back_off) noexcept {
   } else {
     // There was nobody to share with before. The others' time begins now, or the new captive would be next at once.
     if (first || p->serves_captives.load(os::memory_order_relaxed)) turn_begins(p, false, os::nanotime());
+    next_slice(p);  // now: sysmon may look before the first one of theirs runs
     hand_to_m(std::move(owned), to);
   }
   sched.lock.unlock();

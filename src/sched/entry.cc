@@ -11,7 +11,7 @@ constinit os::atomic<bool> fork_child{false};
 
 namespace {
 
-// Not fatal(): its report asks other threads, and one of them may have been dying in the parent.
+// Not fatal(): its report asks other threads, which are not there.
 [[noreturn]] void fatal_in_fork_child() noexcept {
   Printer(2) << "fatal error: gort: called in the child of a fork; only exec, _exit and malloc work there\n";
   if (fatal_by_abort.load(os::memory_order_relaxed)) os::abort_process();
@@ -50,6 +50,7 @@ void serve_at_exit() noexcept {
 
 void fork_child_begins() noexcept {
   os::tls().in_runtime = os::kInForkChild;
+  fatal_fork_child();
   fork_child.store(true, os::memory_order_relaxed);
   // A thread that the child makes has a block of its own: whatever it begins with looks whether the runtime runs.
   sched.started.store(false, os::memory_order_relaxed);

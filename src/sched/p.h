@@ -96,6 +96,7 @@ struct alignas(128) P {
   // Shares (captives.h), written by who owns the P.
   os::atomic<bool> serves_captives{false};
   os::atomic<std::uint32_t> captive_tick{0};  ///< schedtick of the slice that a captive had last
+  os::atomic<std::uint32_t> captive_slices{0};  ///< how many of schedtick were theirs
   os::atomic<std::int64_t> class_since{0};  ///< nanotime
   os::atomic<std::int64_t> class_debt{0};   ///< ns that the captives have had too many of
   // sysmon's own view.

@@ -52,6 +52,7 @@ struct Sched {
   std::int32_t max_threads = kDefaultMaxThreads;
   std::int64_t next_m_id = 0;
   Stack1<M, &M::link> free_m;       ///< ended: to be used again
+  std::int64_t thread_missed = 0;   ///< nanotime; a slice ended in vain: no thread for the ordinary goroutines
   os::atomic<M*> all_m{nullptr};    ///< registry, lock-free to read
 
   // Requests for a thread (start_m.cc). A request carries no P. It persists until a new thread or the first
@@ -140,7 +141,7 @@ extern Sched sched;
 /// There is one P in all. By who has a P: then it stays so until the next stop point.
 inline bool only_p() noexcept { return sched.nprocs.load(os::memory_order_relaxed) == 1; }
 
-/// The P in place i, from 0 to nprocs.
+/// The P in place i, from 0 to nprocs. Who has no P, so that the number may change meanwhile, reads that by acquire.
 inline P* p_at(std::int32_t i) noexcept { return sched.all_p[i].load(os::memory_order_relaxed); }
 
 // ---- ownership (owned_p.cc) -----------------------------------------------------------------
@@ -240,6 +241,8 @@ struct SchedHooks {
   void (*deadlock)(bool main_gone) noexcept = nullptr;
   /// One schedtrace line; `detail` adds a line per P, M and G.
   void (*schedtrace)(bool detail) noexcept = nullptr;
+  /// What an M needs before it has a thread: signal stacks. The template thread. False: there is no memory for it now.
+  bool (*m_make)(M* m) noexcept = nullptr;
   /// An M starts or ends on this thread, without P: signal stacks and masks.
   void (*m_start)(M* m) noexcept = nullptr;
   void (*m_end)(M* m) noexcept = nullptr;

@@ -147,7 +147,13 @@ std::int32_t cpu_count() noexcept { return os::cpu_count(); }
 std::int64_t cgroup_limit() noexcept { return os::cgroup_cpu_limit_milli(); }
 #endif
 
-void set_default_procs(void* n) { sched_hooks.set_default_procs(static_cast<std::int32_t>(reinterpret_cast<std::intptr_t>(n))); }
+/// A goroutine is there to do that: it may wait for long, for who has stopped the world.
+constinit os::atomic<bool> procs_asked{false};
+
+void set_default_procs(void* n) {
+  sched_hooks.set_default_procs(static_cast<std::int32_t>(reinterpret_cast<std::intptr_t>(n)));
+  procs_asked.store(false, os::memory_order_release);
+}
 
 std::int32_t choose_procs(const StartOptions& options) noexcept {
   // Environment over code: who runs a program may know better than who wrote it.
@@ -171,9 +177,10 @@ void recheck_default_procs() noexcept {
   sched.cpus.store(cpus, os::memory_order_relaxed);
   if (!sched.default_procs.load(os::memory_order_relaxed) || sched_hooks.set_default_procs == nullptr) return;
   const std::int32_t n = default_procs(cpus, cgroup_limit());
-  if (n == sched.nprocs.load(os::memory_order_relaxed)) return;
+  if (n == sched.nprocs.load(os::memory_order_relaxed) || procs_asked.load(os::memory_order_acquire)) return;
   constexpr char kName[] = "default procs";
   if (G* g = g_alloc(0); g != nullptr) {
+    procs_asked.store(true, os::memory_order_relaxed);
     StartArgs args;
     args.fn = set_default_procs;
     args.arg = reinterpret_cast<void*>(static_cast<std::intptr_t>(n));

@@ -143,7 +143,9 @@ void hand_off_p(OwnedP p, bool captives_first) noexcept {
   M* const captive = settle_p(std::move(p));
   sched.lock.unlock();
   if (captive != nullptr) captive->park.wakeup();
-  // It went idle without an M that looks after the timers and the network.
+  // It went idle without an M that looks after the timers and the network. Partner: timer_set_earlier. That it is idle can be
+  // seen before we look: the release of a lock is a plain store, and does not see to that.
+  os::fence(os::memory_order_seq_cst);
   const std::int64_t when = watch_wanted();
   if (__builtin_expect(when != kNoTimer, 0)) timer_set_earlier(when);
 }

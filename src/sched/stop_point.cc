@@ -248,10 +248,12 @@ void stop_p_in_call(P* p) noexcept {
 
 void tell_stopped(P* p) noexcept {
   // Whoever is awaited looks in the initiator's stead for the next one that has not stopped: it is woken once.
-  // If it wakes by itself meanwhile, it awaits nobody, or somebody anew, and is rung in vain at worst.
+  // If it wakes by itself meanwhile, it awaits nobody, or somebody anew, and is rung in vain at worst. Then the number of
+  // Ps may change while we look, and Ps their places. Acquire: a place that is counted has a P (proc_resize). One that
+  // was passed over by that is looked at by the initiator itself, when it is rung or its patience ends (a millisecond).
   for (std::int32_t i = p->id.load(os::memory_order_relaxed); sched.awaited.load(os::memory_order_seq_cst) == p;) {
     do {
-      if (++i >= sched.nprocs.load(os::memory_order_relaxed)) return sched.stop_note.ring();
+      if (++i >= sched.nprocs.load(os::memory_order_acquire)) return sched.stop_note.ring();
     } while (p_at(i)->status.load(os::memory_order_seq_cst) == PStatus::stopped);
     P* expected = p;
     // Partner: as in the initiator's own: first it is said who is awaited, then looked at the status.

@@ -111,9 +111,12 @@ void look_at_running(P* p, bool slice_is_over, bool elsewhere, std::int64_t now,
     p->seen_cpu = -1;
     return;
   }
-  const bool ends = here && slice_is_over;
   const bool look = ++*clock_reads <= kClockReads;
-  if (look && stands_still(p, m, now, watch->asleep ? kStillBriefly : kStill)) {
+  const bool still = look && stands_still(p, m, now, watch->asleep ? kStillBriefly : kStill);
+  // Somebody else may have the P by now: whose slice has just begun, and shall not end for that.
+  const bool ends = here && slice_is_over && p->schedtick.load(os::memory_order_relaxed) == tick &&
+                    p->m.load(os::memory_order_relaxed) == m;
+  if (still) {
     // Or it only waits for a processor: then its slice is over all the same.
     ask(m, ends ? std::uint32_t{kPendingYield} : 0, true);
     p->seen_cpu = -1;

@@ -23,11 +23,15 @@ constexpr std::int64_t kRetryMost = 1'000'000'000;
 
 constinit FixAlloc<M> m_memory;
 
-/// An M to be: counted, but not running yet. Under sched.lock.
+/// An M to be: counted, but not running yet. Null: no memory. Under sched.lock.
 M* take_m() noexcept {
   M* m = sched.free_m.pop();
   const bool fresh = m == nullptr;
-  if (fresh) m = ::new (m_memory.alloc()) M;
+  if (fresh) {
+    void* const memory = m_memory.try_alloc();
+    if (memory == nullptr) return nullptr;
+    m = ::new (memory) M;
+  }
   m->id = sched.next_m_id++;
   ++sched.mcount;
   ++sched.creating;
@@ -97,6 +101,29 @@ bool exhausted() noexcept {
          sched.mcount + kSystemThreads >= sched.max_threads;
 }
 
+constexpr std::int64_t kMissedLately = 100'000'000;  // ns; slices that end in vain are ended again after some ms
+
+/// At the limit, too, but every P is with a goroutine that computes: its slice ends in vain, or for another one that
+/// computes, for there is no thread for the others. As soon as a blocking call returns, there is. Under sched.lock.
+bool starved(std::int64_t now) noexcept {
+  return now - sched.thread_missed < kMissedLately && sched.creating == 0 && sched.nmidle == 0 &&
+         sched.mcount + kSystemThreads >= sched.max_threads;
+}
+
+/// Of goroutines that are no captives, on all Ps, ever: whether the others get on. Under sched.lock.
+std::uint64_t dispatches() noexcept {
+  std::uint64_t n = 0;
+  for (std::int32_t i = 0; i < sched.nprocs.load(os::memory_order_relaxed); ++i) {
+    n += p_at(i)->schedtick.load(os::memory_order_relaxed) - p_at(i)->captive_slices.load(os::memory_order_relaxed);
+  }
+  return n;
+}
+
+void tell_starved() noexcept {
+  Printer(2) << "gort: goroutines wait behind others that compute without a call: the " << sched.max_threads
+             << "-thread limit leaves no thread to run them on\n";
+}
+
 void fatal_exhausted() noexcept {
   fatal_begin();
   Printer(2) << "gort: program exceeds " << sched.max_threads << "-thread limit\n"
@@ -112,9 +139,10 @@ bool create_one() noexcept {
     if (wanted() <= 0) return true;
     m = take_m();
   }
+  if (m == nullptr) return false;
+  const bool ready = sched_hooks.m_make == nullptr || sched_hooks.m_make(m);
   os::Thread thread;
-  const int error = os::thread_create(&thread, m_thread, m, kSystemStack);
-  if (error == 0) return true;
+  if (ready && os::thread_create(&thread, m_thread, m, kSystemStack) == 0) return true;
   LockGuard guard(sched.lock);
   untake_m(m);
   return false;
@@ -131,7 +159,9 @@ void template_thread(void*) noexcept {
   os::tls().in_runtime = 1;
   std::int64_t retry = kRetryFirst;
   bool warned = false;
+  bool told = false;
   Exhaustion exhaustion;
+  Exhaustion starvation;
   for (;;) {
     sched.template_note.clear();
     // Partner of ring(): the note is cleared before the state is read, so a change after that rings again.
@@ -144,16 +174,23 @@ void template_thread(void*) noexcept {
     if (sched.recheck_procs.exchange(false, os::memory_order_relaxed)) recheck_default_procs();
     {
       LockGuard guard(sched.lock);
-      if (exhaustion.look(exhausted(), sched.orders_served, os::nanotime())) {
+      const std::int64_t now = os::nanotime();
+      if (exhaustion.look(exhausted(), sched.orders_served, now)) {
         sched.lock.unlock();
         fatal_exhausted();
       }
+      const bool is_so = !told && starved(now);
+      told |= starvation.look(is_so, is_so ? dispatches() : 0, now);
+    }
+    if (told && starvation.lasts()) {
+      tell_starved();
+      starvation = {};
     }
     if (failed && !warned) {
       warned = true;
       Printer(2) << "gort: the system refuses a new thread; trying again (threads now: " << sched.mcount << ")\n";
     }
-    if (exhaustion.lasts()) {
+    if (exhaustion.lasts() || starvation.lasts()) {
       sched.template_note.sleep_for(kRetryFirst);
     } else if (failed) {
       sched.template_note.sleep_for(retry);

@@ -46,6 +46,8 @@ void signals_start() noexcept;
 /// hands it the signals that are not gort's. At most seven times in a process. Any thread, a handler too.
 void signals_check() noexcept;
 
+/// For sched_hooks.m_make: maps m's signal stack, if it has none yet. False: no memory.
+[[nodiscard]] bool signals_m_make(M* m) noexcept;
 /// For sched_hooks.m_start and m_end.
 void signals_m_start(M* m) noexcept;
 void signals_m_end(M* m) noexcept;
@@ -68,8 +70,9 @@ void signals_host_mask(os::SignalMask mask) noexcept;
 void signals_system_thread() noexcept;
 
 /// The calling thread ends the process at the latest after `ns`, as a fatal error does, even if it is stuck
-/// in a lock then. For reports that go through code which a broken process may have broken.
-void end_process_within(std::int64_t ns) noexcept;
+/// in a lock then. For reports that go through code which a broken process may have broken. False: it will not, for
+/// there is no timer to be had (RLIMIT_SIGPENDING, memory): then such code is better left alone.
+[[nodiscard]] bool end_process_within(std::int64_t ns) noexcept;
 /// It need not any more: what follows is not ours.
 void end_process_in_time() noexcept;
 

@@ -270,7 +270,8 @@ void start_everybody(std::int32_t new_procs) noexcept {
   }
   wake_waiting(own);
   while (M* m = wake.pop()) m->park.wakeup();
-  // A P that is idle now, though no M has looked at the timers on the way.
+  // A P that is idle now, though no M has looked at the timers on the way. Partner: timer_set_earlier, as in hand_off_p.
+  os::fence(os::memory_order_seq_cst);
   if (const std::int64_t when = watch_wanted(); when != kNoTimer) timer_set_earlier(when);
   // What came while nobody could be woken: ready() and `go` of foreign threads, which found no idle P.
   if (sched.global_size.load(os::memory_order_seq_cst) != 0 || sched.need_spinning.load(os::memory_order_seq_cst) != 0) {

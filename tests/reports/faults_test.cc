@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -355,6 +356,24 @@ SUBJECT(host_terminate_takes_long) {
 // The report has a limit of five seconds; who comes after it has none.
 TEST(Exception, HostsTerminateHandlerMayTakeLong) { EXPECT_EQ(run_subject("host_terminate_takes_long").exit_code, 47); }
 
+SUBJECT(dies_without_timers) {
+  gort::run([] {
+    const rlimit none{0, 0};
+    if (setrlimit(RLIMIT_SIGPENDING, &none) != 0) _exit(48);
+    gort::go([] { shop::serve(); });
+    shop::worker();
+  });
+}
+// Names are looked up through code that may never come back: not where no timer could end that.
+TEST(Exception, WithoutATimerThereAreNoNames) {
+  const Outcome o = run_subject("dies_without_timers");
+  EXPECT_EQ(o.signal, SIGABRT) << o.err;
+  EXPECT_EQ(o.line(0).find("terminate: exception of type shop::out_of_stock"), 0u) << o.err;
+  EXPECT_TRUE(o.says("goroutine 2 [running]")) << "addresses: " << o.err;
+  EXPECT_TRUE(o.says("(no names: ")) << o.err;
+  EXPECT_FALSE(o.says("shop::serve()")) << o.err;
+}
+
 SUBJECT(throws_on_thread) {
   gort::run([] { std::thread([] { shop::serve(); }).join(); });
 }
@@ -476,6 +495,34 @@ SUBJECT(quit_in_fork_child) {
 TEST(QuitOfAForkChild, EndsItAtOnce) {
   NOT_SANITIZED();
   EXPECT_EQ(run_subject("quit_in_fork_child").exit_code, SIGQUIT);
+}
+
+SUBJECT(dies_in_fork_child) {
+  gort::run([] {
+    static std::atomic<bool> dying{false};
+    std::thread([] {
+      gort::rt::fatal_begin();
+      dying = true;
+      for (;;) pause();
+    }).detach();
+    while (!dying) gort::this_goroutine::yield();
+    const pid_t pid = fork();
+    if (pid == 0) {
+      alarm(20);
+      std::terminate();
+    }
+    int status = 0;
+    while (waitpid(pid, &status, 0) != pid) {
+    }
+    _exit(WIFSIGNALED(status) ? WTERMSIG(status) : 100 + WEXITSTATUS(status));
+  });
+}
+// It waited for the end of a report that its parent writes.
+TEST(DeathOfAForkChild, IsItsOwn) {
+  NOT_SANITIZED();
+  const Outcome o = run_subject("dies_in_fork_child");
+  EXPECT_EQ(o.exit_code, SIGABRT) << o.err;
+  EXPECT_EQ(o.line(0), "terminate: called on goroutine 1 [main]") << o.err;
 }
 
 TEST(QuitLevels, CrashAborts) {

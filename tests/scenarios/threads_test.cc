@@ -1,5 +1,6 @@
 // Threads come and go: limits, bursts, idleness, locked threads (acceptance scenarios 19, 45, 46, 49, 51, 52).
 // test: labels=smoke
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -12,20 +13,21 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
-#include <iterator>
+#include <functional>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "os/signal.h"
 #include "sched/invariants.h"
 #include "sched/lock_thread.h"
 #include "sched/start.h"
 #include "tests/support/runtime_fixture.h"
 
-using ::testing::ExitedWithCode;
 using gort::test::count_threads;
 using gort::test::now_ns;
 using gort::test::yield_until;
+using ::testing::ExitedWithCode;
 
 namespace {
 
@@ -37,10 +39,55 @@ class ThreadsOnce : public gort::test::RuntimeTest {};
 TEST_F(ThreadsOnce, ExhaustionIsAClearFatalError) {
   EXPECT_EXIT(gort::run({.max_procs = 2, .max_threads = 10},
                         [] {
-                          for (int i = 0; i < 100; ++i) gort::go([] { gort::blocking([] { ::pause(); }); });
+                          for (int i = 0; i < 100; ++i)
+                            gort::go([] { gort::blocking([] { ::pause(); }); });
                           for (;;) gort::this_goroutine::yield();
                         }),
-              ExitedWithCode(2), "^gort: program exceeds 10-thread limit\nfatal error: thread exhaustion\n");
+              ExitedWithCode(2),
+              "^gort: program exceeds 10-thread limit\nfatal error: thread exhaustion\n");
+}
+
+int said_here[2] = {-1, -1};
+
+/// Reads what the process says from now on to standard error, until `text` was in it.
+void await_said(const char* text, const std::function<void()>& redirected) {
+  if (::pipe(said_here) != 0 || ::dup2(said_here[1], 2) != 2) std::_Exit(10);
+  redirected();
+  std::string said;
+  for (char c; said.find(text) == std::string::npos && ::read(said_here[0], &c, 1) == 1;) said += c;
+}
+
+[[noreturn]] void loop_at_the_limit() {
+  ::alarm(100);
+  std::atomic<int> inside{0};
+  std::atomic<bool> come_back{false}, listens{false}, ran{false};
+  std::thread reader;
+  gort::run({.max_procs = 1, .max_threads = 3 + gort::rt::kSystemThreads}, [&] {
+    for (int i = 0; i < 2; ++i) {
+      gort::go([&] {
+        gort::blocking([&] {
+          ++inside;
+          while (!come_back) ::usleep(1'000);
+        });
+      });
+    }
+    while (inside != 2) gort::this_goroutine::yield();
+    reader = std::thread([&] {
+      await_said("the 5-thread limit leaves no thread", [&] { listens = true; });
+      come_back = true;
+    });
+    while (!listens) gort::this_goroutine::yield();
+    gort::go([&] { ran = true; });
+    while (!ran) asm volatile("");
+  });
+  reader.join();
+  std::_Exit(0);
+}
+// At the limit, but there is no order: the only P is with a loop whose slices cannot end, for every other thread is in a
+// call. That lasts until one comes back, and is said.
+TEST_F(ThreadsOnce, ALoopAtTheLimitIsSpokenOf) {
+  GORT_TEST_NEEDS_SIGNALS();
+  EXPECT_EXIT(loop_at_the_limit(), ExitedWithCode(0), "");
 }
 
 // The environment's limit wins over the program's.
@@ -73,6 +120,21 @@ TEST_P(Threads, AtTheLimitShortCallsGoOn) {
 }
 
 #if !defined(GORT_TEST_TSAN)
+/// Whether it has said this since.
+bool said_again(const char* text) {
+  ::fcntl(said_here[0], F_SETFL, O_NONBLOCK);
+  std::string said;
+  for (char c; ::read(said_here[0], &c, 1) == 1;) said += c;
+  return said.find(text) != std::string::npos;
+}
+
+template <std::size_t kSize>
+bool filter(sock_filter (&code)[kSize]) {
+  sock_fprog program = {kSize, code};
+  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+         ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) == 0;
+}
+
 /// From here on the kernel has no new thread for any thread of this process (EAGAIN). Not to be undone.
 bool forbid_threads() {
   sock_filter code[] = {
@@ -82,36 +144,69 @@ bool forbid_threads() {
       {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW},
       {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ERRNO | EAGAIN},
   };
-  sock_fprog program = {static_cast<unsigned short>(std::size(code)), code};
-  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-         ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) == 0;
+  return filter(code);
 }
 
-// The system refuses new threads: that is said once, orders wait, and whichever thread goes idle serves them.
-// Nothing is lost and nothing hangs.
+/// Likewise: no more memory for the signal stack of one. (A filter knows a mapping by its length.)
+bool forbid_signal_stacks() {
+  const auto page = static_cast<unsigned>(gort::os::page_size());
+  const unsigned bytes = page + static_cast<unsigned>(gort::os::signal_stack_bytes()) + page;
+  sock_filter code[] = {
+      {BPF_LD | BPF_W | BPF_ABS, 0, 0, offsetof(seccomp_data, nr)},
+      {BPF_JMP | BPF_JEQ | BPF_K, 0, 3, SYS_mmap},
+      {BPF_LD | BPF_W | BPF_ABS, 0, 0, offsetof(seccomp_data, args) + sizeof(std::uint64_t)},
+      {BPF_JMP | BPF_JEQ | BPF_K, 0, 1, bytes},
+      {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ERRNO | ENOMEM},
+      {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW},
+  };
+  return filter(code);
+}
+
+/// The system refuses new threads: that is said once, orders wait, and whichever thread goes idle serves them.
+/// Nothing is lost and nothing hangs.
+[[noreturn]] void old_threads_serve_orders(int procs, bool (*forbid)()) {
+  ::alarm(300);
+  std::atomic<bool> listens{false}, heard{false};
+  std::thread reader([&] {
+    await_said("gort: the system refuses a new thread; trying again (threads now: ",
+               [&] { listens = true; });
+    heard = true;
+  });
+  while (!listens) std::this_thread::yield();
+  gort::start({.max_procs = procs});
+  std::atomic<int> done{0};
+  int wanted = 0;
+  gort::run([&] {
+    gort::spawn([] { gort::blocking([] { ::usleep(30'000); }); }).join();
+    if (!forbid()) std::_Exit(77);
+    do {  // once, if the template thread gets a processor meanwhile
+      std::vector<gort::task<void>> tasks;
+      for (int i = 0; i < 40; ++i) {
+        tasks.push_back(gort::spawn([&done] {
+          gort::blocking([] { ::usleep(20'000); });
+          gort::spawn([] { gort::this_goroutine::yield(); }).join();
+          ++done;
+        }));
+      }
+      for (auto& t : tasks) t.join();
+      wanted += 40;
+    } while (!heard);
+  });
+  reader.join();
+  std::_Exit(done == wanted && !said_again("gort:") ? 0 : 1);
+}
+
+void expect_old_threads_to_serve_orders(bool (*forbid)()) {
+  for (const int procs : {1, 2, 4})
+    EXPECT_EXIT(old_threads_serve_orders(procs, forbid), ExitedWithCode(0), "");
+}
+
 TEST_F(ThreadsOnce, WithoutNewThreadsTheOldOnesServeTheOrders) {
-  for (const int procs : {1, 2, 4}) {
-    EXPECT_EXIT(
-        {
-          gort::start({.max_procs = procs});
-          std::atomic<int> done{0};
-          gort::run([&] {
-            gort::spawn([] { gort::blocking([] { ::usleep(30'000); }); }).join();
-            if (!forbid_threads()) std::_Exit(77);
-            std::vector<gort::task<void>> tasks;
-            for (int i = 0; i < 40; ++i) {
-              tasks.push_back(gort::spawn([&done] {
-                gort::blocking([] { ::usleep(20'000); });
-                gort::spawn([] { gort::this_goroutine::yield(); }).join();
-                ++done;
-              }));
-            }
-            for (auto& t : tasks) t.join();
-          });
-          std::_Exit(done);
-        },
-        ExitedWithCode(40), "^gort: the system refuses a new thread; trying again \\(threads now: [0-9]+\\)\n$");
-  }
+  expect_old_threads_to_serve_orders(forbid_threads);
+}
+
+TEST_F(ThreadsOnce, WithoutMemoryForNewThreadsLikewise) {
+  expect_old_threads_to_serve_orders(forbid_signal_stacks);
 }
 #endif
 
@@ -152,7 +247,8 @@ TEST_P(Threads, ABurstOfBlockingCallsShrinksAfterwards) {
   const std::int64_t deadline = now_ns() + 20'000'000'000;
   // Several looks in a row: threads that end make the list of threads skip others.
   int looks = 0;
-  for (; looks < 5 && now_ns() < deadline; ::usleep(5'000)) looks = count_threads("gort-m") <= 2 ? looks + 1 : 0;
+  for (; looks < 5 && now_ns() < deadline; ::usleep(5'000))
+    looks = count_threads("gort-m") <= 2 ? looks + 1 : 0;
   EXPECT_EQ(looks, 5) << count_threads("gort-m");
   // And it still works.
   EXPECT_EQ(gort::run([] { return gort::spawn([] { return 3; }).get(); }), 3);
@@ -168,7 +264,8 @@ TEST_F(ThreadsOnce, IdleCostsNoCpu) {
     const std::int64_t cpu = gort::test::process_cpu_ns();
     const std::int64_t start = now_ns();
     ::usleep(700'000);
-    const double share = static_cast<double>(gort::test::process_cpu_ns() - cpu) / static_cast<double>(now_ns() - start);
+    const double share = static_cast<double>(gort::test::process_cpu_ns() - cpu) /
+                         static_cast<double>(now_ns() - start);
 #if defined(GORT_TEST_TSAN)
     EXPECT_LT(share, 0.05) << when;  // TSan's own thread
 #else
@@ -178,9 +275,7 @@ TEST_F(ThreadsOnce, IdleCostsNoCpu) {
   gort::run([] { gort::spawn([] {}).join(); });
   idle_share("between runs");
   std::thread asker([&] { idle_share("main in a join"); });
-  gort::run([] {
-    gort::spawn([] { gort::blocking([] { ::usleep(1'000'000); }); }).join();
-  });
+  gort::run([] { gort::spawn([] { gort::blocking([] { ::usleep(1'000'000); }); }).join(); });
   asker.join();
 }
 

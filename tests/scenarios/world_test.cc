@@ -1,6 +1,7 @@
 // Stopping the world: whoever runs whatever, it stops, it goes on, and nothing is lost.
 #include <atomic>
 #include <cstdlib>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -8,6 +9,7 @@
 #include "sched/entry.h"
 #include "sched/invariants.h"
 #include "sched/sched.h"
+#include "sched/spawn.h"
 #include "sched/start.h"
 #include "tests/support/runtime_fixture.h"
 #include "world/world.h"
@@ -260,6 +262,42 @@ TEST_F(WorldDeath, TheNumberOfPsFollowsTheMachineUntilSomebodySaysOne) {
       while (rt::sched.recheck_procs.load()) gort::this_goroutine::yield();
       if (yield_until([] { return rt::sched.nprocs.load() != 2; }, 200)) std::_Exit(13);
       std::_Exit(0);
+    });
+  }, ::testing::ExitedWithCode(0), "");
+}
+
+int goroutines_that_set_procs() {
+  int n = 0;
+  rt::for_each_g([&n](const rt::G* g) {
+    n += g->status.load() != rt::GStatus::dead && std::string_view(g->name) == "default procs" ? 1 : 0;
+  });
+  return n;
+}
+
+// Who has stopped the world may keep it for an hour, and the limits are looked at each three seconds.
+TEST_F(WorldDeath, OneGoroutineAtATimeFollowsTheMachine) {
+  EXPECT_EXIT({
+    ::unsetenv("GORT_MAXPROCS");
+    gort::run([] {
+      rt::WorldHold world = [] {
+        rt::RuntimeEntry entry;
+        return rt::world_acquire(rt::StopReason::test);
+      }();
+      rt::set_limits_for_test(8, 7000);
+      for (int i = 0; i < 5; ++i) {
+        ask_for_recheck();
+        while (rt::sched.recheck_procs.load()) gort::this_goroutine::yield();
+      }
+      if (!yield_until([] { return goroutines_that_set_procs() != 0; }, 60'000)) std::_Exit(11);
+      if (goroutines_that_set_procs() != 1) std::_Exit(12);
+      {
+        rt::RuntimeEntry entry;
+        rt::world_release(std::move(world));
+      }
+      if (!procs_become(7)) std::_Exit(13);
+      rt::set_limits_for_test(8, 3000);
+      ask_for_recheck();
+      std::_Exit(procs_become(3) ? 0 : 14);
     });
   }, ::testing::ExitedWithCode(0), "");
 }

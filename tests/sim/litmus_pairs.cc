@@ -10,8 +10,9 @@ constexpr auto kRelaxed = os::memory_order_relaxed;
 constexpr auto kRelease = os::memory_order_release;
 constexpr auto kFull = os::memory_order_seq_cst;
 
-constexpr Op load(std::uint8_t word, std::int8_t reg, os::memory_order order = kRelaxed) {
-  return {.kind = Kind::load, .word = word, .order = order, .reg = reg};
+constexpr Op load(std::uint8_t word, std::int8_t reg, os::memory_order order = kRelaxed,
+                  const char* site = nullptr) {
+  return {.kind = Kind::load, .word = word, .order = order, .reg = reg, .site = site};
 }
 constexpr Op store(std::uint8_t word, std::int8_t value, os::memory_order order = kRelaxed,
                    const char* site = nullptr) {
@@ -132,6 +133,13 @@ constexpr Op kRestart[] = {lock(2), store(1, 0, kFull, "start_everybody: stoppin
 constexpr Site kLateSites[] = {{"stop_here: status", Needed::everywhere},
                                {"start_everybody: stopping", Needed::everywhere}};
 
+// Who looks at all Ps without having one, or after its own has stopped. Words: 0 all_p's next place (0: null), 1 nprocs
+// (1: it counts that place).
+constexpr Op kGrow[] = {store(0, 1, kRelease), store(1, 1, kRelease)};
+constexpr Op kLookAtAll[] = {
+    load(1, 0, os::memory_order_acquire, "tell_stopped, queued_for_nobody: nprocs"), load(0, 1)};
+constexpr Site kGrowSites[] = {{"tell_stopped, queued_for_nobody: nprocs", Needed::on_aarch64}};
+
 // Words: 0 the P's status (1: stopped), 1 asleep. The sleeper's second look is the futex call's own, in the kernel,
 // behind a full barrier.
 constexpr Op kChangeStatus[] = {store(0, 2, kFull, "retire: status"), load(1, 0, kFull)};
@@ -163,6 +171,15 @@ constexpr Site kWatchSites[] = {
 // As start_everybody and watch_timers call it: what was seen by another store. Words as above.
 constexpr Op kArmPlain[] = {store(0, 1), fence("timer_set_earlier: fence"), load(1, 0, kFull)};
 constexpr Site kPlainSites[] = {{"timer_set_earlier: fence", Needed::everywhere}};
+
+// Nobody watches, and a P becomes idle without an M that looks. Words: 0 earliest, 1 npidle, 2 sched.lock.
+constexpr Op kArmUnwatched[] = {store(0, 1, kFull), fence("timer_set_earlier: fence"),
+                                load(1, 0, kFull)};
+constexpr Op kIdleUnwatched[] = {lock(2), store(1, 1), unlock(2),
+                                 fence("hand_off_p, start_everybody: fence"), load(0, 1, kFull)};
+constexpr Site kUnwatchedSites[] = {
+    {"hand_off_p, start_everybody: fence", Needed::on_x86_64},
+    {"timer_set_earlier: fence", Needed::nowhere, "publish's store is full"}};
 
 // The watcher leaves. Words: 0 earliest, 1 watch_until (0: awake, 1: nobody).
 constexpr Op kArmLeaving[] = {store(0, 1, kFull), fence(), load(1, 0, kFull)};
@@ -316,6 +333,13 @@ constexpr Litmus kAll[] = {
      [](const Outcome& o) { return o.reg[0] == 1 && o.reg[1] == 0; },
      "the P stays stopped",
      kLateSites},
+    {"proc_resize, all Ps",
+     "a P is made; somebody looks at each",
+     {},
+     {kGrow, kLookAtAll},
+     [](const Outcome& o) { return o.reg[0] == 1 && o.reg[1] == 0; },
+     "it follows a null pointer",
+     kGrowSites},
     {"retire, asleep",
      "a stopped P's status changes; its M goes to sleep on it",
      {1},
@@ -337,6 +361,13 @@ constexpr Litmus kAll[] = {
      neither,
      "it sleeps for too long",
      kWatchSites},
+    {"arm, idle",
+     "an earlier timer is set that nobody watches; a P becomes idle",
+     {},
+     {kArmUnwatched, kIdleUnwatched},
+     neither,
+     "nobody watches it until sysmon looks",
+     kUnwatchedSites},
     {"set_earlier, watch",
      "a timer is found uncovered; the watcher goes to sleep",
      {},
