@@ -134,7 +134,8 @@ class [[nodiscard]] context::callback {
     return *this;
   }
   /// Takes it back; if the function has begun already, waits for its end (unless it is the function that calls
-  /// this): afterwards nothing of it runs. That wait heeds no cancellation.
+  /// this): afterwards nothing of it runs. That wait heeds no cancellation. A function that was left over at the end of
+  /// its run never goes on, and is not waited for: so a callback may be a static object.
   ~callback();
   void swap(callback& other) noexcept { std::swap(reg_, other.reg_); }
 

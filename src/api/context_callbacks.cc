@@ -8,9 +8,13 @@
 #include "base/sanitizer.h"
 #include "gort/this_goroutine.h"
 #include "sched/entry.h"
+#include "sched/sched.h"
 #include "sched/spawn.h"
 #include "sync/chan.h"
 #include "sync/event.h"
+
+/// LeakSanitizer's, if the program has that.
+extern "C" void __lsan_ignore_object(const void* p) __attribute__((weak));
 
 namespace gort::inline v0 {
 
@@ -59,6 +63,12 @@ bool take_back(callback_core* reg) noexcept {
   }
   discard(reg);
   return true;
+}
+
+/// Its goroutine is left over from an ended run: it never goes on.
+bool is_left_over(const callback_core* reg) noexcept {
+  const std::uint32_t epoch = entry_of(reg)->run_epoch.load(os::memory_order_acquire);
+  return epoch != 0 && epoch != rt::sched.run_epoch.load(os::memory_order_seq_cst) && !reg->ended.is_set();
 }
 
 }  // namespace
@@ -118,7 +128,10 @@ context::callback::~callback() {
   const bool may_run = reg_->context != nullptr && !stop();
   // A foreign thread has the number 0, as the runner of a function that has been started and does not run yet.
   const std::uint64_t self = this_goroutine::id();
-  if (may_run && (self == 0 || reg_->runner.load(std::memory_order_relaxed) != self)) {
+  const bool own = self != 0 && reg_->runner.load(std::memory_order_relaxed) == self;
+  if (may_run && !own && detail::is_left_over(reg_)) {
+    if (&__lsan_ignore_object != nullptr) __lsan_ignore_object(reg_);  // the goroutine has it, and lies still for good
+  } else if (may_run && !own) {
     rt::RuntimeEntry entry;
     rt::event_wait(detail::event_access::word(reg_->ended), rt::kNoDeadline, nullptr, rt::WaitReason::event_wait);
     rt::san::acquire(&reg_->ended);

@@ -109,6 +109,9 @@ void start_callback(ContextCallback* cb) noexcept {
   args.background = cb->background;  // which may not be the one of who cancels
   args.has_background = true;
   if (Bubble* b = cb->bubble; b != nullptr && b->serial == cb->bubble_serial) args.bubble = b;
+  const M* m = self_m();
+  args.run_epoch = m != nullptr && m->curg != nullptr ? m->curg->run_epoch : sched.run_epoch.load(os::memory_order_relaxed);
+  cb->run_epoch.store(args.run_epoch, os::memory_order_release);
   G* g = cb->g;
   cb->g = nullptr;  // from its start on, the callback belongs to the goroutine
   g_start(g, args);

@@ -65,6 +65,7 @@ struct ContextCallback {
   CancelSource* background = nullptr;  ///< above `in`: what lies between may be gone when it starts
   Bubble* bubble = nullptr;         ///< of who has hung it in: its goroutine is born into that, unless that has ended
   std::uint64_t bubble_serial = 0;
+  os::atomic<std::uint32_t> run_epoch{0};  ///< its goroutine's; 0: not started yet. Written by who starts it
 };
 
 struct Context {
