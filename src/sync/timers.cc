@@ -12,6 +12,7 @@ namespace gort::inline v0::rt {
 namespace {
 
 constexpr int kBatch = 16;  // timers that go off per holding of the lock
+constexpr int kLooks = 64;  // entries that are looked at: most have been stopped, or armed for later
 
 /// Timer::home while it is moved to another heap, with a P that goes away.
 TimerHeap* moving() noexcept {
@@ -70,11 +71,13 @@ bool take_top(TimerHeap* h, std::int64_t now, TimerShot* shot) noexcept {
 
 void run_heap(TimerHeap* h, std::int64_t now) noexcept {
   TimerShot shots[kBatch];
-  for (int n = kBatch; n == kBatch;) {
-    n = 0;
+  for (bool more = true; more;) {
+    int n = 0;
     {
       LockGuard guard(h->lock);
-      while (n < kBatch && !h->empty() && h->top().key <= now) {
+      for (int looks = 0;; ++looks) {
+        more = !h->empty() && h->top().key <= now;
+        if (!more || n == kBatch || looks == kLooks) break;
         if (take_top(h, now, &shots[n])) ++n;
       }
       h->publish();

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "gort/world.h"
+#include "os/linux/test_support.h"
 #include "sched/entry.h"
 #include "sched/watch.h"
 #include "sync/timer_heap.h"
@@ -88,6 +89,26 @@ TEST(TimerHeap, GrowsAndShrinksWithoutMovingWhatItHolds) {
   }
   EXPECT_TRUE(heap.h.empty());
   EXPECT_LE(heap.h.segments, 2u);
+}
+
+// A crowd of timeouts that were stopped in time comes up at once, a second's work of a processor: a stop of the world, and
+// who wants the lock, do not wait for all of it.
+TEST(TimerHeap, AStopDoesNotWaitForACrowdThatWasStopped) {
+  EXPECT_EQ(gort::test::in_child([] {
+              Heap heap;
+              std::vector<Timer> timers(10'000);
+              for (auto& t : timers) {
+                heap.h.push(&t, 1);
+                t.when = kTimerOff;
+              }
+              sched.stopping = 1;
+              run_heap(&heap.h, 2);
+              if (heap.h.empty()) return 1;
+              sched.stopping = 0;
+              run_heap(&heap.h, 2);
+              return heap.h.empty() ? 0 : 2;
+            }),
+            0);
 }
 
 // ---- timers --------------------------------------------------------------------------------------
