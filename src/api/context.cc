@@ -1,5 +1,7 @@
 #include "api/context.h"
 
+#include <new>
+
 #include "api/cancellation.h"
 #include "base/check.h"
 #include "sched/entry.h"
@@ -138,9 +140,15 @@ const void* context_value(const context_node* node, const void* key) noexcept {
 
 namespace {
 
-rt::Context* make(rt::Context* parent, const rt::NewContext& what) noexcept {
-  rt::RuntimeEntry entry;
-  return rt::context_new(parent, what);
+rt::Context* make(rt::Context* parent, const rt::NewContext& what) {
+  rt::Context* c = nullptr;
+  {
+    rt::RuntimeEntry entry;
+    c = rt::context_new(parent, what);
+  }
+  if (c != nullptr) return c;
+  if (what.destroy != nullptr) what.destroy(what.value);
+  throw std::bad_alloc();
 }
 
 constexpr rt::ContextKind kind_of(context_kind k) noexcept {
@@ -157,14 +165,14 @@ constexpr rt::ContextKind kind_of(context_kind k) noexcept {
 
 }  // namespace
 
-installer::installer(context_kind kind, std::int64_t deadline_ns) noexcept {
+installer::installer(context_kind kind, std::int64_t deadline_ns) {
   rt::NewContext what;
   what.kind = kind_of(kind);
   what.deadline = deadline_ns;
   install(make(current_context(), what));
 }
 
-installer::installer(context_kind kind, context_value_slot value) noexcept {
+installer::installer(context_kind kind, context_value_slot value) {
   rt::NewContext what;
   what.kind = kind_of(kind);
   what.key = value.key;
@@ -173,7 +181,7 @@ installer::installer(context_kind kind, context_value_slot value) noexcept {
   install(make(current_context(), what));
 }
 
-installer::installer(context_node* other) noexcept {
+installer::installer(context_node* other) {
   rt::NewContext what;
   // A value of nothing: each installer has a node of its own, to be recognised by.
   what.kind = rt::ContextKind::value;

@@ -1,6 +1,7 @@
 // What happens when a context is cancelled, besides the ends of waits: after_func, stop tokens, wait().
 #include <cstring>
 #include <memory>
+#include <new>
 #include <utility>
 
 #include "api/cancellation.h"
@@ -73,6 +74,22 @@ bool is_left_over(const callback_core* reg) noexcept {
 
 }  // namespace
 
+namespace {
+
+/// A channel that is closed when c is cancelled. Throws std::bad_alloc.
+rt::Chan* done_of(rt::Context* c) {
+  context_seen(c);
+  rt::Chan* done = nullptr;
+  {
+    rt::RuntimeEntry entry;
+    done = rt::context_done(c);
+  }
+  if (done == nullptr) throw std::bad_alloc();
+  return done;
+}
+
+}  // namespace
+
 /// What a context keeps for its stop tokens. The callback that requests the stop is the context's, and detached.
 struct StopSource {
   StopSource() = default;
@@ -101,12 +118,17 @@ void callback_register(context_node* node, callback_core* reg) {
   rt::Context* c = node != nullptr ? to_rt(node)->src : nullptr;
   if (c == nullptr) return;  // nobody will ever cancel it
   new_goroutine g(0);
+  rt::ContextCallback* cb = nullptr;
+  {
+    rt::RuntimeEntry entry;
+    cb = rt::callback_alloc();
+  }
+  if (cb == nullptr) throw std::bad_alloc();
   context_seen(c);
   rt::context_ref(c);
   reg->context = from_rt(c);
   reg->refs.store(2, std::memory_order_relaxed);
   rt::RuntimeEntry entry;
-  rt::ContextCallback* cb = rt::callback_alloc();
   cb->g = static_cast<rt::G*>(g.release());
   cb->fn = run_callback;
   cb->arg = reg;
@@ -166,11 +188,11 @@ void context::wait() const {
   how.cancel = detail::cancellation();
   if (rt::is_cancelled(how.cancel)) detail::throw_cancelled();
   rt::Context* c = node_ != nullptr ? detail::to_rt(node_)->src : nullptr;
-  if (c != nullptr) detail::context_seen(c);
+  rt::Chan* done = c != nullptr ? detail::done_of(c) : nullptr;
   {
     rt::RuntimeEntry entry;
     if (c != nullptr) {
-      rt::chan_recv(rt::context_done(c), nullptr, how);
+      rt::chan_recv(done, nullptr, how);
     } else {
       rt::chan_never(rt::WaitReason::context_wait, how);
     }
@@ -182,15 +204,10 @@ void context::wait() const {
   }
 }
 
-select_case context::on_cancelled() const noexcept {
+select_case context::on_cancelled() const {
   static constexpr detail::case_ops nothing_to_do{nullptr, nullptr, nullptr};
   rt::Context* c = node_ != nullptr ? detail::to_rt(node_)->src : nullptr;
-  detail::chan_head* done = nullptr;
-  if (c != nullptr) {
-    detail::context_seen(c);
-    rt::RuntimeEntry entry;
-    done = rt::context_done(c);
-  }
+  detail::chan_head* done = c != nullptr ? detail::done_of(c) : nullptr;
   return {done, detail::case_kind::recv, nullptr, &nothing_to_do};
 }
 

@@ -57,7 +57,9 @@ TimedBubble* bubble_new() noexcept {
     if (b != nullptr) pool = b->next_free;
   }
   if (b == nullptr) {
-    b = ::new (bubbles.alloc()) TimedBubble;
+    void* const memory = bubbles.try_alloc();
+    if (memory == nullptr) return nullptr;
+    b = ::new (memory) TimedBubble;
     b->heap.earliest = &b->earliest;
     b->heap.bubble = b;
     b->idle = look_after;
