@@ -55,7 +55,8 @@
 namespace gort::inline v0 {
 
 struct scope_options {
-  /// At most so many goroutines of the scope at once; go() waits for a place. 0: any number (2^31 and more are not told apart).
+  /// At most so many goroutines of the scope at once; go() waits for a place (one of its own goroutines that does so keeps
+  /// its place meanwhile: when all of them do, they wait for ever). 0: any number (2^31 and more are not told apart).
   std::uint32_t limit = 0;
 };
 

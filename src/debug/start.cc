@@ -47,6 +47,7 @@ void refresh() noexcept { arch::refresh_modules(); }
 void fill_hooks() noexcept {
   sched_hooks.deadlock = on_deadlock;
   sched_hooks.schedtrace = print_sched_report;
+  sched_hooks.m_prepare = signals_m_prepare;
   sched_hooks.m_start = signals_m_start;
   sched_hooks.m_end = signals_m_end;
   sched_hooks.system_thread_start = signals_system_thread;

@@ -241,6 +241,7 @@ struct SchedHooks {
   /// One schedtrace line; `detail` adds a line per P, M and G.
   void (*schedtrace)(bool detail) noexcept = nullptr;
   /// An M starts or ends on this thread, without P: signal stacks and masks.
+  bool (*m_prepare)(M* m) noexcept = nullptr;  ///< before it has a thread, by its creator; false: no memory
   void (*m_start)(M* m) noexcept = nullptr;
   void (*m_end)(M* m) noexcept = nullptr;
   /// The template thread or sysmon begins: masks.

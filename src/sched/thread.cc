@@ -23,11 +23,15 @@ constexpr std::int64_t kRetryMost = 1'000'000'000;
 
 constinit FixAlloc<M> m_memory;
 
-/// An M to be: counted, but not running yet. Under sched.lock.
+/// An M to be: counted, but not running yet. Null: no memory. Under sched.lock.
 M* take_m() noexcept {
   M* m = sched.free_m.pop();
   const bool fresh = m == nullptr;
-  if (fresh) m = ::new (m_memory.alloc()) M;
+  if (fresh) {
+    void* const memory = m_memory.try_alloc();
+    if (memory == nullptr) return nullptr;
+    m = ::new (memory) M;
+  }
   m->id = sched.next_m_id++;
   ++sched.mcount;
   ++sched.creating;
@@ -111,10 +115,11 @@ bool create_one() noexcept {
     LockGuard guard(sched.lock);
     if (wanted() <= 0) return true;
     m = take_m();
+    if (m == nullptr) return false;
   }
   os::Thread thread;
-  const int error = os::thread_create(&thread, m_thread, m, kSystemStack);
-  if (error == 0) return true;
+  const bool prepared = sched_hooks.m_prepare == nullptr || sched_hooks.m_prepare(m);
+  if (prepared && os::thread_create(&thread, m_thread, m, kSystemStack) == 0) return true;
   LockGuard guard(sched.lock);
   untake_m(m);
   return false;

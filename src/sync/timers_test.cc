@@ -309,6 +309,48 @@ TEST_P(Timers, MoveWhenTheNumberOfPsChanges) {
   });
 }
 
+/// Entries in all heaps.
+std::size_t entries() {
+  std::size_t n = 0;
+  for (int i = 0; i < gort::num_procs(); ++i) {
+    TimerHeap* h = p_at(i)->timers.load();
+    if (h == nullptr) continue;
+    RuntimeEntry entry;
+    LockGuard guard(h->lock);
+    n += h->end - TimerHeap::kRoot;
+  }
+  return n;
+}
+
+// Whoever stops and arms for ever: one entry per living timer, and per goroutine that has waited so.
+TEST_P(Timers, WhatIsResetForEverTakesOnePlace) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    gort::chan<int> full(1);
+    gort::timer again(1h);
+    gort::func_handle func = gort::after_func(1h, [] {});
+    for (int i = 0; i < 20'000; ++i) {
+      full.send(i);
+      EXPECT_EQ(full.recv_for(1h), i);
+      EXPECT_EQ(gort::select(full.on_recv(), gort::after(10us)), 1u);  // this one waits
+      again.stop();
+      again.reset(std::chrono::hours(1 + i % 3));
+      func.reset(std::chrono::minutes(600 - i % 500));
+      gort::timer other(1h);
+      gort::with_timeout limit(1h);
+      static_cast<void>(gort::this_goroutine::cancelled());
+      if (i % 200 == 0) {
+        gort::scope s;
+        for (int k = 0; k < 8; ++k) s.go([&] { EXPECT_FALSE(full.recv_for(1us)); });
+        s.join();
+      }
+      if (i > 1000) i += 99;
+    }
+    EXPECT_LE(entries(), 2 + 1 + 8 * 8u);
+    func.stop();
+  });
+}
+
 TEST_P(Timers, AMillionArmedAndStopped) {
   GORT_TEST_START(GetParam());
   gort::run([] {

@@ -102,18 +102,21 @@ void signals_system_thread() noexcept {
 
 os::SignalMask signals_unblock() noexcept { return os::signal_unblock(os::signal_own_set() | also_unblock); }
 
+bool signals_m_prepare(M* m) noexcept {
+  if (m->signal_stack != nullptr) return true;
+  // [guard page][stack][scratch]. Kept when the thread ends: a reader of the scratch may be late.
+  const std::size_t guard = os::page_size();
+  const std::size_t bytes = os::signal_stack_bytes();
+  const std::size_t scratch = (kSignalScratch + sizeof(os::SignalStack) + guard - 1) & ~(guard - 1);
+  auto* p = static_cast<char*>(os::mem_map(guard + bytes + scratch, guard));
+  if (p == nullptr) return false;
+  os::mem_guard(p, guard, true);
+  m->signal_stack_bytes = bytes;
+  m->signal_stack = p + guard;
+  return true;
+}
+
 void signals_m_start(M* m) noexcept {
-  if (m->signal_stack == nullptr) {
-    // [guard page][stack][scratch]. Kept when the thread ends: a reader of the scratch may be late.
-    const std::size_t guard = os::page_size();
-    const std::size_t bytes = os::signal_stack_bytes();
-    const std::size_t scratch = (kSignalScratch + sizeof(os::SignalStack) + guard - 1) & ~(guard - 1);
-    auto* p = static_cast<char*>(os::mem_map(guard + bytes + scratch, guard));
-    if (p == nullptr) fatal("no address space for a signal stack");
-    os::mem_guard(p, guard, true);
-    m->signal_stack_bytes = bytes;
-    m->signal_stack = p + guard;
-  }
   *host_stack(m) = os::signal_stack_set({m->signal_stack, m->signal_stack_bytes});
   // The thread has inherited the template thread's mask.
   os::signal_mask_set(host_mask & ~(os::signal_own_set() | also_unblock));

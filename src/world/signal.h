@@ -46,7 +46,8 @@ void signals_start() noexcept;
 /// hands it the signals that are not gort's. At most seven times in a process. Any thread, a handler too.
 void signals_check() noexcept;
 
-/// For sched_hooks.m_start and m_end.
+/// For sched_hooks.m_prepare, m_start and m_end.
+bool signals_m_prepare(M* m) noexcept;
 void signals_m_start(M* m) noexcept;
 void signals_m_end(M* m) noexcept;
 

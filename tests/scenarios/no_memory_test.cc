@@ -251,6 +251,42 @@ TEST_F(NoMemory, LocksAreWaitedFor) {
   });
 }
 
+// There is room for a thread's stack and not for that of its signals: it is not had, and tried again; nobody dies for a spare.
+TEST_F(NoMemory, ThreadsAreTriedAgain) {
+  EXPECT_DONE(1, [] {
+    auto settled = [] {
+      gort::rt::RuntimeEntry entry;
+      gort::rt::LockGuard guard(gort::rt::sched.lock);
+      return gort::rt::sched.creating == 0 && gort::rt::sched.orders == 0 && gort::rt::sched.nmidle >= 2;
+    };
+    std::atomic<bool> enough{false};
+    gort::event go;
+    gort::scope s;
+    s.go([&] {
+      go.wait();
+      gort::blocking([&] {
+        while (!enough) std::this_thread::yield();
+      });
+    });
+    EXPECT_TRUE(yield_until(settled));
+    const rlimit most{static_cast<rlim_t>(gort::test::status_kib("VmSize") + 290) * 1024, RLIM_INFINITY};
+    if (setrlimit(RLIMIT_AS, &most) != 0) std::_Exit(11);
+    go.set();
+    // One of the two spares has the processor now, and there is no third.
+    EXPECT_TRUE(yield_until([] {
+      gort::rt::RuntimeEntry entry;
+      gort::rt::LockGuard guard(gort::rt::sched.lock);
+      gort::rt::M* m = gort::rt::sched.free_m.pop();  // one that did not come about
+      if (m != nullptr) gort::rt::sched.free_m.push(m);
+      return m != nullptr;
+    }));
+    give_memory_back();
+    enough = true;
+    s.join();
+    EXPECT_TRUE(yield_until(settled));
+  });
+}
+
 // ---- what throws -------------------------------------------------------------------------------
 
 struct user : gort::context_key<std::shared_ptr<int>> {};
