@@ -68,7 +68,10 @@ struct alignas(64) TimerHeap {
   [[nodiscard]] bool grow() noexcept;
   void shrink() noexcept;
 
-  alignas(64) Entry first[kFirstSlots] = {};  ///< the first segment
+  union {
+    char nothing = 0;                        // so that nobody clears four kilobytes
+    alignas(64) Entry first[kFirstSlots];    ///< the first segment
+  };
 };
 
 /// Runs what is due at `now`, in the runtime, under no lock. Ends early if the world is to stop.
