@@ -27,7 +27,7 @@ constexpr std::uint32_t kLooks = 16;  // each so manieth put looks at the clock
 /// windows only, so its holder is not taken off its processor meanwhile.
 struct alignas(128) Stock {
   std::atomic<void*> hot{nullptr};  // of the P with this number alone, inside a window
-  std::uint32_t puts = 0;           // likewise
+  std::atomic<std::uint32_t> puts{0};  // likewise
   std::atomic<bool> busy{false};    // guards the rest
   std::atomic<std::uint32_t> n{0};
   std::atomic<std::uint32_t> victims_n{0};
@@ -192,7 +192,9 @@ void pool_put(pool_core* core, void* object) noexcept {
   const Put put = with_hot(core, [=](Stock& s) {
     if (s.hot.load(std::memory_order_relaxed) != nullptr) return Put::no;
     s.hot.store(object, std::memory_order_relaxed);
-    return ++s.puts % kLooks == 0 ? Put::yes_and_look : Put::yes;
+    const std::uint32_t puts = s.puts.load(std::memory_order_relaxed) + 1;
+    s.puts.store(puts, std::memory_order_relaxed);
+    return puts % kLooks == 0 ? Put::yes_and_look : Put::yes;
   });
   if (put == Put::yes_and_look) age(core);
   if (put != Put::no) return;
