@@ -292,6 +292,7 @@ TEST_F(NoMemory, ThreadsAreTriedAgain) {
 struct user : gort::context_key<std::shared_ptr<int>> {};
 
 int deepest = 0;
+gort::with_cancel* outermost = nullptr;
 
 /// Contexts below each other until there is no memory for one more; what that does is looked at there.
 void nest(int depth, const std::shared_ptr<int>& value) {
@@ -324,15 +325,24 @@ void nest(int depth, const std::shared_ptr<int>& value) {
   EXPECT_THROW(gort::with_timeout c(1ms), std::bad_alloc);
   EXPECT_THROW(gort::with_value<user> c(value), std::bad_alloc);
   EXPECT_THROW(gort::with_context c(here), std::bad_alloc);
-  EXPECT_THROW(gort::shield c, std::bad_alloc);
   EXPECT_THROW(gort::scope s, std::bad_alloc);
   EXPECT_THROW(static_cast<void>(gort::spawn([] {})), std::bad_alloc);
   EXPECT_EQ(gort::this_goroutine::context(), here);
   EXPECT_EQ(value.use_count(), values);
   EXPECT_EQ(gort::rt::contexts_in_use(), contexts);
-  // To look, to be timed out, to cancel needs none.
+  // To look, to be cancelled, to shield needs none.
   EXPECT_FALSE(here.cancelled());
-  gort::this_goroutine::sleep_for(1ms);
+  outermost->cancel();
+  EXPECT_TRUE(here.cancelled());
+  EXPECT_THROW(gort::this_goroutine::sleep_for(1h), gort::cancelled);
+  {
+    gort::shield from_that;
+    gort::this_goroutine::sleep_for(1ms);
+    gort::shield nested;
+    EXPECT_FALSE(gort::this_goroutine::cancelled());
+  }
+  EXPECT_TRUE(gort::this_goroutine::cancelled());
+  EXPECT_EQ(gort::this_goroutine::context(), here);
 }
 
 TEST_F(NoMemory, ContextsThrow) {
@@ -342,7 +352,11 @@ TEST_F(NoMemory, ContextsThrow) {
     gort::this_goroutine::sleep_for(1ms);
     const std::size_t contexts = gort::rt::contexts_in_use();
     take_all_memory();
-    nest(0, value);
+    {
+      gort::with_cancel outer;
+      outermost = &outer;
+      nest(0, value);
+    }
     EXPECT_GT(deepest, 0);
     EXPECT_EQ(value.use_count(), 1);
     EXPECT_EQ(gort::rt::contexts_in_use(), contexts);
