@@ -110,11 +110,12 @@ class context {
   std::stop_token stop_token() const;
 
   /// Blocks until this context is cancelled. Heeds the caller's own context: throws gort::cancelled if that is
-  /// cancelled first; if it is the same one or below this one, too.
+  /// cancelled first; if it is the same one or below this one, too. Throws std::bad_alloc the first time.
   void wait() const;
 
   /// A case for select: ready as soon as this context is cancelled. (select heeds the caller's own context anyhow.)
-  select_case on_cancelled() const noexcept;
+  /// Throws std::bad_alloc the first time.
+  select_case on_cancelled() const;
 
   friend bool operator==(const context&, const context&) noexcept = default;
 
@@ -135,7 +136,8 @@ class [[nodiscard]] context::callback {
     return *this;
   }
   /// Takes it back; if the function has begun already, waits for its end (unless it is the function that calls
-  /// this): afterwards nothing of it runs. That wait heeds no cancellation.
+  /// this): afterwards nothing of it runs. That wait heeds no cancellation. A function that was left over at the end of
+  /// its run never goes on, and is not waited for: so a callback may be a static object.
   ~callback();
   void swap(callback& other) noexcept { std::swap(reg_, other.reg_); }
 
@@ -165,10 +167,10 @@ bool cancelled() noexcept;
 void check_cancelled();
 }  // namespace this_goroutine
 
-/// Installs a context that can be cancelled. Throws nothing; about 50 ns with its end.
+/// Installs a context that can be cancelled. Throws std::bad_alloc, as all installers but shield do; about 50 ns with its end.
 class [[nodiscard]] with_cancel : public detail::installer {
  public:
-  with_cancel() noexcept : installer(detail::kind_cancel, detail::kNoDeadline) {}
+  with_cancel() : installer(detail::kind_cancel, detail::kNoDeadline) {}
 
   /// Cancels it and all that is derived from it. `cause` must not be empty. Any thread; the first one counts.
   /// O(contexts and goroutines below).
@@ -177,7 +179,7 @@ class [[nodiscard]] with_cancel : public detail::installer {
   gort::context context() const noexcept;
 
  protected:
-  explicit with_cancel(std::int64_t deadline_ns) noexcept
+  explicit with_cancel(std::int64_t deadline_ns)
       : installer(detail::kind_cancel, deadline_ns) {}
 };
 
@@ -186,7 +188,7 @@ class [[nodiscard]] with_cancel : public detail::installer {
 class [[nodiscard]] with_timeout : public with_cancel {
  public:
   template <class Rep, class Period>
-  explicit with_timeout(std::chrono::duration<Rep, Period> d) noexcept
+  explicit with_timeout(std::chrono::duration<Rep, Period> d)
       : with_cancel(detail::deadline_in(d)) {}
 
   /// Whether it was this timeout that ended the context: not cancel(), and not a context above.
@@ -197,14 +199,13 @@ class [[nodiscard]] with_timeout : public with_cancel {
 class [[nodiscard]] with_deadline : public with_timeout {
  public:
   template <class Clock, class Duration>
-  explicit with_deadline(std::chrono::time_point<Clock, Duration> at) noexcept
+  explicit with_deadline(std::chrono::time_point<Clock, Duration> at)
       : with_timeout(std::chrono::nanoseconds(detail::ns_until(at))) {}
 };
 
 /// Installs a context that is cancelled when the stop of `token` is requested, by the requesting thread.
 class [[nodiscard]] with_stop_token : public with_cancel {
  public:
-  /// Throws std::bad_alloc.
   explicit with_stop_token(std::stop_token heeded) : stop_(std::move(heeded), request{this}) {}
 
  private:
@@ -231,10 +232,12 @@ class [[nodiscard]] with_value : public detail::installer {
 /// Installs `wanted` in place of the current context, to which it need not be related.
 class [[nodiscard]] with_context : public detail::installer {
  public:
-  explicit with_context(const context& wanted) noexcept : installer(detail::context_access::node(wanted)) {}
+  explicit with_context(const context& wanted) : installer(detail::context_access::node(wanted)) {}
 };
 
-/// Installs a context that keeps the values but that nothing outside cancels, not even the end of the run.
+/// Installs a context that keeps the values but that nothing outside cancels, not even the end of the run. Throws nothing, so
+/// that destructors can use it: without memory for a context it still shields the caller's own calls, but not what is started
+/// meanwhile.
 class [[nodiscard]] shield : public detail::installer {
  public:
   shield() noexcept : installer(detail::kind_shield, detail::kNoDeadline) {}

@@ -15,7 +15,7 @@
 // A stock holds 16 objects; what does not fit is destroyed. What was not needed for a while is destroyed, too, in two steps:
 // every kAge, by whoever puts something then, all stocks become the *victims*, and what is still among the victims from
 // the time before is destroyed; get() takes a victim before it makes something new. So a pool that is used shrinks to what it
-// uses within twice kAge. One that nobody uses keeps what it has: clear().
+// uses within twice kAge (and some puts: not each of them looks at the clock). One that nobody uses keeps what it has: clear().
 //
 // Promised: what happened before put() is visible to who gets that object. get, put and borrow never block and never
 // change the thread (what the pool's function or T's destructor do apart); callable from foreign threads.

@@ -180,14 +180,24 @@ class [[nodiscard]] promise {
   bool is_set() const { return alive("is_set")->ready.is_set(); }
 
   /// Blocks until it is set or broken; gives the value, moved, or rethrows the exception. Once: a second get() is a
-  /// fatal error. Throws gort::cancelled in a cancelled context, and may be called again then. May change the thread.
+  /// fatal error. Throws gort::cancelled in a cancelled context, and what moving a T throws, and may be called again then.
+  /// May change the thread.
   T get() {
     auto* s = alive("get");
     if (s->got) detail::promise_misuse("get: the value has been taken already");
     s->ready.wait();
     s->got = true;
     if (s->error) std::rethrow_exception(s->error);
-    if constexpr (!std::is_void_v<T>) return std::move(*s->value);
+    if constexpr (std::is_void_v<T> || std::is_nothrow_move_constructible_v<T>) {
+      if constexpr (!std::is_void_v<T>) return std::move(*s->value);
+    } else {
+      try {
+        return std::move(*s->value);
+      } catch (...) {
+        s->got = false;
+        throw;
+      }
+    }
   }
   /// Waits only.
   void wait() const { alive("wait")->ready.wait(); }

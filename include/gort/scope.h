@@ -55,15 +55,16 @@
 namespace gort::inline v0 {
 
 struct scope_options {
-  /// At most so many goroutines of the scope at once; go() waits for a place. 0: any number.
+  /// At most so many goroutines of the scope at once; go() waits for a place (one of its own goroutines that does so keeps
+  /// its place meanwhile: when all of them do, they wait for ever). 0: any number (2^31 and more are not told apart).
   std::uint32_t limit = 0;
 };
 
 class [[nodiscard]] scope {
  public:
-  /// Its context is derived from the current one. Throws nothing.
-  scope() noexcept : core_(0) {}
-  explicit scope(scope_options wanted) noexcept : core_(wanted.limit) {}
+  /// Its context is derived from the current one. Throws std::bad_alloc.
+  scope() : core_(0) {}
+  explicit scope(scope_options wanted) : core_(wanted.limit) {}
   scope(const scope&) = delete;
   scope& operator=(const scope&) = delete;
   /// Cancels what still runs and waits for it. That wait heeds no cancellation.
@@ -89,7 +90,8 @@ class [[nodiscard]] scope {
 
   /// Waits until all goroutines of the scope have ended. Rethrows the first exception that left one of them; else
   /// throws gort::cancelled if the caller has been cancelled. The scope may be used again after a join() that
-  /// did not throw.
+  /// did not throw. Under a shield the caller counts as not cancelled, as everywhere: whether its goroutines have been, by
+  /// the context around the scope, says context().cancelled().
   void join() { detail::scope_join(&core_); }
 
   /// Cancels all of its goroutines. Any thread.

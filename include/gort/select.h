@@ -24,8 +24,9 @@
 // their variables; they may be used again.
 //
 // Blocks without polling, may change the goroutine's thread then, throws gort::cancelled in a cancelled context (unless
-// there is an `otherwise`: such a select does not wait). Throws what the T of the case that fired throws. Allocates
-// nothing (a box for each sending case whose T travels in one: chan.h). O(cases), their sorting by address included
+// there is an `otherwise`: such a select does not wait). Throws what the T of the case that fired throws. Allocates a box for
+// each sending case whose T travels in one (chan.h), and otherwise nothing but, the first times that so many wait, a record
+// per case: throws std::bad_alloc if there is no memory for that, and has done nothing then. O(cases), their sorting by address included
 // for usual numbers. From any thread.
 #pragma once
 

@@ -19,9 +19,9 @@ void detail::bubble_run(void (*fn)(void*), void* arg, const void* created_by) {
   {
     rt::RuntimeEntry entry;
     rt::G* g = rt::g_alloc(std::size_t{8} << 20);  // as a main goroutine's: it stands for a test's main function
-    made = g != nullptr;
+    if (g != nullptr && (b = rt::bubble_new()) == nullptr) rt::g_discard(g);
+    made = b != nullptr;
     if (made) {
-      b = rt::bubble_new();
       rt::StartArgs args;
       args.fn = fn;
       args.arg = arg;

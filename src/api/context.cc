@@ -1,5 +1,7 @@
 #include "api/context.h"
 
+#include <new>
+
 #include "api/cancellation.h"
 #include "base/check.h"
 #include "sched/entry.h"
@@ -138,9 +140,16 @@ const void* context_value(const context_node* node, const void* key) noexcept {
 
 namespace {
 
-rt::Context* make(rt::Context* parent, const rt::NewContext& what) noexcept {
-  rt::RuntimeEntry entry;
-  return rt::context_new(parent, what);
+/// Null: a shield, and no memory.
+rt::Context* make(rt::Context* parent, const rt::NewContext& what) {
+  rt::Context* c = nullptr;
+  {
+    rt::RuntimeEntry entry;
+    c = rt::context_new(parent, what);
+  }
+  if (c != nullptr || what.kind == rt::ContextKind::shield) return c;
+  if (what.destroy != nullptr) what.destroy(what.value);
+  throw std::bad_alloc();
 }
 
 constexpr rt::ContextKind kind_of(context_kind k) noexcept {
@@ -157,14 +166,14 @@ constexpr rt::ContextKind kind_of(context_kind k) noexcept {
 
 }  // namespace
 
-installer::installer(context_kind kind, std::int64_t deadline_ns) noexcept {
+installer::installer(context_kind kind, std::int64_t deadline_ns) {
   rt::NewContext what;
   what.kind = kind_of(kind);
   what.deadline = deadline_ns;
   install(make(current_context(), what));
 }
 
-installer::installer(context_kind kind, context_value_slot value) noexcept {
+installer::installer(context_kind kind, context_value_slot value) {
   rt::NewContext what;
   what.kind = kind_of(kind);
   what.key = value.key;
@@ -173,7 +182,7 @@ installer::installer(context_kind kind, context_value_slot value) noexcept {
   install(make(current_context(), what));
 }
 
-installer::installer(context_node* other) noexcept {
+installer::installer(context_node* other) {
   rt::NewContext what;
   // A value of nothing: each installer has a node of its own, to be recognised by.
   what.kind = rt::ContextKind::value;
@@ -183,24 +192,27 @@ installer::installer(context_node* other) noexcept {
 void installer::install(void* made) noexcept {
   auto* c = static_cast<rt::Context*>(made);
   node_ = from_rt(c);
-  rt::CancelSource* cancel = c->src != nullptr ? &c->src->source : nullptr;
+  rt::CancelSource* cancel = c != nullptr && c->src != nullptr ? &c->src->source : nullptr;
   if (rt::G* g = this_g(); g != nullptr) {
-    before_ = from_rt(static_cast<rt::Context*>(std::exchange(g->context, c)));
+    before_ = from_rt(static_cast<rt::Context*>(g->context));
+    if (c != nullptr) g->context = c;
     cancel_before_ = std::exchange(g->cancel, cancel);
   } else {
     Ambient& a = ambient_of_thread();
-    before_ = from_rt(std::exchange(a.context, c));
+    before_ = from_rt(a.context);
+    if (c != nullptr) a.context = c;
     cancel_before_ = std::exchange(a.cancel, cancel);
   }
 }
 
 installer::~installer() {
-  rt::Context* c = to_rt(node_);
+  rt::Context* c = to_rt(node_ != nullptr ? node_ : before_);
   auto* cancel_before = static_cast<rt::CancelSource*>(cancel_before_);
   if (rt::G* g = this_g(); g != nullptr) {
     if (g->context != c) out_of_order();
     g->context = to_rt(before_);
     g->cancel = cancel_before;
+    if (node_ == nullptr) return;
     if (c->src != nullptr && g->wait_state.member_of == &c->src->source &&
         cancel_before != &c->src->source) {
       rt::RuntimeEntry entry;
@@ -211,6 +223,7 @@ installer::~installer() {
     if (a.context != c) out_of_order();
     a.context = to_rt(before_);
     a.cancel = cancel_before;
+    if (node_ == nullptr) return;
   }
   // Nobody else has it: nobody to be told.
   if (c->src == c && (c->refs.load(os::memory_order_acquire) != 1 || c->callbacks.load(os::memory_order_relaxed) != nullptr)) {

@@ -1,6 +1,7 @@
 // What happens when a context is cancelled, besides the ends of waits: after_func, stop tokens, wait().
 #include <cstring>
 #include <memory>
+#include <new>
 #include <utility>
 
 #include "api/cancellation.h"
@@ -8,9 +9,13 @@
 #include "base/sanitizer.h"
 #include "gort/this_goroutine.h"
 #include "sched/entry.h"
+#include "sched/sched.h"
 #include "sched/spawn.h"
 #include "sync/chan.h"
 #include "sync/event.h"
+
+/// LeakSanitizer's, if the program has that.
+extern "C" void __lsan_ignore_object(const void* p) __attribute__((weak));
 
 namespace gort::inline v0 {
 
@@ -61,6 +66,28 @@ bool take_back(callback_core* reg) noexcept {
   return true;
 }
 
+/// Its goroutine is left over from an ended run: it never goes on.
+bool is_left_over(const callback_core* reg) noexcept {
+  const std::uint32_t epoch = entry_of(reg)->run_epoch.load(os::memory_order_acquire);
+  return epoch != 0 && epoch != rt::sched.run_epoch.load(os::memory_order_seq_cst) && !reg->ended.is_set();
+}
+
+}  // namespace
+
+namespace {
+
+/// A channel that is closed when c is cancelled. Throws std::bad_alloc.
+rt::Chan* done_of(rt::Context* c) {
+  context_seen(c);
+  rt::Chan* done = nullptr;
+  {
+    rt::RuntimeEntry entry;
+    done = rt::context_done(c);
+  }
+  if (done == nullptr) throw std::bad_alloc();
+  return done;
+}
+
 }  // namespace
 
 /// What a context keeps for its stop tokens. The callback that requests the stop is the context's, and detached.
@@ -91,12 +118,17 @@ void callback_register(context_node* node, callback_core* reg) {
   rt::Context* c = node != nullptr ? to_rt(node)->src : nullptr;
   if (c == nullptr) return;  // nobody will ever cancel it
   new_goroutine g(0);
+  rt::ContextCallback* cb = nullptr;
+  {
+    rt::RuntimeEntry entry;
+    cb = rt::callback_alloc();
+  }
+  if (cb == nullptr) throw std::bad_alloc();
   context_seen(c);
   rt::context_ref(c);
   reg->context = from_rt(c);
   reg->refs.store(2, std::memory_order_relaxed);
   rt::RuntimeEntry entry;
-  rt::ContextCallback* cb = rt::callback_alloc();
   cb->g = static_cast<rt::G*>(g.release());
   cb->fn = run_callback;
   cb->arg = reg;
@@ -118,7 +150,10 @@ context::callback::~callback() {
   const bool may_run = reg_->context != nullptr && !stop();
   // A foreign thread has the number 0, as the runner of a function that has been started and does not run yet.
   const std::uint64_t self = this_goroutine::id();
-  if (may_run && (self == 0 || reg_->runner.load(std::memory_order_relaxed) != self)) {
+  const bool own = self != 0 && reg_->runner.load(std::memory_order_relaxed) == self;
+  if (may_run && !own && detail::is_left_over(reg_)) {
+    if (&__lsan_ignore_object != nullptr) __lsan_ignore_object(reg_);  // the goroutine has it, and lies still for good
+  } else if (may_run && !own) {
     rt::RuntimeEntry entry;
     rt::event_wait(detail::event_access::word(reg_->ended), rt::kNoDeadline, nullptr, rt::WaitReason::event_wait);
     rt::san::acquire(&reg_->ended);
@@ -153,11 +188,11 @@ void context::wait() const {
   how.cancel = detail::cancellation();
   if (rt::is_cancelled(how.cancel)) detail::throw_cancelled();
   rt::Context* c = node_ != nullptr ? detail::to_rt(node_)->src : nullptr;
-  if (c != nullptr) detail::context_seen(c);
+  rt::Chan* done = c != nullptr ? detail::done_of(c) : nullptr;
   {
     rt::RuntimeEntry entry;
     if (c != nullptr) {
-      rt::chan_recv(rt::context_done(c), nullptr, how);
+      rt::chan_recv(done, nullptr, how);
     } else {
       rt::chan_never(rt::WaitReason::context_wait, how);
     }
@@ -169,15 +204,10 @@ void context::wait() const {
   }
 }
 
-select_case context::on_cancelled() const noexcept {
+select_case context::on_cancelled() const {
   static constexpr detail::case_ops nothing_to_do{nullptr, nullptr, nullptr};
   rt::Context* c = node_ != nullptr ? detail::to_rt(node_)->src : nullptr;
-  detail::chan_head* done = nullptr;
-  if (c != nullptr) {
-    detail::context_seen(c);
-    rt::RuntimeEntry entry;
-    done = rt::context_done(c);
-  }
+  detail::chan_head* done = c != nullptr ? detail::done_of(c) : nullptr;
   return {done, detail::case_kind::recv, nullptr, &nothing_to_do};
 }
 

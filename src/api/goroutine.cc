@@ -3,6 +3,7 @@
 #include "gort/go.h"
 
 #include <new>
+#include <utility>
 
 #include "api/context.h"
 #include "api/start.h"
@@ -95,6 +96,7 @@ new_task::new_task(std::size_t stack_bytes) {
     rt::RuntimeEntry entry;
     g = rt::g_alloc(stack_bytes);
     if (g != nullptr) context_ = from_rt(rt::context_new(context_for_children(), {}));
+    if (g != nullptr && context_ == nullptr) rt::g_discard(std::exchange(g, nullptr));
   }
   if (g == nullptr) throw std::bad_alloc();
   g_ = g;

@@ -271,11 +271,13 @@ result<std::size_t> fd_recv_fds(net_fd* f, buffer b, std::vector<int>* fds) {
 result<void> fd_set_deadline(net_fd* f, fd_side side, clock::time_point t) {
   if (f == nullptr) return fails(EBADF);
   const std::int64_t when = t == clock::time_point::max() ? rt::kNoDeadline : t.time_since_epoch().count();
-  bool open = true;
-  rt::RuntimeEntry entry;
-  if (side != fd_side::write) open = rt::poll_deadline(desc(f), rt::kReadSide, when);
-  if (side != fd_side::read && open) open = rt::poll_deadline(desc(f), rt::kWriteSide, when);
-  return done_or(open ? 0 : EBADF);
+  int error = 0;
+  {
+    rt::RuntimeEntry entry;
+    if (side != fd_side::write) error = rt::poll_deadline(desc(f), rt::kReadSide, when);
+    if (side != fd_side::read && error == 0) error = rt::poll_deadline(desc(f), rt::kWriteSide, when);
+  }
+  return done_or(-error);
 }
 
 result<void> fd_shutdown(net_fd* f, fd_side side) {

@@ -5,6 +5,7 @@
 
 #include "base/sanitizer.h"
 #include "os/os.h"
+#include "sched/entry.h"
 #include "sched/sched.h"
 #include "sched/window.h"
 
@@ -20,9 +21,13 @@ constexpr std::int64_t most_age() noexcept { return std::chrono::nanoseconds(poo
 #endif
 constexpr std::uint32_t kKept = 15;  // and one in `hot`
 
-/// One processor's. Nobody waits for `busy`: whoever finds it taken does without this stock.
+constexpr std::uint32_t kLooks = 16;  // each so manieth put looks at the clock
+
+/// One processor's. Nobody waits for `busy` but clear(): whoever finds it taken does without this stock. It is held inside
+/// windows only, so its holder is not taken off its processor meanwhile.
 struct alignas(128) Stock {
   std::atomic<void*> hot{nullptr};  // of the P with this number alone, inside a window
+  std::atomic<std::uint32_t> puts{0};  // likewise
   std::atomic<bool> busy{false};    // guards the rest
   std::atomic<std::uint32_t> n{0};
   std::atomic<std::uint32_t> victims_n{0};
@@ -33,7 +38,9 @@ struct alignas(128) Stock {
   void unlock() noexcept { busy.store(false, std::memory_order_release); }
 
   void* pop(std::atomic<std::uint32_t>& count, void** from) noexcept {
-    if (count.load(std::memory_order_relaxed) == 0 || !try_lock()) return nullptr;
+    if (count.load(std::memory_order_relaxed) == 0) return nullptr;
+    rt::Window window;
+    if (!try_lock()) return nullptr;
     const std::uint32_t had = count.load(std::memory_order_relaxed);
     void* const object = had != 0 ? from[had - 1] : nullptr;
     if (had != 0) count.store(had - 1, std::memory_order_relaxed);
@@ -41,6 +48,7 @@ struct alignas(128) Stock {
     return object;
   }
   bool push(void* object) noexcept {
+    rt::Window window;
     if (!try_lock()) return false;
     const std::uint32_t had = n.load(std::memory_order_relaxed);
     if (had != kKept) {
@@ -71,25 +79,47 @@ struct pool_core {
 namespace {
 
 template <class F>
-auto with_hot(pool_core* core, F f) noexcept -> decltype(f(core->stocks->hot)) {
+auto with_hot(pool_core* core, F f) noexcept -> decltype(f(*core->stocks)) {
   rt::Window window;
   const rt::M* m = rt::self_m();
   const rt::P* p = m != nullptr ? m->p : nullptr;
   if (p == nullptr || static_cast<std::uint32_t>(p->id.load(os::memory_order_relaxed)) >= core->size) return {};
-  return f(core->stocks[p->id.load(os::memory_order_relaxed)].hot);
+  return f(core->stocks[p->id.load(os::memory_order_relaxed)]);
 }
 
-/// Takes out up to kKept of `from`, moves `next` there, and destroys what was taken out, under no lock.
-void replace_victims(pool_core* core, Stock& s) noexcept {
-  if (!s.try_lock()) return;
-  void* out[kKept];
-  const std::uint32_t gone = s.victims_n.load(std::memory_order_relaxed);
-  for (std::uint32_t i = 0; i < gone; ++i) out[i] = s.victims[i];
+/// Gives what stands among the victims, what is kept becomes the victims. False: somebody is at this stock.
+bool try_replace_victims(Stock& s, void** out, std::uint32_t* gone) noexcept {
+  if (!s.try_lock()) return false;
+  *gone = s.victims_n.load(std::memory_order_relaxed);
+  for (std::uint32_t i = 0; i < *gone; ++i) out[i] = s.victims[i];
   const std::uint32_t n = s.n.load(std::memory_order_relaxed);
   for (std::uint32_t i = 0; i < n; ++i) s.victims[i] = s.kept[i];
   s.victims_n.store(n, std::memory_order_relaxed);
   s.n.store(0, std::memory_order_relaxed);
   s.unlock();
+  return true;
+}
+
+/// That, and destroys them, under no lock. `wait`: for who is at the stock, some instructions.
+void replace_victims(pool_core* core, Stock& s, bool wait) noexcept {
+  void* out[kKept];
+  std::uint32_t gone = 0;
+  if (rt::in_fork_child()) {  // nobody is at it any more, and no window is needed; who was, will not let it go
+    static_cast<void>(try_replace_victims(s, out, &gone));
+  } else {
+    for (int round = 0;; ++round) {
+      {
+        rt::Window window;
+        if (try_replace_victims(s, out, &gone)) break;
+      }
+      if (!wait) return;
+      if (round < 100) {
+        os::cpu_relax(8);
+      } else {
+        os::thread_yield();
+      }
+    }
+  }
   for (std::uint32_t i = 0; i < gone; ++i) {
     rt::san::acquire(out[i]);
     core->destroy(out[i]);
@@ -100,7 +130,7 @@ void age(pool_core* core) noexcept {
   const std::int64_t now = os::nanotime();
   std::int64_t last = core->aged.load(std::memory_order_relaxed);
   if (now - last < most_age() || !core->aged.compare_exchange_strong(last, now, std::memory_order_relaxed)) return;
-  for (std::uint32_t i = 0; i < core->size; ++i) replace_victims(core, core->stocks[i]);
+  for (std::uint32_t i = 0; i < core->size; ++i) replace_victims(core, core->stocks[i], false);
 }
 
 }  // namespace
@@ -132,15 +162,15 @@ void pool_destroy(pool_core* core) noexcept {
 
 void pool_clear(pool_core* core) noexcept {
   for (std::uint32_t i = 0; i < core->size; ++i) {
-    replace_victims(core, core->stocks[i]);
-    replace_victims(core, core->stocks[i]);
+    replace_victims(core, core->stocks[i], true);
+    replace_victims(core, core->stocks[i], true);
   }
 }
 
 void* pool_get(pool_core* core) noexcept {
-  void* object = with_hot(core, [](std::atomic<void*>& hot) {
-    void* had = hot.load(std::memory_order_relaxed);
-    if (had != nullptr) hot.store(nullptr, std::memory_order_relaxed);
+  void* object = with_hot(core, [](Stock& s) {
+    void* had = s.hot.load(std::memory_order_relaxed);
+    if (had != nullptr) s.hot.store(nullptr, std::memory_order_relaxed);
     return had;
   });
   const std::uint32_t at = object == nullptr ? processor() : 0;
@@ -158,12 +188,16 @@ void* pool_get(pool_core* core) noexcept {
 
 void pool_put(pool_core* core, void* object) noexcept {
   rt::san::release(object);
-  void* const put = with_hot(core, [=](std::atomic<void*>& hot) -> void* {
-    if (hot.load(std::memory_order_relaxed) != nullptr) return nullptr;
-    hot.store(object, std::memory_order_relaxed);
-    return object;
+  enum class Put : std::uint8_t { no, yes, yes_and_look };
+  const Put put = with_hot(core, [=](Stock& s) {
+    if (s.hot.load(std::memory_order_relaxed) != nullptr) return Put::no;
+    s.hot.store(object, std::memory_order_relaxed);
+    const std::uint32_t puts = s.puts.load(std::memory_order_relaxed) + 1;
+    s.puts.store(puts, std::memory_order_relaxed);
+    return puts % kLooks == 0 ? Put::yes_and_look : Put::yes;
   });
-  if (put != nullptr) return;
+  if (put == Put::yes_and_look) age(core);
+  if (put != Put::no) return;
   const bool kept = core->stocks[processor() % core->size].push(object);
   age(core);
   if (!kept) core->destroy(object);

@@ -1,5 +1,8 @@
 #include "gort/scope.h"
 
+#include <algorithm>
+#include <new>
+
 #include "api/cancellation.h"
 #include "api/context.h"
 #include "sched/entry.h"
@@ -23,9 +26,14 @@ bool count_down(scope_core* s) noexcept {
   return true;
 }
 
-context_node* new_scope_context() noexcept {
-  rt::RuntimeEntry entry;
-  return from_rt(rt::context_new(context_for_children(), {}));
+context_node* new_scope_context() {
+  rt::Context* c = nullptr;
+  {
+    rt::RuntimeEntry entry;
+    c = rt::context_new(context_for_children(), {});
+  }
+  if (c == nullptr) throw std::bad_alloc();
+  return from_rt(c);
 }
 
 /// All have ended: as it was at first.
@@ -37,8 +45,8 @@ void again(scope_core* s) noexcept {
 
 }  // namespace
 
-scope_core::scope_core(std::uint32_t limit) noexcept
-    : limited(limit != 0), places(limit), node(new_scope_context()) {}
+scope_core::scope_core(std::uint32_t limit)
+    : limited(limit != 0), places(std::min<std::ptrdiff_t>(limit, semaphore::max())), node(new_scope_context()) {}
 
 void scope_child_begins(scope_core* s) {
   if (s->limited) {

@@ -2,6 +2,7 @@
 #include "sync/timers.h"
 
 #include <exception>
+#include <new>
 
 #include "api/chan_wait.h"
 #include "gort/chan.h"
@@ -118,6 +119,8 @@ std::size_t finish(case_data* cases, std::size_t n, const rt::SelectResult& resu
       throw_cancelled();
     case chan_end::timeout:
       return others.timeout;
+    case chan_end::no_memory:
+      throw std::bad_alloc();
     case chan_end::would_block:
       break;
   }

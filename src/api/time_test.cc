@@ -224,6 +224,7 @@ TEST_F(SleepDeath, AStoppedTimerDoesNotHideADeadlock) {
                 gort::rt::WaitState* w = &gort::rt::current_g()->wait_state;
                 {
                   gort::rt::RuntimeEntry entry;
+                  if (!gort::rt::deadline_prepare(w)) std::_Exit(1);
                   gort::rt::deadline_arm(w, 77, gort::rt::kNoDeadline / 2);
                   gort::rt::deadline_disarm(w);
                 }

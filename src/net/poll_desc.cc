@@ -24,6 +24,7 @@ struct FreeDescs {
 };
 constinit FreeDescs free_descs;
 
+/// Null: no memory.
 PollDesc* desc_new() noexcept {
   {
     LockGuard guard(free_descs.lock);
@@ -32,7 +33,8 @@ PollDesc* desc_new() noexcept {
       return d;
     }
   }
-  return ::new (persistent_alloc(sizeof(PollDesc), alignof(PollDesc))) PollDesc;
+  void* const memory = persistent_try_alloc(sizeof(PollDesc), alignof(PollDesc));
+  return memory != nullptr ? ::new (memory) PollDesc : nullptr;
 }
 
 void side_reset(PollSide& s) noexcept {
@@ -113,6 +115,7 @@ void deadline_passed(const TimerShot& shot) noexcept {
 int poll_open(int fd, std::uint16_t kind, bool write, PollDesc** out) noexcept {
   if (const int error = pollers_start(); error != 0) return -error;
   PollDesc* d = desc_new();
+  if (d == nullptr) return -ENOMEM;
   {
     LockGuard guard(d->lock);
     for (PollSide& s : d->side) side_reset(s);
@@ -246,16 +249,18 @@ PollEnd poll_wait(PollDesc* d, Side which, std::uint32_t seen, CancelSource* can
   return end;
 }
 
-bool poll_deadline(PollDesc* d, Side which, std::int64_t when) noexcept {
+int poll_deadline(PollDesc* d, Side which, std::int64_t when) noexcept {
   LockGuard op(d->deadline_op);
-  if (poll_is_closed(d)) return false;
+  if (poll_is_closed(d)) return -EBADF;
   PollSide& s = d->side[which];
   const bool passed = when != kNoDeadline && when <= clock_now();
   const bool arm = when != kNoDeadline && !passed;
   if (s.deadline != nullptr) {
     timer_stop(s.deadline);
   } else if (arm) {
-    auto* t = ::new (deadline_timers.alloc()) Timer;
+    void* const memory = deadline_timers.try_alloc();
+    if (memory == nullptr) return -ENOMEM;
+    auto* t = ::new (memory) Timer;
     t->fire = deadline_passed;
     t->arg = d;
     LockGuard guard(d->lock);  // deadline_passed looks for it
@@ -275,7 +280,7 @@ bool poll_deadline(PollDesc* d, Side which, std::int64_t when) noexcept {
   }
   wake_all(chain);
   if (arm) timer_arm(s.deadline, when, seq);
-  return true;
+  return 0;
 }
 
 void poll_tell(const os::PollEvent& event, waiter** chain) noexcept {

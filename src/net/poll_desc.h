@@ -128,7 +128,8 @@ int poll_want_write(PollDesc* d) noexcept;
 PollEnd poll_wait(PollDesc* d, Side s, std::uint32_t seen, CancelSource* cancel) noexcept;
 
 /// The time (clock_now) from which on waits and attempts of a side are refused; kNoDeadline: none. Any owner, any
-/// thread, in the runtime, under no lock. False: closed.
-bool poll_deadline(PollDesc* d, Side s, std::int64_t when) noexcept;
+/// thread, in the runtime, under no lock. 0; -EBADF: closed; -ENOMEM: then the
+/// deadline is as it was, none.
+int poll_deadline(PollDesc* d, Side s, std::int64_t when) noexcept;
 
 }  // namespace gort::inline v0::rt

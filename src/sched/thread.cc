@@ -138,8 +138,8 @@ bool create_one() noexcept {
     LockGuard guard(sched.lock);
     if (wanted() <= 0) return true;
     m = take_m();
+    if (m == nullptr) return false;
   }
-  if (m == nullptr) return false;
   const bool ready = sched_hooks.m_make == nullptr || sched_hooks.m_make(m);
   os::Thread thread;
   if (ready && os::thread_create(&thread, m_thread, m, kSystemStack) == 0) return true;

@@ -230,6 +230,7 @@ void sem_for_each_waiter(void (*visit)(const void*, const waiter*, void*) noexce
     LockGuard guard(root.lock);
     Walk w{visit, arg};
     walk(root.tree(), &w);
+    for (const waiter* at = root.beside(); at != nullptr; at = at->next) visit(at->key, at, arg);
   }
 }
 

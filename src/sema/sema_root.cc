@@ -81,7 +81,8 @@ SemAddr* SemRoot::add_address(const void* key) noexcept {
     free_ = n->left;
     --free_n_;
   } else {
-    n = static_cast<SemAddr*>(nodes.alloc());
+    n = static_cast<SemAddr*>(nodes.try_alloc());
+    if (n == nullptr) return nullptr;
   }
   n = ::new (static_cast<void*>(n)) SemAddr;
   n->key = key;
@@ -109,7 +110,8 @@ void SemRoot::drop_address(SemAddr** at) noexcept {
 
 void SemRoot::queue(waiter* w, bool front) noexcept {
   SemAddr* a = *place_of(w->key);
-  if (a == nullptr) a = add_address(w->key);
+  if (a == nullptr && (beside_ == nullptr || first_beside(w->key) == nullptr)) a = add_address(w->key);
+  if (__builtin_expect(a == nullptr, 0)) return queue_beside(w, front);
   w->next = front ? a->head : nullptr;
   w->prev = front ? nullptr : a->tail;
   if (a->head == nullptr) {
@@ -128,6 +130,7 @@ SemRoot::Taken SemRoot::dequeue(const void* key, std::uint32_t max) noexcept {
   SemAddr** at = place_of(key);
   SemAddr* a = *at;
   Taken taken;
+  if (a == nullptr && beside_ != nullptr) return dequeue_beside(key, max);
   if (a == nullptr || max == 0) return taken;
   waiter* last = nullptr;
   while (a->head != nullptr && taken.n < max) {
@@ -176,8 +179,8 @@ void SemRoot::put_back(Taken* taken, std::uint32_t keep) noexcept {
 waiter* SemRoot::first(const void* key) noexcept {
   for (;;) {
     const SemAddr* a = *place_of(key);
-    if (a == nullptr) return nullptr;
-    waiter* const w = a->head;
+    waiter* const w = a != nullptr ? a->head : beside_ != nullptr ? first_beside(key) : nullptr;
+    if (w == nullptr) return nullptr;
     if (__builtin_expect(!is_left_over(w), 1)) return w;
     take(w);
     nwait.store(nwait.load(os::memory_order_relaxed) - 1, os::memory_order_relaxed);
@@ -188,6 +191,7 @@ waiter* SemRoot::first(const void* key) noexcept {
 void SemRoot::take(waiter* w) noexcept {
   SemAddr** at = place_of(w->key);
   SemAddr* a = *at;
+  if (__builtin_expect(a == nullptr, 0)) return take_beside(w);
   (w->prev != nullptr ? w->prev->next : a->head) = w->next;
   (w->next != nullptr ? w->next->prev : a->tail) = w->prev;
   w->next = w->prev = nullptr;
@@ -201,7 +205,49 @@ void SemRoot::settle(const Taken& taken) noexcept {
 
 std::uint32_t SemRoot::waiting(const void* key) const noexcept {
   const SemAddr* a = *const_cast<SemRoot*>(this)->place_of(key);
-  return a != nullptr ? a->count : 0;
+  if (a != nullptr) return a->count;
+  std::uint32_t n = 0;
+  for (const waiter* w = beside_; w != nullptr; w = w->next) n += w->key == key ? 1 : 0;
+  return n;
+}
+
+// ---- beside the tree ---------------------------------------------------------------------------
+
+waiter* SemRoot::first_beside(const void* key) const noexcept {
+  waiter* w = beside_;
+  while (w != nullptr && w->key != key) w = w->next;
+  return w;
+}
+
+void SemRoot::queue_beside(waiter* w, bool front) noexcept {
+  w->next = front ? beside_ : nullptr;
+  w->prev = front ? nullptr : beside_last_;
+  (w->next != nullptr ? w->next->prev : beside_last_) = w;
+  (w->prev != nullptr ? w->prev->next : beside_) = w;
+}
+
+void SemRoot::take_beside(waiter* w) noexcept {
+  (w->prev != nullptr ? w->prev->next : beside_) = w->next;
+  (w->next != nullptr ? w->next->prev : beside_last_) = w->prev;
+  w->next = w->prev = nullptr;
+}
+
+SemRoot::Taken SemRoot::dequeue_beside(const void* key, std::uint32_t max) noexcept {
+  Taken taken;
+  waiter* last = nullptr;
+  for (waiter* w = first_beside(key); w != nullptr && taken.n < max; w = first_beside(key)) {
+    take_beside(w);
+    ++taken.gone;
+    if (is_left_over(w)) {
+      g_of(w)->wait_reason = WaitReason::left_over;
+      continue;
+    }
+    w->prev = last;
+    (last != nullptr ? last->next : taken.first) = w;
+    last = w;
+    ++taken.n;
+  }
+  return taken;
 }
 
 namespace {
@@ -237,6 +283,10 @@ void check_sem_root(const SemRoot& root) noexcept {
   GORT_CHECK(root.lock.held(), "a root is checked under its lock");
   Checked c;
   check_tree(root.tree(), 0, UINTPTR_MAX, &c);
+  for (const waiter* w = root.beside(); w != nullptr; w = w->next) {
+    GORT_CHECK(w->next == nullptr || w->next->prev == w, "semaphore table: the list beside the tree is broken");
+    ++c.waiters;
+  }
   GORT_CHECK(c.waiters == root.nwait.load(os::memory_order_relaxed), "semaphore table: nwait is wrong");
 }
 

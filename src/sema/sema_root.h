@@ -8,6 +8,9 @@
 // tree links: each *address* has a node of its own while somebody waits on it. Go makes the oldest waiter
 // the tree's node, which costs every waiter the links and every departure of an oldest one a re-hanging.
 //
+// Where there is no memory for a node, the waiters of such addresses stand *beside* the tree, in one list per root: waiting
+// always works. Everything is O(waiters beside) there. An address is in the tree or beside it, never both.
+//
 // 256 roots. A power of two, because the hash is a multiplication (Fibonacci hashing, Knuth vol. 3, 6.4)
 // and its best bits are the top ones: any stride between addresses (a lock in every 64-byte line, in every
 // 4 KiB page) spreads evenly, while Go's `addr / 8 mod 251` needs a prime against such strides, and a
@@ -69,16 +72,24 @@ class alignas(128) SemRoot {
   void take(waiter* w) noexcept;
   /// Waiters of `key`.
   std::uint32_t waiting(const void* key) const noexcept;
-  /// The treap, for walks.
+  /// The treap, for walks; and who stands beside it.
   const SemAddr* tree() const noexcept { return tree_; }
+  const waiter* beside() const noexcept { return beside_; }
 
  private:
   SemAddr** place_of(const void* key) noexcept;
+  /// Null: no memory.
   SemAddr* add_address(const void* key) noexcept;
+  waiter* first_beside(const void* key) const noexcept;
+  void queue_beside(waiter* w, bool front) noexcept;
+  void take_beside(waiter* w) noexcept;
+  Taken dequeue_beside(const void* key, std::uint32_t max) noexcept;
   void drop_address(SemAddr** at) noexcept;
 
   static constexpr std::uint32_t kKeep = 32;  // nodes that a root keeps for itself
   SemAddr* tree_ = nullptr;
+  waiter* beside_ = nullptr;       // oldest first, of all addresses that have no node
+  waiter* beside_last_ = nullptr;
   SemAddr* free_ = nullptr;
   std::uint32_t free_n_ = 0;
 };

@@ -3,17 +3,23 @@
 #include "sema/sema.h"
 
 #include <gtest/gtest.h>
+#include <malloc.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <climits>
+#include <cstdlib>
 #include <deque>
 #include <map>
 #include <random>
 #include <thread>
 #include <vector>
 
+#include "base/alloc.h"
 #include "gort/gort.h"
+#include "os/linux/test_support.h"
 #include "sched/entry.h"
 #include "sched/sched.h"
 #include "sched/system_stack.h"
@@ -101,6 +107,29 @@ TEST(SemTable, AgainstModel) {
   for (std::uint32_t seed = 1; seed <= 30; ++seed) {
     table_against_model(seed, 1 + seed % 7 * seed, 3000);
     if (HasFatalFailure()) return;
+  }
+}
+
+// Waiters stand in the tree or beside it, as there is memory: the same table.
+TEST(SemTable, AgainstModelWithoutMemory) {
+#if defined(GORT_TEST_SANITIZED)
+  GTEST_SKIP() << "sanitizers live on address space";
+#endif
+  for (std::uint32_t seed = 1; seed <= 5; ++seed) {
+    EXPECT_EQ(gort::test::in_child([seed] {
+                mallopt(M_TRIM_THRESHOLD, INT_MAX);  // malloc keeps some for the model
+                mallopt(M_MMAP_THRESHOLD, 32 << 20);
+                void* volatile much = std::malloc(16 << 20);
+                std::free(much);
+                const rlimit most{static_cast<rlim_t>(gort::test::status_kib("VmSize")) * 1024, RLIM_INFINITY};
+                if (setrlimit(RLIMIT_AS, &most) != 0) return 2;
+                while (rt::persistent_try_alloc(64, 8) != nullptr) {
+                }
+                table_against_model(seed, 2000, 10'000);
+                return testing::Test::HasFailure() ? 1 : 0;
+              }),
+              0)
+        << "seed " << seed;
   }
 }
 

@@ -145,6 +145,20 @@ void BlockingWait::sleep_foreign() noexcept {
 }
 
 WaitEnd BlockingWait::park() noexcept {
+  if (deadline_ != kNoDeadline && g_ != nullptr && !deadline_prepare(own_)) return park_lending_timer();
+  return park_with_timer();
+}
+
+/// No memory for a timer: one on this stack will do. It is taken back before the stack goes on.
+[[gnu::noinline]] WaitEnd BlockingWait::park_lending_timer() noexcept {
+  Timer here;
+  deadline_lend(own_, &here);
+  const WaitEnd end = park_with_timer();
+  deadline_take_back(own_);
+  return end;
+}
+
+WaitEnd BlockingWait::park_with_timer() noexcept {
   GORT_CHECK(node_->state != nullptr && os::tls().locks == 0, "park: nothing can end this wait, or locks are held");
   if (is_cancelled(cancel_) && !fault(Fault::cancel_look)) wait_win(*own_, generation_, WaitEnd::cancelled);  // W3
   if (wait_end(*own_) == WaitEnd::none && deadline_ != kNoDeadline) {

@@ -64,6 +64,8 @@ class [[nodiscard]] BlockingWait {
   WaitEnd park() noexcept;
 
  private:
+  WaitEnd park_with_timer() noexcept;
+  WaitEnd park_lending_timer() noexcept;
   void sleep_foreign() noexcept;
 
   G* g_ = nullptr;

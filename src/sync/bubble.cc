@@ -18,10 +18,12 @@ constinit TimedBubble* pool = nullptr;  // under pool_lock
 void advance(TimedBubble* b) noexcept {
   const std::int64_t when = b->earliest.load(os::memory_order_acquire);
   if (when == kNoTimer) fatal("deadlock: all goroutines of a gort::testing::bubble are blocked, and no timer is armed in it");
-  if (++b->fruitless > kMostFruitless) {
-    fatal("deadlock: all goroutines of a gort::testing::bubble are blocked, and its timers wake nobody");
+  if (when > b->now.load(os::memory_order_relaxed)) {  // else the rest of what was due, for a stop of the world came between
+    if (++b->fruitless > kMostFruitless) {
+      fatal("deadlock: all goroutines of a gort::testing::bubble are blocked, and its timers wake nobody");
+    }
+    b->now.store(when, os::memory_order_release);
   }
-  if (when > b->now.load(os::memory_order_relaxed)) b->now.store(when, os::memory_order_release);
   run_heap(&b->heap, b->now.load(os::memory_order_relaxed));
 }
 
@@ -55,7 +57,9 @@ TimedBubble* bubble_new() noexcept {
     if (b != nullptr) pool = b->next_free;
   }
   if (b == nullptr) {
-    b = ::new (bubbles.alloc()) TimedBubble;
+    void* const memory = bubbles.try_alloc();
+    if (memory == nullptr) return nullptr;
+    b = ::new (memory) TimedBubble;
     b->heap.earliest = &b->earliest;
     b->heap.bubble = b;
     b->idle = look_after;

@@ -47,7 +47,7 @@ inline void bubble_waits_no_more() noexcept {
   if (G* g = current_g(); g != nullptr) g->waits_outside = false;
 }
 
-/// In the runtime. The record is used again; it is never unmapped.
+/// In the runtime. The record is used again; it is never unmapped. Null: no memory.
 TimedBubble* bubble_new() noexcept;
 void bubble_free(TimedBubble* b) noexcept;
 /// Parks until all others are durably blocked.

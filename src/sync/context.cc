@@ -29,7 +29,7 @@ P* caching_p() noexcept {
 
 void* context_alloc() noexcept {
   P* p = caching_p();
-  if (p == nullptr || p->contexts == nullptr) return contexts.alloc();
+  if (p == nullptr || p->contexts == nullptr) return contexts.try_alloc();
   Context* c = p->contexts;
   p->contexts = c->next;
   p->contexts_n.store(p->contexts_n.load(os::memory_order_relaxed) - 1, os::memory_order_relaxed);
@@ -56,7 +56,6 @@ void context_free(Context* c) noexcept {
 void unpin(Context* c) noexcept {
   // One pin, ours: it does not hang where anybody could find it and pin it again.
   if (c->pins.load(os::memory_order_acquire) != 1 && c->pins.fetch_sub(1, os::memory_order_acq_rel) != 1) return;
-  context_timer_free(c);
   if (Chan* done = c->done.load(os::memory_order_acquire)) done_channels.free(done);
   context_free(c);
 }
@@ -109,6 +108,9 @@ void start_callback(ContextCallback* cb) noexcept {
   args.background = cb->background;  // which may not be the one of who cancels
   args.has_background = true;
   if (Bubble* b = cb->bubble; b != nullptr && b->serial == cb->bubble_serial) args.bubble = b;
+  const M* m = self_m();
+  args.run_epoch = m != nullptr && m->curg != nullptr ? m->curg->run_epoch : sched.run_epoch.load(os::memory_order_relaxed);
+  cb->run_epoch.store(args.run_epoch, os::memory_order_release);
   G* g = cb->g;
   cb->g = nullptr;  // from its start on, the callback belongs to the goroutine
   g_start(g, args);
@@ -145,7 +147,9 @@ bool hang_in(Context* c) noexcept {
 }  // namespace
 
 Context* context_new(Context* parent, const NewContext& what) noexcept {
-  auto* c = ::new (context_alloc()) Context;
+  void* const memory = context_alloc();
+  if (memory == nullptr) return nullptr;
+  auto* c = ::new (memory) Context;
   c->kind = what.kind;
   c->parent = parent;
   c->bubble = bubble_serial();
@@ -166,6 +170,7 @@ Context* context_new(Context* parent, const NewContext& what) noexcept {
   if (what.deadline < c->deadline) {
     c->deadline = what.deadline;
     c->own_deadline = true;
+    context_timer_make(c);
   }
   return c;
 }
@@ -237,7 +242,9 @@ RetiredContext context_retire(Context* c) noexcept {
 Chan* context_done(Context* c) noexcept {
   Chan* done = c->done.load(os::memory_order_acquire);
   if (done != nullptr) return done;
-  auto* fresh = ::new (done_channels.alloc()) Chan;
+  void* const memory = done_channels.try_alloc();
+  if (memory == nullptr) return nullptr;
+  auto* fresh = ::new (memory) Chan;
   // A background is nobody's: nothing in a bubble ends it.
   fresh->bubble = c->kind == ContextKind::root ? kEveryBubble : c->bubble;
   if (!c->done.compare_exchange_strong(done, fresh, os::memory_order_seq_cst, os::memory_order_acquire)) {
@@ -284,7 +291,10 @@ bool context_remove_callback(ContextCallback* cb, Context* c) noexcept {
   return true;
 }
 
-ContextCallback* callback_alloc() noexcept { return ::new (callback_memory.alloc()) ContextCallback; }
+ContextCallback* callback_alloc() noexcept {
+  void* const memory = callback_memory.try_alloc();
+  return memory != nullptr ? ::new (memory) ContextCallback : nullptr;
+}
 void callback_free(ContextCallback* cb) noexcept { callback_memory.free(cb); }
 
 std::size_t contexts_in_use() noexcept {

@@ -65,6 +65,7 @@ struct ContextCallback {
   CancelSource* background = nullptr;  ///< above `in`: what lies between may be gone when it starts
   Bubble* bubble = nullptr;         ///< of who has hung it in: its goroutine is born into that, unless that has ended
   std::uint64_t bubble_serial = 0;
+  os::atomic<std::uint32_t> run_epoch{0};  ///< its goroutine's; 0: not started yet. Written by who starts it
 };
 
 struct Context {
@@ -87,14 +88,14 @@ struct Context {
   Context* todo = nullptr;           ///< link of the list of who cancels it
   Mutex callbacks_lock{LockRank::context};
   os::atomic<ContextCallback*> callbacks{nullptr};  ///< written under callbacks_lock
-  os::atomic<Timer*> timer{nullptr};
+  os::atomic<bool> timed{false};     ///< its timer has been armed: by whoever looked first
   os::atomic<Chan*> done{nullptr};   ///< closed when it is cancelled; made for the first who waits for that
   std::uint64_t bubble = 0;          ///< serial of the bubble that it was made in; constant
   const void* key = nullptr;         ///< of a value; constant
   void* value = nullptr;
   void (*destroy)(void*) noexcept = nullptr;
   os::atomic<void*> api{nullptr};    ///< the API's; made on demand
-  alignas(std::max_align_t) std::byte task[128];  ///< a small frame of the task whose context it is; the API's
+  alignas(std::max_align_t) std::byte task[128];  ///< a small frame of the task whose context it is, the API's; or its timer
 };
 
 /// Children of a root: many goroutines of many processors come and go here.
@@ -116,7 +117,8 @@ struct NewContext {
   void* value = nullptr;
   void (*destroy)(void*) noexcept = nullptr;
 };
-/// A context below `parent` (null: nothing), with one ref; takes a ref of the parent. O(1), in the runtime.
+/// A context below `parent` (null: nothing), with one ref; takes a ref of the parent. Null: no memory. Nothing that is done with
+/// it later needs any, but context_done. O(1), in the runtime.
 Context* context_new(Context* parent, const NewContext& what) noexcept;
 
 inline void context_ref(Context* c) noexcept { c->refs.fetch_add(1, os::memory_order_relaxed); }
@@ -146,10 +148,11 @@ bool context_cancel(Context* c, CancelCause cause) noexcept;
 void context_add_callback(Context* c, ContextCallback* cb) noexcept;
 /// True: it was still there, and will not be started.
 bool context_remove_callback(ContextCallback* cb, Context* c) noexcept;
-ContextCallback* callback_alloc() noexcept;
+ContextCallback* callback_alloc() noexcept;  ///< null: no memory
 void callback_free(ContextCallback* cb) noexcept;
 
 /// A channel of nothing that is closed when c is cancelled, to be waited for alone or in a select. Lives as long as c.
+/// Null: no memory.
 Chan* context_done(Context* c) noexcept;
 /// Of a root that will be used again: nobody has a handle of it, so nobody waits for that.
 void context_done_gone(Context* c) noexcept;

@@ -2,14 +2,15 @@
 
 #include <new>
 
-#include "base/alloc.h"
 #include "sync/timers.h"
 
 namespace gort::inline v0::rt {
 
 namespace {
 
-constinit FixAlloc<Timer> timers;
+// Frames of tasks lie there too; a task's context has no deadline of its own.
+static_assert(sizeof(Timer) <= sizeof(Context::task) && alignof(Timer) <= alignof(std::max_align_t));
+Timer* timer_of(Context* c) noexcept { return std::launder(reinterpret_cast<Timer*>(c->task)); }
 
 void out_of_time(const TimerShot& shot) noexcept {
   context_cancel(static_cast<Context*>(shot.arg), {kCauseTimedOut, nullptr});
@@ -17,35 +18,27 @@ void out_of_time(const TimerShot& shot) noexcept {
 
 }  // namespace
 
+void context_timer_make(Context* c) noexcept {
+  auto* t = ::new (static_cast<void*>(c->task)) Timer;
+  t->fire = out_of_time;
+  t->arg = c;
+}
+
 void context_timer_start(Context* c) noexcept {
   if (c->deadline <= clock_now()) {
     context_cancel(c, {kCauseTimedOut, nullptr});
     return;
   }
-  auto* t = ::new (timers.alloc()) Timer;
-  t->fire = out_of_time;
-  t->arg = c;
-  Timer* expected = nullptr;
-  if (!c->timer.compare_exchange_strong(expected, t, os::memory_order_acq_rel, os::memory_order_relaxed)) {
-    timers.free(t);  // another thread is at it
-    return;
-  }
-  timer_arm(t, c->deadline, 0);
+  if (c->timed.exchange(true, os::memory_order_acq_rel)) return;  // another thread is at it
+  timer_arm(timer_of(c), c->deadline, 0);
 }
 
 void context_timer_stop(Context* c) noexcept {
-  Timer* t = c->timer.load(os::memory_order_acquire);
-  if (t != nullptr) timer_stop(t);
+  if (c->timed.load(os::memory_order_acquire)) timer_stop(timer_of(c));
 }
 
 void context_timer_remove(Context* c) noexcept {
-  Timer* t = c->timer.load(os::memory_order_acquire);
-  if (t != nullptr) timer_remove(t);
-}
-
-void context_timer_free(Context* c) noexcept {
-  Timer* t = c->timer.load(os::memory_order_acquire);
-  if (t != nullptr) timers.free(t);
+  if (c->timed.load(os::memory_order_acquire)) timer_remove(timer_of(c));
 }
 
 }  // namespace gort::inline v0::rt

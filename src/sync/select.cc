@@ -23,15 +23,23 @@ P* own_p() noexcept {
   return m != nullptr ? m->p : nullptr;
 }
 
+/// Null: no memory.
+SelectNode* new_node() noexcept {
+  void* const memory = nodes.try_alloc();
+  return memory != nullptr ? ::new (memory) SelectNode : nullptr;
+}
+
 SelectNode* take_node(P* p) noexcept {
-  if (p == nullptr) return ::new (nodes.alloc()) SelectNode;
+  if (p == nullptr) return new_node();
   if (p->select_nodes == nullptr) {
-    for (std::uint32_t i = 0; i < kBatch; ++i) {
-      auto* fresh = ::new (nodes.alloc()) SelectNode;
+    while (p->select_nodes_n < kBatch) {
+      SelectNode* fresh = new_node();
+      if (fresh == nullptr) break;
       fresh->link = p->select_nodes;
       p->select_nodes = fresh;
+      ++p->select_nodes_n;
     }
-    p->select_nodes_n = kBatch;
+    if (p->select_nodes == nullptr) return nullptr;
   }
   SelectNode* node = p->select_nodes;
   p->select_nodes = node->link;
@@ -214,12 +222,26 @@ bool try_all(SelectCase* cases, std::size_t n, SelectResult* result, ChanWake* w
   return false;
 }
 
-/// Step 3, under all locks.
-void queue_all(const Orders& orders, WaitState* state) noexcept {
+void put_nodes(const Orders& orders, std::uint32_t n) noexcept {
+  P* p = own_p();
+  for (std::uint32_t i = 0; i < n; ++i) put_node(p, orders.polled(i).node);
+}
+
+/// A node for each, before anything has been done. False: there is no memory for them.
+bool take_nodes(const Orders& orders) noexcept {
   P* p = own_p();
   for (std::uint32_t i = 0; i < orders.size(); ++i) {
+    if ((orders.polled(i).node = take_node(p)) != nullptr) continue;
+    put_nodes(orders, i);
+    return false;
+  }
+  return true;
+}
+
+/// Step 3, under all locks.
+void queue_all(const Orders& orders, WaitState* state) noexcept {
+  for (std::uint32_t i = 0; i < orders.size(); ++i) {
     SelectCase& one = orders.polled(i);
-    one.node = take_node(p);
     waiter* w = &one.node->w;
     bubble_waits_for(chan_of(one)->bubble);
     w->state = state;
@@ -272,11 +294,16 @@ namespace {
     wake.wake();
     return result;
   }
+  if (!take_nodes(orders)) {
+    result.end = ChanEnd::no_memory;
+    return result;
+  }
   BlockingWait wait(WaitReason::select, how.deadline, how.cancel);
   wait.race();
   orders.lock();
   if (!fault(Fault::select_look) && try_all(cases, n, &result, &wake)) {
     orders.unlock();
+    put_nodes(orders, orders.size());
     wake.wake();
     return result;
   }

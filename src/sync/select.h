@@ -32,7 +32,7 @@ struct SelectResult {
 };
 
 /// Cases of channels only; others are passed over. `block` false: would_block if none is ready, without looking at `how`.
-/// Otherwise also timeout and cancelled. In the runtime; may change the thread if it waits. Allocates no memory but
+/// Otherwise also timeout, cancelled and no_memory. In the runtime; may change the thread if it waits. Allocates no memory but
 /// nodes, the first times.
 SelectResult select(SelectCase* cases, std::size_t n, bool block, const ChanWait& how) noexcept;
 

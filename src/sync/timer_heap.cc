@@ -55,13 +55,16 @@ void TimerHeap::sift_down(std::uint32_t slot, Entry e) noexcept {
   put(slot, e);
 }
 
-void TimerHeap::grow() noexcept {
-  GORT_CHECK(segments < kSegments, "a heap of 2^30 timers is full");
+std::uint32_t TimerHeap::slots() const noexcept { return first_slot(segments - 1) + slots_of(segments - 1); }
+
+bool TimerHeap::grow() noexcept {
+  if (segments == kSegments) return false;
   void* memory = os::mem_map(bytes_of(segments), os::page_size());
-  if (memory == nullptr) fatal("out of memory for timers");
+  if (memory == nullptr) return false;
   const auto biased = reinterpret_cast<std::uintptr_t>(memory) - first_slot(segments) * sizeof(Entry);
   base[segments] = reinterpret_cast<Entry*>(biased);
   ++segments;
+  return true;
 }
 
 void TimerHeap::shrink() noexcept {
@@ -71,14 +74,52 @@ void TimerHeap::shrink() noexcept {
   --segments;
 }
 
-void TimerHeap::push(Timer* t, std::int64_t key) noexcept {
-  if (segments == 0 || end == first_slot(segments - 1) + slots_of(segments - 1)) grow();
-  t->key.store(key, os::memory_order_relaxed);
-  sift_up(end++, {key, t});
+// ---- beside ------------------------------------------------------------------------------------
+
+void TimerHeap::put_beside(Timer* t) noexcept {
+  t->slot = kTimerBeside;
+  t->beside = beside;
+  beside = t;
 }
 
-void TimerHeap::remove(std::uint32_t slot) noexcept {
-  at(slot).timer->slot = 0;
+void TimerHeap::leave_beside(const Timer* t) noexcept {
+  Timer** at = &beside;
+  while (*at != t) at = &(*at)->beside;
+  *at = t->beside;
+}
+
+/// Makes the invariant true again, after any change.
+void TimerHeap::settle_beside() noexcept {
+  while (beside != nullptr && room()) {
+    Timer* t = beside;
+    beside = t->beside;
+    insert({t->key.load(os::memory_order_relaxed), t});
+  }
+  Timer* least = beside;
+  std::int64_t key = INT64_MAX;
+  for (Timer* t = beside; t != nullptr; t = t->beside) {
+    if (const std::int64_t k = t->key.load(os::memory_order_relaxed); k < key) least = t, key = k;
+  }
+  if (least == nullptr || key >= top().key) return;
+  // A leaf makes room: it is not before the top, which is not before this one then.
+  leave_beside(least);
+  put_beside(take(end - 1).timer);
+  insert({key, least});
+}
+
+// ---- all of it ---------------------------------------------------------------------------------
+
+void TimerHeap::push(Timer* t, std::int64_t key) noexcept {
+  t->key.store(key, os::memory_order_relaxed);
+  if (__builtin_expect(room(), 1)) return insert({key, t});
+  put_beside(t);
+  settle_beside();
+}
+
+/// The entry leaves its slot.
+TimerHeap::Entry TimerHeap::take(std::uint32_t slot) noexcept {
+  const Entry taken = at(slot);
+  taken.timer->slot = 0;
   const Entry last = at(--end);
   if (slot != end) {
     if (slot != kRoot && last.key < at(slot / 4 + 2).key) {
@@ -87,20 +128,32 @@ void TimerHeap::remove(std::uint32_t slot) noexcept {
       sift_down(slot, last);
     }
   }
+  return taken;
+}
+
+void TimerHeap::remove(Timer* t) noexcept {
+  if (__builtin_expect(t->slot == kTimerBeside, 0)) {
+    leave_beside(t);
+    t->slot = 0;
+    return;
+  }
+  take(t->slot);
+  if (__builtin_expect(beside != nullptr, 0)) return settle_beside();
   // Half of the segment before the last must be empty too, so that a heap at its edge does not map and unmap.
   if (segments > 2 && end < first_slot(segments - 2) + slots_of(segments - 2) / 2) shrink();
 }
 
-void TimerHeap::rekey(std::uint32_t slot, std::int64_t key) noexcept {
-  Entry e = at(slot);
-  const bool up = key < e.key;
-  e.key = key;
-  e.timer->key.store(key, os::memory_order_seq_cst);
-  if (up) {
-    sift_up(slot, e);
-  } else {
-    sift_down(slot, e);
+void TimerHeap::rekey(Timer* t, std::int64_t key) noexcept {
+  t->key.store(key, os::memory_order_seq_cst);
+  if (t->slot != kTimerBeside) {
+    const bool up = key < at(t->slot).key;
+    if (up) {
+      sift_up(t->slot, {key, t});
+    } else {
+      sift_down(t->slot, {key, t});
+    }
   }
+  if (__builtin_expect(beside != nullptr, 0)) settle_beside();
 }
 
 bool TimerHeap::publish() noexcept {

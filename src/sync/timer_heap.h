@@ -1,6 +1,10 @@
 // gort: one heap of timers: 4-ary, over entries of 16 bytes in segments that double, so that it grows without moving
 // what it holds. Everything here is under the heap's lock.
 //
+// Where there is no memory for a segment more, what does not fit stands *beside* the heap, in a list that is linked through
+// the timers: arming a timer always works. Each change is O(timers beside) then.
+//   INVARIANT  something stands beside  =>  all slots are in use, and no key beside is earlier than the one on top
+//
 // Slots begin at 3, so that the four children of one slot share a cache line:
 //   parent(s) = s / 4 + 2        first child(s) = 4 * (s - 2)
 #pragma once
@@ -14,6 +18,8 @@ namespace gort::inline v0::rt {
 
 struct P;
 struct TimedBubble;
+
+inline constexpr std::uint32_t kTimerBeside = 1;  ///< Timer::slot
 
 struct alignas(64) TimerHeap {
   struct Entry {
@@ -29,8 +35,9 @@ struct alignas(64) TimerHeap {
   std::uint32_t end = kRoot;       ///< one past the last slot in use
   os::atomic<std::int64_t>* earliest = nullptr;  ///< what the world sees: P::timer_when
   TimedBubble* bubble = nullptr;   ///< whose it is; null: a P's
-  std::uint32_t segments = 0;
-  Entry* base[kSegments] = {};     ///< biased: base[k][slot]
+  Timer* beside = nullptr;         ///< for which there is no slot
+  std::uint32_t segments = 1;
+  Entry* base[kSegments] = {first};  ///< biased: base[k][slot]
 
   bool empty() const noexcept { return end == kRoot; }
   Entry& at(std::uint32_t slot) noexcept {
@@ -40,19 +47,31 @@ struct alignas(64) TimerHeap {
 
   /// Puts a timer in, which knows this heap as its home.
   void push(Timer* t, std::int64_t key) noexcept;
-  /// Takes out what stands in the slot.
-  void remove(std::uint32_t slot) noexcept;
-  /// Gives the entry another key.
-  void rekey(std::uint32_t slot, std::int64_t key) noexcept;
+  /// Takes out a timer that is in.
+  void remove(Timer* t) noexcept;
+  /// Gives it another key.
+  void rekey(Timer* t, std::int64_t key) noexcept;
   /// Says what is earliest now. After any change. True: that is earlier than before.
   bool publish() noexcept;
 
  private:
+  std::uint32_t slots() const noexcept;
+  bool room() noexcept { return end != slots() || grow(); }
+  void insert(Entry e) noexcept { sift_up(end++, e); }
+  Entry take(std::uint32_t slot) noexcept;
+  void put_beside(Timer* t) noexcept;
+  void leave_beside(const Timer* t) noexcept;
+  void settle_beside() noexcept;
   void put(std::uint32_t slot, Entry e) noexcept;
   void sift_up(std::uint32_t slot, Entry e) noexcept;
   void sift_down(std::uint32_t slot, Entry e) noexcept;
-  void grow() noexcept;
+  [[nodiscard]] bool grow() noexcept;
   void shrink() noexcept;
+
+  union {
+    char nothing = 0;                        // so that nobody clears four kilobytes
+    alignas(64) Entry first[kFirstSlots];    ///< the first segment
+  };
 };
 
 /// Runs what is due at `now`, in the runtime, under no lock. Ends early if the world is to stop.

@@ -1,5 +1,7 @@
 #include "sync/timers.h"
 
+#include <utility>
+
 #include "base/alloc.h"
 #include "base/check.h"
 #include "sched/stop_point.h"
@@ -12,6 +14,7 @@ namespace gort::inline v0::rt {
 namespace {
 
 constexpr int kBatch = 16;  // timers that go off per holding of the lock
+constexpr int kLooks = 64;  // entries that are looked at: most have been stopped, or armed for later
 
 /// Timer::home while it is moved to another heap, with a P that goes away.
 TimerHeap* moving() noexcept {
@@ -23,10 +26,10 @@ TimerHeap* moving() noexcept {
 
 /// Its key becomes `when`, which it was armed for a moment ago. Under the lock.
 void move_back(TimerHeap* h, Timer* t, std::int64_t when) noexcept {
-  h->rekey(t->slot, when);
+  h->rekey(t, when);
   // Partner: arm_in_place. It changes `when` and then looks at the key; we, the other way round.
   const std::int64_t again = t->when.load(os::memory_order_seq_cst);
-  if (again < when) h->rekey(t->slot, again);
+  if (again < when) h->rekey(t, again);
 }
 
 /// The entry on top, whose key has come up, and what there is to do about it. Under the lock. True: *shot goes off.
@@ -34,7 +37,7 @@ bool take_top(TimerHeap* h, std::int64_t now, TimerShot* shot) noexcept {
   Timer* t = h->top().timer;
   std::int64_t when = t->when.load(os::memory_order_acquire);
   if (when == kTimerOff) {
-    if (t->when.compare_exchange_strong(when, kTimerOut, os::memory_order_acq_rel)) h->remove(t->slot);
+    if (t->when.compare_exchange_strong(when, kTimerOut, os::memory_order_acq_rel)) h->remove(t);
     return false;  // or it has just been armed again: look once more
   }
   if (when > now) {
@@ -57,7 +60,7 @@ bool take_top(TimerHeap* h, std::int64_t now, TimerShot* shot) noexcept {
   const std::uint64_t seq = t->seq.load(os::memory_order_acquire);
   *shot = {t->fire, t, t->arg, seq, armed_for, now};
   if (next == kTimerOut) {
-    h->remove(t->slot);
+    h->remove(t);
   } else {
     move_back(h, t, next);
     if (seq != seq_before) return false;
@@ -70,11 +73,13 @@ bool take_top(TimerHeap* h, std::int64_t now, TimerShot* shot) noexcept {
 
 void run_heap(TimerHeap* h, std::int64_t now) noexcept {
   TimerShot shots[kBatch];
-  for (int n = kBatch; n == kBatch;) {
-    n = 0;
+  for (bool more = true; more;) {
+    int n = 0;
     {
       LockGuard guard(h->lock);
-      while (n < kBatch && !h->empty() && h->top().key <= now) {
+      for (int looks = 0;; ++looks) {
+        more = !h->empty() && h->top().key <= now;
+        if (!more || n == kBatch || looks == kLooks) break;
         if (take_top(h, now, &shots[n])) ++n;
       }
       h->publish();
@@ -95,7 +100,7 @@ bool take_armed(TimerHeap* h, TimerShot* shot) noexcept {
     const std::int64_t when = t->when.exchange(kTimerOut, os::memory_order_acq_rel);
     armed = when <= kTimerLast;
     *shot = {t->fire, t, t->arg, t->seq.load(os::memory_order_relaxed), when, when};
-    h->remove(t->slot);
+    h->remove(t);
   }
   h->publish();
   return armed;
@@ -106,7 +111,7 @@ void empty_heap(TimerHeap* h) noexcept {
   while (!h->empty()) {
     Timer* t = h->at(h->end - 1).timer;
     t->when.store(kTimerOut, os::memory_order_relaxed);
-    h->remove(t->slot);
+    h->remove(t);
   }
   h->publish();
 }
@@ -118,13 +123,17 @@ void run_timers_of_p(P* p, std::int64_t now) noexcept { run_heap(p->timers.load(
 /// Everything goes to another heap, some at a time: one heap's lock at a time.
 void move_timers_of_p(P* p, P* to) noexcept;
 
+bool armed_before(const Timer* t, std::int64_t key, std::int64_t until) noexcept {
+  return key < until && t->when.load(os::memory_order_relaxed) < until && timer_armed(t);
+}
+
 bool heap_has_armed(TimerHeap* h, std::int64_t until) noexcept {
   LockGuard guard(h->lock);
   for (std::uint32_t slot = TimerHeap::kRoot; slot < h->end; ++slot) {
-    if (h->at(slot).key < until && h->at(slot).timer->when.load(os::memory_order_relaxed) < until &&
-        timer_armed(h->at(slot).timer)) {
-      return true;
-    }
+    if (armed_before(h->at(slot).timer, h->at(slot).key, until)) return true;
+  }
+  for (const Timer* t = h->beside; t != nullptr; t = t->beside) {
+    if (armed_before(t, t->key.load(os::memory_order_relaxed), until)) return true;
   }
   return false;
 }
@@ -146,15 +155,25 @@ void set_hooks() noexcept {
   sched_hooks.timers_pending = any_armed;
 }
 
+/// Where there is no memory for a P's: the first P's, which never goes away, and for that there is a place in any case.
+TimerHeap* heap_without_memory(P* p) noexcept;
+
 TimerHeap* heap_of(P* p) noexcept {
   TimerHeap* h = p->timers.load(os::memory_order_acquire);
   if (__builtin_expect(h != nullptr, 1)) return h;
   set_hooks();
-  auto* made = ::new (persistent_alloc(sizeof(TimerHeap), alignof(TimerHeap))) TimerHeap;
+  void* const memory = persistent_try_alloc(sizeof(TimerHeap), alignof(TimerHeap));
+  TimerHeap* const made = memory != nullptr ? ::new (memory) TimerHeap : heap_without_memory(p);
+  if (memory == nullptr && p != p_at(0)) return made;
   made->earliest = &p->timer_when;
   TimerHeap* expected = nullptr;
-  // The loser of the race stays unused: a few hundred bytes.
+  // The loser of the race stays unused: a page or two.
   return p->timers.compare_exchange_strong(expected, made, os::memory_order_acq_rel) ? made : expected;
+}
+
+TimerHeap* heap_without_memory(P* p) noexcept {
+  static constinit TimerHeap first;
+  return p == p_at(0) ? &first : heap_of(p_at(0));
 }
 
 /// The heap for a timer that is in none: this bubble's, this P's, or some P's.
@@ -206,7 +225,7 @@ void move_timers_of_p(P* p, P* to) noexcept {
       for (; n < kBatch && !from->empty(); ++n) {
         some[n] = from->at(from->end - 1);
         some[n].timer->home.store(moving(), os::memory_order_relaxed);
-        from->remove(from->end - 1);
+        from->remove(some[n].timer);
       }
       more = !from->empty();
       from->publish();
@@ -239,7 +258,7 @@ Armed arm_in_place(Timer* t, std::int64_t when, std::uint64_t seq) noexcept {
     const std::int64_t now = t->when.load(os::memory_order_seq_cst);
     bool earlier = false;
     if (now <= kTimerLast && now < t->key.load(os::memory_order_relaxed)) {
-      h->rekey(t->slot, now);
+      h->rekey(t, now);
       earlier = h->publish();
     }
     h->lock.unlock();
@@ -271,7 +290,7 @@ bool timer_arm(Timer* t, std::int64_t when, std::uint64_t seq, bool parks) noexc
       if (h->bubble != current_bubble()) fatal("a timer of a gort::testing::bubble is used outside of it, or the reverse");
       old = t->when.exchange(when, os::memory_order_seq_cst);
       t->seq.store(seq, os::memory_order_relaxed);
-      if (when < t->key.load(os::memory_order_relaxed)) h->rekey(t->slot, when);
+      if (when < t->key.load(os::memory_order_relaxed)) h->rekey(t, when);
     } else {
       // In no heap: it comes into this P's.
       if (TimerHeap* here = heap_here(); here != h) {
@@ -314,7 +333,7 @@ bool timer_remove(Timer* t) noexcept {
     TimerHeap* h = lock_home(t);
     if (t->slot != 0) {
       was_armed = t->when.exchange(kTimerOut, os::memory_order_seq_cst) <= kTimerLast;
-      h->remove(t->slot);
+      h->remove(t);
       h->publish();
     }
     h->lock.unlock();
@@ -347,12 +366,23 @@ void deadline_into_bubble(Timer* t) noexcept {
 
 }  // namespace
 
+bool deadline_prepare(WaitState* w) noexcept {
+  if (w->timer != nullptr) return true;
+  void* const memory = deadline_timers.try_alloc();
+  if (memory == nullptr) return false;
+  deadline_lend(w, ::new (memory) Timer);
+  return true;
+}
+
+void deadline_lend(WaitState* w, Timer* t) noexcept {
+  t->fire = end_wait;
+  t->arg = w;
+  w->timer = t;
+}
+
+void deadline_take_back(WaitState* w) noexcept { timer_remove(std::exchange(w->timer, nullptr)); }
+
 void deadline_arm(WaitState* w, WaitGeneration generation, std::int64_t when) noexcept {
-  if (w->timer == nullptr) {
-    w->timer = ::new (deadline_timers.alloc()) Timer;
-    w->timer->fire = end_wait;
-    w->timer->arg = w;
-  }
   if (bubbles_exist()) deadline_into_bubble(w->timer);
   timer_arm(w->timer, when, generation, true);
 }

@@ -21,6 +21,8 @@
 // place, so that it can be moved forward and taken out. Locks: one heap's at a time, LockRank::timers. A timer's heap
 // (`home`) is the P's on which it was armed when it was in none; it changes under the old home's lock only.
 //
+// Arming needs no memory that could be lacking: see TimerHeap.
+//
 // What goes off runs on whichever thread found it due (sched/watch.h), in the runtime, under no lock, on an M's own
 // stack or on sysmon's (no P): it must be short and must not park. No P-derived value is kept over it.
 // The idea of lazily moved entries and of a heap per processor is Go's (runtime/time.go, since 1.14 and 1.23).
@@ -52,12 +54,13 @@ struct Timer {
   os::atomic<std::int64_t> when{kTimerOut};
   os::atomic<std::int64_t> key{0};           ///< in the heap; written under home's lock
   os::atomic<TimerHeap*> home{nullptr};
-  std::uint32_t slot = 0;                    ///< in the heap; 0: none; under home's lock
+  std::uint32_t slot = 0;                    ///< in the heap; 0: none; or kTimerBeside. Under home's lock
   os::atomic<std::uint32_t> going_off{0};    ///< calls of `fire` that have not returned
   os::atomic<std::int64_t> period{0};        ///< > 0: armed again by itself; before it is armed
   os::atomic<std::uint64_t> seq{0};          ///< written under home's lock, or while `when` is kTimerOff by one armer
   void (*fire)(const TimerShot& shot) noexcept = nullptr;  ///< set once
   void* arg = nullptr;                       ///< likewise
+  Timer* beside = nullptr;                   ///< link of TimerHeap::beside
 };
 
 /// Of a timer that nobody else knows yet: it will be armed here, probably. Spares the first arming a search for its heap.
@@ -89,6 +92,13 @@ bool timer_remove(Timer* t) noexcept;
 std::int64_t clock_now() noexcept;
 
 // ---- deadlines of waits -------------------------------------------------------------------------
+
+/// Before deadline_arm: gives w a timer, which it keeps. False: there is no memory for one; then the waiter lends it one for
+/// this wait, of its own stack.
+[[nodiscard]] bool deadline_prepare(WaitState* w) noexcept;
+void deadline_lend(WaitState* w, Timer* t) noexcept;
+/// After the wait, in the runtime, under no lock: nobody looks at the timer any more.
+void deadline_take_back(WaitState* w) noexcept;
 
 /// Ends the wait `generation` of `w` with WaitEnd::timeout at clock_now() == `when`, unless it has ended before.
 /// The owner of `w`, in the runtime, under no lock, about to park.

@@ -2,15 +2,20 @@
 #include "sync/timers.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
 #include <random>
 #include <thread>
 #include <vector>
 
 #include "gort/world.h"
+#include "os/linux/test_support.h"
 #include "sched/entry.h"
 #include "sched/watch.h"
 #include "sync/timer_heap.h"
@@ -29,48 +34,81 @@ struct Heap {
   TimerHeap h;
   os::atomic<std::int64_t> earliest{kNoTimer};
   Heap() { h.earliest = &earliest; }
-  void check() {
+  /// Whether it is what it should be.
+  bool check() {
     for (std::uint32_t s = TimerHeap::kRoot; s < h.end; ++s) {
-      ASSERT_EQ(h.at(s).timer->slot, s);
-      ASSERT_EQ(h.at(s).timer->key.load(), h.at(s).key);
-      if (s != TimerHeap::kRoot) {
-        ASSERT_LE(h.at(s / 4 + 2).key, h.at(s).key);
-      }
+      if (h.at(s).timer->slot != s || h.at(s).timer->key.load() != h.at(s).key) return false;
+      if (s != TimerHeap::kRoot && h.at(s / 4 + 2).key > h.at(s).key) return false;
     }
+    for (const Timer* t = h.beside; t != nullptr; t = t->beside) {
+      if (t->slot != kTimerBeside || t->key < h.top().key) return false;
+    }
+    return true;
   }
 };
 
-TEST(TimerHeap, AgainstASortedList) {
-  for (unsigned seed = 1; seed <= 20; ++seed) {
-    std::mt19937_64 random(seed);
-    Heap heap;
-    std::vector<Timer> timers(3000);
-    std::vector<Timer*> in;
-    for (int step = 0; step < 20'000; ++step) {
-      const auto n = random() % 10;
-      const auto key = static_cast<std::int64_t>(random() % 1000);
-      if (n < (step < 10'000 ? 6u : 3u)) {
-        Timer* t = &timers[random() % timers.size()];
-        if (t->slot != 0) continue;
-        heap.h.push(t, key);
-        in.push_back(t);
-      } else if (!in.empty()) {
-        const std::size_t i = random() % in.size();
-        if (n < 8) {
-          heap.h.rekey(in[i]->slot, key);
-        } else {
-          heap.h.remove(in[i]->slot);
-          EXPECT_EQ(in[i]->slot, 0u);
-          in[i] = in.back();
-          in.pop_back();
-        }
+/// A long life of a heap and of a list. What is wrong; null: nothing. `begin` is called when the test itself needs no more
+/// memory; `most`: segments that the heap may have then.
+const char* against_a_list(unsigned seed, const std::function<void()>& begin, std::uint32_t most) {
+  std::mt19937_64 random(seed);
+  Heap heap;
+  std::vector<Timer> timers(3000);
+  std::vector<Timer*> in;
+  in.reserve(timers.size());
+  begin();
+  for (int step = 0; step < 20'000; ++step) {
+    const auto n = random() % 10;
+    const auto key = static_cast<std::int64_t>(random() % 1000);
+    if (n < (step < 10'000 ? 6u : 3u)) {
+      Timer* t = &timers[random() % timers.size()];
+      if (t->slot != 0) continue;
+      heap.h.push(t, key);
+      in.push_back(t);
+    } else if (!in.empty()) {
+      const std::size_t i = random() % in.size();
+      if (n < 8) {
+        heap.h.rekey(in[i], key);
+      } else {
+        heap.h.remove(in[i]);
+        if (in[i]->slot != 0) return "a timer that was taken out has a slot";
+        in[i] = in.back();
+        in.pop_back();
       }
-      if (step % 1000 == 0) heap.check();
-      heap.h.publish();
-      const auto least = std::min_element(in.begin(), in.end(), [](Timer* a, Timer* b) { return a->key < b->key; });
-      ASSERT_EQ(heap.earliest.load(), in.empty() ? kNoTimer : (*least)->key.load()) << "seed " << seed;
     }
-    while (!heap.h.empty()) heap.h.remove(TimerHeap::kRoot);
+    if (step % 1000 == 0 && !heap.check()) return "its order is broken";
+    heap.h.publish();
+    if (heap.h.segments > most) return "there was memory";
+    const auto least = std::min_element(in.begin(), in.end(), [](Timer* a, Timer* b) { return a->key < b->key; });
+    if (heap.earliest.load() != (in.empty() ? kNoTimer : (*least)->key.load())) return "another one is the earliest";
+  }
+  while (!heap.h.empty()) {
+    heap.h.remove(heap.h.top().timer);
+    in.pop_back();
+  }
+  return in.empty() && heap.h.beside == nullptr ? nullptr : "some have got lost";
+}
+
+TEST(TimerHeap, AgainstASortedList) {
+  for (unsigned seed = 1; seed <= 20; ++seed) EXPECT_STREQ(against_a_list(seed, [] {}, 9), nullptr) << "seed " << seed;
+}
+
+// More timers than there is room for: nobody notices.
+TEST(TimerHeap, WithoutMemory) {
+#if defined(GORT_TEST_SANITIZED)
+  GTEST_SKIP() << "sanitizers live on address space";
+#endif
+  for (int seed = 1; seed <= 5; ++seed) {
+    EXPECT_EQ(gort::test::in_child([seed] {
+                auto no_more = [] {
+                  const rlimit most{static_cast<rlim_t>(gort::test::status_kib("VmSize")) * 1024, RLIM_INFINITY};
+                  if (setrlimit(RLIMIT_AS, &most) != 0) std::_Exit(2);
+                };
+                const char* wrong = against_a_list(static_cast<unsigned>(seed), no_more, 1);
+                if (wrong != nullptr) std::fputs(wrong, stderr);
+                return wrong != nullptr ? 1 : 0;
+              }),
+              0)
+        << "seed " << seed;
   }
 }
 
@@ -78,16 +116,36 @@ TEST(TimerHeap, GrowsAndShrinksWithoutMovingWhatItHolds) {
   Heap heap;
   std::vector<Timer> timers(1'000'000);
   for (std::size_t i = 0; i < timers.size(); ++i) heap.h.push(&timers[i], static_cast<std::int64_t>(i * 7919 % 1'000'003));
-  heap.check();
+  EXPECT_TRUE(heap.check());
   EXPECT_GT(heap.h.segments, 10u);
   std::int64_t last = -1;
   for (std::size_t i = 0; i < timers.size(); ++i) {
     ASSERT_LE(last, heap.h.top().key);
     last = heap.h.top().key;
-    heap.h.remove(TimerHeap::kRoot);
+    heap.h.remove(heap.h.top().timer);
   }
   EXPECT_TRUE(heap.h.empty());
   EXPECT_LE(heap.h.segments, 2u);
+}
+
+// A crowd of timeouts that were stopped in time comes up at once, a second's work of a processor: a stop of the world, and
+// who wants the lock, do not wait for all of it.
+TEST(TimerHeap, AStopDoesNotWaitForACrowdThatWasStopped) {
+  EXPECT_EQ(gort::test::in_child([] {
+              Heap heap;
+              std::vector<Timer> timers(10'000);
+              for (auto& t : timers) {
+                heap.h.push(&t, 1);
+                t.when = kTimerOff;
+              }
+              sched.stopping = 1;
+              run_heap(&heap.h, 2);
+              if (heap.h.empty()) return 1;
+              sched.stopping = 0;
+              run_heap(&heap.h, 2);
+              return heap.h.empty() ? 0 : 2;
+            }),
+            0);
 }
 
 // ---- timers --------------------------------------------------------------------------------------
@@ -248,6 +306,48 @@ TEST_P(Timers, MoveWhenTheNumberOfPsChanges) {
       EXPECT_TRUE(yield_until([&] { return std::all_of(timers.begin(), timers.end(), [](auto& t) { return t.gone_off == 1; }); }));
       for (auto& t : timers) remove(&t);
     }
+  });
+}
+
+/// Entries in all heaps.
+std::size_t entries() {
+  std::size_t n = 0;
+  for (int i = 0; i < gort::num_procs(); ++i) {
+    TimerHeap* h = p_at(i)->timers.load();
+    if (h == nullptr) continue;
+    RuntimeEntry entry;
+    LockGuard guard(h->lock);
+    n += h->end - TimerHeap::kRoot;
+  }
+  return n;
+}
+
+// Whoever stops and arms for ever: one entry per living timer, and per goroutine that has waited so.
+TEST_P(Timers, WhatIsResetForEverTakesOnePlace) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    gort::chan<int> full(1);
+    gort::timer again(1h);
+    gort::func_handle func = gort::after_func(1h, [] {});
+    for (int i = 0; i < 20'000; ++i) {
+      full.send(i);
+      EXPECT_EQ(full.recv_for(1h), i);
+      EXPECT_EQ(gort::select(full.on_recv(), gort::after(10us)), 1u);  // this one waits
+      again.stop();
+      again.reset(std::chrono::hours(1 + i % 3));
+      func.reset(std::chrono::minutes(600 - i % 500));
+      gort::timer other(1h);
+      gort::with_timeout limit(1h);
+      static_cast<void>(gort::this_goroutine::cancelled());
+      if (i % 200 == 0) {
+        gort::scope s;
+        for (int k = 0; k < 8; ++k) s.go([&] { EXPECT_FALSE(full.recv_for(1us)); });
+        s.join();
+      }
+      if (i > 1000) i += 99;
+    }
+    EXPECT_LE(entries(), 2 + 1 + 8 * 8u);
+    func.stop();
   });
 }
 

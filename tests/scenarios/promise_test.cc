@@ -10,6 +10,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "sched/entry.h"
@@ -274,6 +275,28 @@ TEST_P(Promise, AValueThatCannotBeMovedInIsAnError) {
     thrower t;
     EXPECT_THROW(p.set(t), std::runtime_error);
     EXPECT_THROW(p.get(), std::runtime_error);
+  });
+}
+
+// As a channel's value: it is not lost because its receiver could not move it out.
+TEST_P(Promise, AValueThatCannotBeMovedOutCanBeGotAgain) {
+  GORT_TEST_START(GetParam());
+  struct picky {
+    picky(int n, int* moves_that_throw) : number(n), throws(moves_that_throw) {}
+    picky(picky&& o) : throws(o.throws) {
+      if (*throws > 0 && (*throws)-- > 0) throw std::runtime_error("move");
+      number = std::exchange(o.number, 0);
+    }
+    int number;
+    int* throws;
+  };
+  gort::run([] {
+    gort::promise<picky> p;
+    int throws = 2;
+    p.set(42, &throws);
+    EXPECT_THROW(p.get(), std::runtime_error);
+    EXPECT_THROW(p.get(), std::runtime_error);
+    EXPECT_EQ(p.get().number, 42);
   });
 }
 

@@ -457,6 +457,26 @@ TEST_F(RunDeath, ExitDoesNotWaitForTasksThatWereLeftOver) {
       ExitedWithCode(4), "^$");
 }
 
+TEST_F(RunDeath, ExitDoesNotWaitForCallbacksThatWereLeftOver) {
+  EXPECT_EXIT(
+      {
+        static gort::context::callback callback;
+        gort::run({.max_procs = 2, .grace = 1ms, .quiet = true}, [] {
+          std::atomic<bool> begun{false};
+          gort::with_cancel c;
+          callback = c.context().after_func([&] {
+            begun = true;
+            gort::shield from_the_end;
+            park_for_ever();
+          });
+          c.cancel();
+          if (!yield_until([&] { return begun.load(); })) std::_Exit(5);
+        });
+        std::exit(4);
+      },
+      ExitedWithCode(4), "^$");
+}
+
 // One that is done is what it was.
 TEST_P(Run, ATaskOfAnEndedRunKeepsItsResult) {
   GORT_TEST_START(GetParam());

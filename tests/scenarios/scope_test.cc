@@ -282,6 +282,17 @@ TEST_P(Scope, TheLimitHolds) {
   });
 }
 
+TEST_P(Scope, ALimitThatIsNone) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    gort::scope s({.limit = UINT32_MAX});
+    int ran = 0;
+    s.go([&] { ++ran; });
+    s.join();
+    EXPECT_EQ(ran, 1);
+  });
+}
+
 TEST_P(Scope, GoWaitingForAPlaceIsCancelled) {
   GORT_TEST_START(GetParam());
   gort::run([] {

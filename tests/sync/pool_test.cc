@@ -92,6 +92,32 @@ TEST(PoolBeforeStart, ForeignThread) {
   EXPECT_EQ(alive, 0);
 }
 
+// Who clears waits for who is at a stock: nothing is left because of that.
+TEST(PoolBeforeStart, ClearLeavesNothing) {
+  {
+    pool<Thing> p;
+    std::atomic<bool> stop{false};
+    std::atomic<int> had{0};
+    std::thread user([&] {
+      while (!stop) {
+        p.put(p.get());
+        ++had;
+      }
+    });
+    for (int i = 0; i < 500; ++i) {
+      std::vector<std::unique_ptr<Thing>> many;
+      for (int k = 0; k < 8; ++k) many.push_back(p.get());
+      for (auto& t : many) p.put(std::move(t));
+      p.clear();
+      EXPECT_LE(alive, 2) << "those of the user";
+      for (const int now = had; had == now;) std::this_thread::yield();
+    }
+    stop = true;
+    user.join();
+  }
+  EXPECT_EQ(alive, 0);
+}
+
 #if defined(GORT_TESTING)
 // Scenario 106: what nobody needs is destroyed in two steps; until the second it can still be had.
 TEST(PoolAge, WhatIsNotNeededGoesInTwoSteps) {
@@ -126,6 +152,24 @@ TEST(PoolAge, WhatIsNotNeededGoesInTwoSteps) {
     }
     EXPECT_EQ(alive, 0);
     detail::set_pool_age_for_test(std::chrono::nanoseconds(pool<Thing>::kAge).count());
+  });
+}
+
+// Also where each put finds room at hand, and never comes to the stock.
+TEST(PoolAge, WhatIsNotNeededGoesWhileOneIsUsed) {
+  run({.max_procs = 1}, [] {
+    {
+      pool<Thing> p;
+      std::vector<std::unique_ptr<Thing>> many;
+      for (int i = 0; i < 10; ++i) many.push_back(p.get());
+      for (auto& t : many) p.put(std::move(t));
+      EXPECT_EQ(alive, 10);
+      detail::set_pool_age_for_test(0);
+      for (int i = 0; i < 100; ++i) p.put(p.get());
+      EXPECT_EQ(alive, 1);
+      detail::set_pool_age_for_test(std::chrono::nanoseconds(pool<Thing>::kAge).count());
+    }
+    EXPECT_EQ(alive, 0);
   });
 }
 #endif

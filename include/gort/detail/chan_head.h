@@ -69,6 +69,7 @@ enum class chan_end : std::uint8_t {
   would_block,  ///< full or empty
   timeout,
   cancelled,
+  no_memory,    ///< select: it has done nothing
 };
 
 enum class case_kind : std::uint8_t { never, recv, send, timeout, otherwise };

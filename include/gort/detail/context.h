@@ -47,13 +47,14 @@ class installer {
   installer& operator=(const installer&) = delete;
 
  protected:
-  installer(context_kind kind, std::int64_t deadline_ns) noexcept;
-  /// Takes the value over.
-  installer(context_kind kind, context_value_slot value) noexcept;
-  explicit installer(context_node* other) noexcept;
+  // These throw std::bad_alloc, but for a shield.
+  installer(context_kind kind, std::int64_t deadline_ns);
+  /// Takes the value over, also if it throws.
+  installer(context_kind kind, context_value_slot value);
+  explicit installer(context_node* other);
   ~installer();
 
-  context_node* node_ = nullptr;
+  context_node* node_ = nullptr;  ///< null: a shield for which there was no memory
 
  private:
   void install(void* made) noexcept;

@@ -20,7 +20,7 @@
 namespace gort::inline v0::detail {
 
 struct scope_core {
-  explicit scope_core(std::uint32_t limit) noexcept;
+  explicit scope_core(std::uint32_t limit);
 
   task_core ended;                         ///< done when `pending` has come down to 0
   std::atomic<std::uint32_t> pending{1};   ///< goroutines that have not ended, and the scope itself until it joins

@@ -62,7 +62,7 @@ namespace testing::bubble {
 
 /// Runs f in a goroutine in a new bubble, and waits until that and all goroutines started inside have ended; rethrows
 /// what f threw. From any goroutine or foreign thread that is not in a bubble (a nested one is fatal); starts the runtime.
-/// The time goes on for goroutines that f leaves behind. Blocks.
+/// The time goes on for goroutines that f leaves behind. Blocks. Throws std::bad_alloc.
 template <class F>
   requires std::invocable<F&>
 [[gnu::noinline]] void run(F&& f) {
