@@ -97,12 +97,14 @@ TEST_P(Spawn, TheCountIsNotTooLowWhileTheNumberOfPsChanges) {
   EXPECT_EQ(least_beside_changes(8, 600, GetParam()), 8);
 }
 
+#if defined(GORT_TESTING)
 TEST_P(Spawn, WhoDoesNotSeeTheChangesCountsTooFew) {
   GORT_TEST_START(GetParam());
   set_fault(Fault::count_moves, true);
   EXPECT_LT(least_beside_changes(8, 1'000'000, GetParam()), 8);
   set_fault(Fault::count_moves, false);
 }
+#endif
 
 TEST_P(Spawn, NumbersAreUniqueForEver) {
   GORT_TEST_START(GetParam());

@@ -534,6 +534,7 @@ TEST(QuitLevels, CrashAborts) {
 
 // ---- a process that stands still ----------------------------------------------------------------
 
+#if defined(GORT_TESTING)
 std::atomic<int> stop_step{0};
 int helper = -1;
 /// The world is being stopped: so is the process, for two and a half seconds.
@@ -589,6 +590,7 @@ TEST(StoppedProcess, IsNotReportedAsASlowStop) {
   EXPECT_EQ(o.exit_code, 48);
   EXPECT_EQ(o.err, "");
 }
+#endif
 
 // ---- threads ------------------------------------------------------------------------------------
 
