@@ -127,9 +127,9 @@ void print_names(const Report& r) noexcept {
     out << "fatal error: ";
     print_addresses(out, h, why, trace);
   }
-  rt::end_process_within(rt::kNamesLimit);
+  const bool timed = rt::end_process_within(rt::kNamesLimit);
   os::tls().in_runtime = 0;
-  if (void* stack = os::mem_map(kNamesStack, 0); stack != nullptr) {
+  if (void* stack = timed ? os::mem_map(kNamesStack, 0) : nullptr; stack != nullptr) {
     Held copy = h;
     arch::call_on_stack(
         static_cast<char*>(stack) + kNamesStack,
