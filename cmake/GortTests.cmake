@@ -317,7 +317,7 @@ add_custom_target(sim_tests DEPENDS ${gort_test_targets})
 if(TARGET gort-sim)
   add_dependencies(sim_tests gort-sim)
   # A little of everything; `make sim` runs more.
-  add_test(NAME sim:short COMMAND gort-sim --short --seconds 10)
+  add_test(NAME sim:short COMMAND gort-sim --short --seconds 7)
   math(EXPR timeout "120 * ${gort_test_slowness}")
   set_tests_properties(sim:short PROPERTIES TIMEOUT ${timeout} LABELS "sim")
 elseif(NOT CMAKE_CROSSCOMPILING)
@@ -371,7 +371,7 @@ if(GORT_DEBUG AND NOT GORT_SANITIZE AND NOT CMAKE_CROSSCOMPILING)
   gort_check(floors_selftest "" tools/check_floors --self-test)
   gort_check(symbols_selftest "" tools/check_symbols --self-test)
   gort_check(run_tests_selftest "" tools/run_tests --self-test)
-  gort_check(bench_run_selftest "" bench/run_test.py)
+  gort_check(bench_run_selftest slow bench/run_test.py)
 endif()
 # What release objects may ask of libc (and what a release must not contain).
 if(NOT GORT_DEBUG AND NOT GORT_TESTING AND NOT GORT_SANITIZE AND NOT GORT_LTO

@@ -29,6 +29,7 @@ struct Flaw {
   bool uniform = true;            ///< not by uniformly random schedules, if false
   bool pct = true;                ///< not by PCT's, if false
   void (*tune)(os::SimOptions& o) = nullptr;
+  std::uint64_t first = 1;        ///< where `make test` begins: shortly before the seed that shows a rare one
 };
 
 struct Scenario {

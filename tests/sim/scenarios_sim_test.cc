@@ -16,9 +16,10 @@ namespace {
 /// The first run that is not ok, or the last; `runs` tells how many.
 SimResult explore(const Scenario& s, const Flaw* flaw, SimStrategy strategy, std::uint64_t seeds) {
   SimResult r;
-  for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
+  const std::uint64_t first = flaw != nullptr ? flaw->first : 1;
+  for (std::uint64_t seed = first; seed <= seeds; ++seed) {
     r = run_scenario(s, flaw, options_of(s, flaw, strategy, seed));
-    r.runs = seed;
+    r.runs = seed - first + 1;
     if (r.verdict != SimVerdict::ok) break;
   }
   return r;

@@ -176,7 +176,8 @@ constexpr Flaw kHoldQueue[] = {{.name = "hold_queue",
                                 .fault = Fault::hold_queue,
                                 .seeds = 10000,
                                 .pct = false,
-                                .tune = two_with_buffers}};
+                                .tune = two_with_buffers,
+                                .first = 1700}};
 constexpr Flaw kHoldRunnable[] = {{.name = "hold_runnable",
                                    .what = "a goroutine that is runnable whenever it is looked at is never held",
                                    .verdict = SimVerdict::livelock,
