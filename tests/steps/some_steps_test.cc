@@ -5,4 +5,4 @@
 #include "tests/steps/steps.h"
 #include "tests/steps/suite.h"
 
-GORT_STEPS_SUITE(SomeSteps, {.max_points = 6, .recordings = 1, .stepped = 0})
+GORT_STEPS_SUITE(SomeSteps, {.max_points = 5, .recordings = 1, .stepped = 0})
