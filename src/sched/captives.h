@@ -15,8 +15,9 @@
 //
 // Shares. Captives on the one hand and all ordinary goroutines of a P on the other get equal slice *time*: a hog
 // beside a server costs the server half of the P, not a whole slice for each dispatch. P::serves_captives and
-// P::class_since say whose turn it is; turns end when sysmon looks, and P::class_debt gives back what one was too long. From kManyCaptives per P on (or a quarter of pids.max) the ordinary ones get
-// an eighth, for it is they who become captives, at the price of a thread each.
+// P::class_since say whose turn it is; turns end when sysmon looks, and P::class_debt gives back what one was too long.
+// From kManyCaptives per P on (or a quarter of pids.max) the ordinary ones get an eighth, for it is they who become
+// captives, at the price of a thread each.
 //
 // Locks. libc's are not fair: who unlocks may lock again at once, and who was woken for it finds it taken. A goroutine that
 // does little else than work under one (fprintf to one FILE) would nearly always lose the P in the middle of that, all
