@@ -73,6 +73,7 @@ const char* fault_name(Fault f) noexcept {
     case Fault::sleeper_p: return "sleeper_p";
     case Fault::wait_close: return "wait_close";
     case Fault::class_debt: return "class_debt";
+    case Fault::cancel_at_once: return "cancel_at_once";
     case Fault::kCount: break;
   }
   return "?";

@@ -55,6 +55,7 @@ enum class Fault : std::uint8_t {
   sleeper_p,    ///< who sleeps in the kernel keeps its P from those who are queued on other Ps (sched/captives.cc)
   wait_close,   ///< a wait that did not come about stays open (sync/blocking_wait.cc)
   class_debt,   ///< what the turn of captives, or of the others, was too long is not given back (sched/captives.cc)
+  cancel_at_once,  ///< a cancellation lets no stop in before it is done (sync/context.cc)
   kCount
 };
 

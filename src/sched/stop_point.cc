@@ -227,6 +227,16 @@ void serve_here(M* m, const void* ucontext) noexcept {
   m->inside = false;
 }
 
+void let_in() noexcept {
+  M* m = self_m();
+  if (m == nullptr || m->curg == nullptr || m->p == nullptr) return;
+  GORT_DCHECK(os::tls().locks == 0, "let_in: with runtime locks");
+  if ((m->pending.load(os::memory_order_relaxed) & kPendingHere) == 0 || fault(Fault::cancel_at_once)) return;
+  san::stands_still();
+  serve_here(m, nullptr);
+  san::goes_on();
+}
+
 void stop_owned_p(OwnedP owned) noexcept {
   GORT_DCHECK(sched.lock.held(), "stop_owned_p: under sched.lock");
   P* p = std::move(owned).die();

@@ -57,6 +57,12 @@ void hold_here(M* m) noexcept;
 /// signal handler; null at the end of a call into gort. Inside the runtime, no locks. Returns with a P.
 void serve_here(M* m, const void* ucontext) noexcept;
 
+/// Between two steps of long work inside the runtime, so that no stop waits for the whole of it: does what is asked of the
+/// thread. The goroutine may stand still here for as long as a stop or another's turn lasts, with all that it has in hand;
+/// it keeps its thread. Without locks. Elsewhere than on a goroutine's stack it does nothing: nobody can be let in there.
+void let_in() noexcept;
+inline constexpr int kLetIn = 64;  ///< goroutines that are made ready in between
+
 /// Makes m's own timer set this bit of M::pending in `ns`, and look. By its own thread. False: there is no timer; who has
 /// asked asks again anyway.
 [[nodiscard]] bool come_back(M* m, std::uint32_t bit, std::int64_t ns) noexcept;

@@ -111,6 +111,8 @@ bool serve(Queue& q) {
 void fire(CancelSource& s) {
   RuntimeEntry entry;
   cancel_fire(&s);
+  while (cancel_walk(&s)) {
+  }
 }
 
 void leave() {

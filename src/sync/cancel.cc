@@ -1,5 +1,7 @@
 #include "sync/cancel.h"
 
+#include <utility>
+
 #include "base/check.h"
 #include "base/fault.h"
 #include "base/sanitizer.h"
@@ -25,6 +27,7 @@ void cancel_leave(WaitState* w) noexcept {
   CancelSource* s = w->member_of;
   if (s == nullptr) return;
   LockGuard guard(s->lock);
+  if (s->walk == w) s->walk = w->next;
   (w->prev != nullptr ? w->prev->next : s->members) = w->next;
   if (w->next != nullptr) w->next->prev = w->prev;
   w->member_of = nullptr;
@@ -75,17 +78,24 @@ bool end_wait(WaitState* w) noexcept {
 
 void cancel_fire(CancelSource* s) noexcept {
   san::release(s);  // who finds it cancelled sees what happened before
-  if (s->cancelled.exchange(1, os::memory_order_seq_cst) != 0) return;
-  if (fault(Fault::cancel_walk)) return;
+  if (s->cancelled.exchange(1, os::memory_order_seq_cst) != 0 || fault(Fault::cancel_walk)) return;
+  LockGuard guard(s->lock);
+  s->walk = s->members;
+}
+
+bool cancel_walk(CancelSource* s) noexcept {
   if (const M* m = self_m(); m == nullptr || m->p == nullptr) alone_ends();  // plain waits in queues without a lock
   WaitState* won = nullptr;
+  bool more = false;
   {
     LockGuard guard(s->lock);
-    for (WaitState* w = s->members; w != nullptr; w = w->next) {
+    for (int n = 0; s->walk != nullptr && n < kCancelStep; ++n) {
+      WaitState* w = std::exchange(s->walk, s->walk->next);
       if (!end_wait(w)) continue;
       w->next_ready = won;
       won = w;
     }
+    more = s->walk != nullptr;
   }
   // They sleep until they are readied, so their links stay; once readied, the record is its owner's again.
   while (won != nullptr) {
@@ -93,6 +103,7 @@ void cancel_fire(CancelSource* s) noexcept {
     won = won->next_ready;
     wake->ready(wake);
   }
+  return more;
 }
 
 }  // namespace gort::inline v0::rt

@@ -11,7 +11,9 @@
 //     W2  opens the wait                        C2  walks the members (under the lock): ends what is open
 //     W3  looks at `cancelled`
 //
-// All seq_cst: either W3 sees C1, or C2 sees W1 and W2.
+// All seq_cst: either W3 sees C1, or C2 sees W1 and W2. C2 goes on where it has stopped (`walk`), some members at a time:
+// the lock is not held for long, and a stop need not wait for a hundred thousand of them. Whoever joins meanwhile stands
+// before that place, and sees C1.
 //
 //   the wait …                       is opened (W2) by               and ended (C2)
 //   has a deadline or several        its word: wait_open             by whoever wins the word
@@ -38,15 +40,19 @@ struct CancelSource {
   bool background = false;                 ///< constant
   Mutex lock{LockRank::cancel};
   WaitState* members = nullptr;            ///< under lock
+  WaitState* walk = nullptr;               ///< under lock: the member that C2 comes to next
 };
 
 inline bool is_cancelled(const CancelSource* s) noexcept {
   return s != nullptr && s->cancelled.load(os::memory_order_seq_cst) != 0;
 }
 
-/// C1, C2: ends all cancellable waits of the members with WaitEnd::cancelled, and all later ones at once. Wakes them
-/// under no lock. Any thread, in the runtime; a second call does nothing. O(members).
+/// C1: all later waits of members end at once, with WaitEnd::cancelled. Any thread, in the runtime; a second call does
+/// nothing. By who calls cancel_walk then, until that says that it is done.
 void cancel_fire(CancelSource* s) noexcept;
+/// C2 for the next kCancelStep members: ends their cancellable waits, and wakes them under no lock. True: there are more.
+[[nodiscard]] bool cancel_walk(CancelSource* s) noexcept;
+inline constexpr int kCancelStep = 64;
 
 /// W1. The owner of `w` only.
 void cancel_join(CancelSource* s, WaitState* w) noexcept;

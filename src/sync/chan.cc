@@ -7,6 +7,7 @@
 #include "base/sanitizer.h"
 #include "sched/alone.h"
 #include "sched/sched.h"
+#include "sched/stop_point.h"
 #include "sync/bubble.h"
 
 namespace gort::inline v0::rt {
@@ -258,7 +259,7 @@ bool chan_close(Chan* c) noexcept {
     }
     *end = nullptr;
   }
-  while (first != nullptr) {
+  for (int n = 1; first != nullptr; ++n) {
     waiter* w = first;
     first = w->next;
     // Into the queue one behind the other: as next ones they would overtake each other.
@@ -267,6 +268,7 @@ bool chan_close(Chan* c) noexcept {
     } else {
       w->ready(w);
     }
+    if (n % kLetIn == 0) let_in();
   }
   return true;
 }

@@ -1,9 +1,12 @@
 #include "sync/context.h"
 
+#include <utility>
+
 #include "base/alloc.h"
 #include "base/fault.h"
 #include "sched/sched.h"
 #include "sched/spawn.h"
+#include "sched/stop_point.h"
 #include "sync/bubble.h"
 #include "sync/chan.h"
 #include "sync/context_timer.h"
@@ -80,16 +83,29 @@ void hang_out(ContextChildren& list, Context* c) noexcept {
   c->hangs = false;
 }
 
-/// Takes all children away, claimed and pinned, onto the list of those that are to be cancelled.
-void take_children(ContextChildren& list, CancelCause cause, Context** todo) noexcept {
+constexpr int kStep = 64;  // children or callbacks that one step takes
+
+/// Takes children of `at` away, claimed and pinned: they are to be cancelled after it. True: there may be more.
+bool take_children(ContextChildren& list, Context* at) noexcept {
   LockGuard guard(list.lock);
-  while (Context* child = list.first) {
+  for (int n = 0; n < kStep; ++n) {
+    Context* child = list.first;
+    if (child == nullptr) return false;
     hang_out(list, child);
-    if (!claim(child, cause)) continue;  // somebody else is at it
+    if (!claim(child, at->cause)) continue;  // somebody else is at it
     child->pins.fetch_add(1, os::memory_order_relaxed);
-    child->todo = *todo;
-    *todo = child;
+    child->todo = at->todo;
+    at->todo = child;
   }
+  return true;
+}
+
+bool take_children(Context* at) noexcept {
+  if (at->kind != ContextKind::root) return take_children(at->children, at);
+  for (auto& shard : static_cast<RootContext*>(at)->shards) {
+    if (take_children(shard, at)) return true;
+  }
+  return false;
 }
 
 /// The background above c, of which the caller has a ref.
@@ -116,19 +132,23 @@ void start_callback(ContextCallback* cb) noexcept {
   g_start(g, args);
 }
 
-void start_callbacks(Context* c) noexcept {
-  ContextCallback* list = nullptr;
+/// True: there are more.
+bool start_callbacks(Context* c) noexcept {
+  ContextCallback* first = nullptr;
+  ContextCallback* end = nullptr;
   {
     LockGuard guard(c->callbacks_lock);
-    list = c->callbacks.load(os::memory_order_relaxed);
-    c->callbacks.store(nullptr, os::memory_order_relaxed);
-    for (ContextCallback* cb = list; cb != nullptr; cb = cb->next) cb->in = nullptr;
+    first = end = c->callbacks.load(os::memory_order_relaxed);
+    for (int n = 0; end != nullptr && n < kStep; ++n, end = end->next) end->in = nullptr;
+    c->callbacks.store(end, os::memory_order_relaxed);
+    if (end != nullptr) end->prev = nullptr;
   }
-  while (list != nullptr) {
-    ContextCallback* cb = list;
-    list = list->next;
+  while (first != end) {
+    ContextCallback* cb = first;
+    first = first->next;
     start_callback(cb);
   }
+  return end != nullptr;
 }
 
 /// Hangs c into the list of its `up`. False: that is cancelled.
@@ -190,28 +210,33 @@ void context_link_slow(Context* c) noexcept {
   }
 }
 
-bool context_cancel(Context* c, CancelCause cause) noexcept {
-  if (!claim(c, cause)) return false;
+CancelRest context_cancel_begin(Context* c, CancelCause cause) noexcept {
+  if (!claim(c, cause)) return nullptr;
   c->pins.fetch_add(1, os::memory_order_relaxed);
-  Context* todo = c;
-  while (todo != nullptr) {
-    Context* at = todo;
-    todo = at->todo;
-    at->todo = nullptr;
-    cancel_fire(&at->source);
-    if (at->kind == ContextKind::root) {
-      for (auto& shard : static_cast<RootContext*>(at)->shards) take_children(shard, cause, &todo);
-    } else {
-      take_children(at->children, cause, &todo);
-    }
-    start_callbacks(at);
-    // Partner: context_done, which hangs the channel in, then looks at the flag.
-    if (Chan* done = at->done.load(os::memory_order_seq_cst)) chan_close(done);
-    wait_point(WaitPoint::context_told, nullptr);
-    context_timer_stop(at);
-    unpin(at);
-  }
+  return c;
+}
+
+CancelRest context_cancel_step(CancelRest at) noexcept {
+  cancel_fire(&at->source);
+  if (cancel_walk(&at->source) || take_children(at) || start_callbacks(at)) return at;
+  // Partner: context_done, which hangs the channel in, then looks at the flag.
+  if (Chan* done = at->done.load(os::memory_order_seq_cst)) chan_close(done);
+  wait_point(WaitPoint::context_told, nullptr);
+  context_timer_stop(at);
+  CancelRest rest = std::exchange(at->todo, nullptr);
+  unpin(at);
+  return rest;
+}
+
+bool context_cancel(Context* c, CancelCause cause) noexcept {
+  CancelRest rest = context_cancel_begin(c, cause);
+  if (rest == nullptr) return false;
+  context_cancel_finish(rest);
   return true;
+}
+
+void context_cancel_finish(CancelRest rest) noexcept {
+  for (; rest != nullptr; rest = context_cancel_step(rest)) let_in();
 }
 
 RetiredContext context_retire(Context* c) noexcept {
@@ -221,7 +246,7 @@ RetiredContext context_retire(Context* c) noexcept {
       LockGuard guard(list.lock);
       if (c->hangs) hang_out(list, c);
     }
-    context_timer_remove(c);
+    context_cancel_finish(context_timer_remove(c));
   }
   RetiredContext left;
   left.value = c->value;

@@ -85,10 +85,12 @@ struct Context {
   Context* next = nullptr;
   bool hangs = false;
   std::uint32_t run_epoch = 0;       ///< of a task's: no earlier than its goroutine's; the API's
-  Context* todo = nullptr;           ///< link of the list of who cancels it
+  Context* todo = nullptr;           ///< link of the list of who cancels it (CancelRest)
+  Context* rest = nullptr;           ///< what its timer has not cancelled yet; the timer's, and who removes that
   Mutex callbacks_lock{LockRank::context};
   os::atomic<ContextCallback*> callbacks{nullptr};  ///< written under callbacks_lock
-  os::atomic<bool> timed{false};     ///< its timer has been armed: by whoever looked first
+  os::atomic<bool> timed{false};     ///< its timer has been armed, by whoever looked first, and not removed
+  os::atomic<bool> timer_again{false};  ///< it has armed itself again
   os::atomic<Chan*> done{nullptr};   ///< closed when it is cancelled; made for the first who waits for that
   std::uint64_t bubble = 0;          ///< serial of the bubble that it was made in; constant
   const void* key = nullptr;         ///< of a value; constant
@@ -141,8 +143,16 @@ void context_link_slow(Context* c) noexcept;
 inline bool context_linked(const CancelSource* s) noexcept { return s->linked.load(os::memory_order_acquire); }
 
 /// Cancels it and what is below it. False: it is, or is being, cancelled. Any thread, in the runtime, under no lock.
-/// Starts goroutines (the callbacks'). O(contexts and members below).
+/// Starts goroutines (the callbacks'). O(contexts and members below), in steps of some ten microseconds; the world may be
+/// stopped, or the goroutine lose its turn, between them.
 bool context_cancel(Context* c, CancelCause cause) noexcept;
+
+/// The same in steps. The contexts that are claimed and still to be cancelled, linked by `todo`, each of them pinned: a step
+/// works at the first, and puts its children behind it. Null: done, or not begun.
+using CancelRest = Context*;
+[[nodiscard]] CancelRest context_cancel_begin(Context* c, CancelCause cause) noexcept;
+[[nodiscard]] CancelRest context_cancel_step(CancelRest rest) noexcept;
+void context_cancel_finish(CancelRest rest) noexcept;
 
 /// Hangs a callback in, or, if the context is cancelled, starts it. `cb` with g, fn, arg set stays its owner's.
 void context_add_callback(Context* c, ContextCallback* cb) noexcept;

@@ -12,7 +12,8 @@ void context_timer_make(Context* c) noexcept;
 void context_timer_start(Context* c) noexcept;
 /// It need not any more. Does not wait for one that fires at this moment. By who has a pin.
 void context_timer_stop(Context* c) noexcept;
-/// Nobody has a ref any more: waits for one that fires at this moment. It does not fire after that.
-void context_timer_remove(Context* c) noexcept;
+/// Nobody has a ref any more: waits for one that fires at this moment. It does not fire after that. What it has begun to
+/// cancel, and left for after a stop, is the caller's then.
+[[nodiscard]] CancelRest context_timer_remove(Context* c) noexcept;
 
 }  // namespace gort::inline v0::rt

@@ -18,6 +18,7 @@
 // A wait that ended otherwise locks the list and takes its own node off, if it is still there (leave).
 #pragma once
 
+#include "sched/stop_point.h"
 #include "sema/sema_root.h"
 #include "sync/blocking_wait.h"
 
@@ -99,12 +100,15 @@ class WakeChain {
     if (wake) chain_.push(w);
     return true;
   }
-  /// Under no lock. Each one that is readied goes into runnext and sends the one before it to the end of the queue: so
+  /// Under no lock; a stop of the world need not wait for all of them. Each one that is readied goes into runnext and sends the one before it to the end of the queue: so
   /// the oldest is readied last, and the queue has them in order.
   void wake() noexcept {
     waiter* const oldest = chain_.pop();
     if (oldest == nullptr) return;
-    while (waiter* w = chain_.pop()) w->ready(w);
+    for (int n = 1; waiter* w = chain_.pop(); ++n) {
+      w->ready(w);
+      if (n % kLetIn == 0) let_in();
+    }
     oldest->ready(oldest);
   }
 

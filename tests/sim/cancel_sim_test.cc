@@ -9,6 +9,7 @@
 #include "sync/context.h"
 #include "sync/event.h"
 #include "tests/sim/bodies.h"
+#include "world/world.h"
 
 namespace gort::inline v0::rt {
 namespace {
@@ -224,6 +225,50 @@ void set_and_cancel(void* f) {
   play.end();
 }
 TEST_P(SimCancel, SetAgainstCancel) { expect_ok(set_and_cancel, 500); }
+
+/// A deadline comes while the world is stopped again and again: what the timer leaves for after a stop is cancelled by it, or
+/// by who lets the context go.
+void deadline_beside_stops(void* f) {
+  begin(f);
+  static constinit Done* all;
+  static constinit EventWord never{0};
+  static constexpr std::int64_t kSoon = 50'000;
+  Done done(4);
+  all = &done;
+  Context* root = context_new(nullptr, {});
+  NewContext soon;
+  soon.deadline = os::nanotime() + kSoon;
+  Context* timed = context_new(root, soon);
+  Context* below[] = {context_new(timed, {}), context_new(timed, {})};
+  for (Context* where : {timed, below[0], below[1]}) {
+    go(
+        [](void* own) {
+          auto* c = static_cast<Context*>(own);
+          G* g = current_g();
+          install(g, c);
+          sim_assert(wait_in(&never, c) == WaitEnd::cancelled, "nothing else can end it");
+          leave(g);
+          drop(c);
+          all->one();
+        },
+        where);
+  }
+  go(
+      [](void*) {
+        for (int k = 0; k < 4; ++k) {
+          RuntimeEntry entry;
+          if (k == 1) sim_assert(event_wait(&never, os::nanotime() + kSoon, nullptr, WaitReason::test) == WaitEnd::timeout, "");
+          start_the_world(stop_the_world(StopReason::test));
+        }
+        all->one();
+      },
+      nullptr);
+  done.wait();
+  drop(root);
+  expect_all_ps_idle();
+  sim_assert(contexts_in_use() == 0, "no context is left");
+}
+TEST_P(SimCancel, ADeadlineBesideStops) { expect_ok(deadline_beside_stops, 500); }
 
 // ---- the end of a run -----------------------------------------------------------------------
 

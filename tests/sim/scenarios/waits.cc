@@ -177,6 +177,8 @@ bool serve(Queue& q) {
 void fire(CancelSource& s) {
   RuntimeEntry entry;
   cancel_fire(&s);
+  while (cancel_walk(&s)) {
+  }
 }
 
 struct Race {

@@ -1,0 +1,183 @@
+// Stops of the world while much is being cancelled: they come between two steps of it, by a goroutine and by a timer.
+// test: needs=GORT_TESTING
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <optional>
+#include <vector>
+
+#include "base/fault.h"
+#include "sched/entry.h"
+#include "sched/stop_point.h"
+#include "sync/test_points.h"
+#include "tests/scenarios/context.h"
+#include "world/world.h"
+
+using namespace std::chrono_literals;
+using gort::rt::Fault;
+using gort::rt::TestPoint;
+using gort::rt::WaitPoint;
+using gort::test::now_ns;
+using gort::test::wait_for_ever;
+
+namespace {
+
+constexpr int kContexts = 800;  // a timer cancels 64 without a look, on each processor
+
+std::atomic<std::int64_t> patience{30'000'000'000};  ///< ns
+std::atomic<bool> ready{false};
+std::atomic<bool> begun{false};
+std::atomic<int> told{0};
+std::atomic<int> told_when_stopped{0};
+
+/// A goroutine's thread is asked by name; a timer, on the M's own stack, looks whether anybody is.
+bool asked_to_stop(const gort::rt::M* m) noexcept {
+  if (!gort::rt::stop_requested()) return false;
+  return m->curg == nullptr || (m->pending.load(gort::os::memory_order_relaxed) & gort::rt::kPendingStop) != 0;
+}
+
+/// The first step goes no further before it is asked to stop. Not before somebody is there who will: a timer's function
+/// keeps everybody from its processor. Not on sysmon, which has none: no stop waits for that.
+void until_a_stop(gort::rt::WaitState*) noexcept {
+  const gort::rt::M* m = gort::rt::self_m();
+  if (m == nullptr || m->p == nullptr || !ready || told++ != 0) return;
+  begun = true;
+  const std::int64_t give_up = now_ns() + patience;
+  while (!asked_to_stop(m) && now_ns() < give_up) {
+  }
+}
+void stopped(void*) noexcept { told_when_stopped = told.load(); }
+
+/// Before the context is made that will be cancelled.
+void reset() {
+  ready = false;
+  begun = false;
+  told = 0;
+  told_when_stopped = -1;
+}
+
+void hook(gort::rt::WaitHook fn) {
+  gort::rt::wait_hooks[static_cast<int>(WaitPoint::context_told)].store(fn, gort::os::memory_order_release);
+  gort::rt::set_test_hook(TestPoint::world_stopped, fn != nullptr ? stopped : nullptr, nullptr);
+}
+
+class ContextStops : public gort::test::ContextTest {
+ protected:
+  void SetUp() override { hook(until_a_stop); }
+  void TearDown() override {
+    hook(nullptr);
+    gort::rt::set_fault(Fault::cancel_at_once, false);
+    gort::test::ContextTest::TearDown();
+  }
+};
+GORT_TEST_AT_PROCS(ContextStops);
+
+/// Those who wait in contexts of their own, below the one that is installed, and who stops the world when the first of them
+/// is told that it is cancelled.
+class Crowd {
+ public:
+  Crowd() {
+    for (int i = 0; i < kContexts; ++i) {
+      tasks_.push_back(gort::spawn([this] {
+        ++up_;
+        if (wait_for_ever()) ++cancelled_;
+      }));
+    }
+    stops_ = gort::spawn([this] {
+      gort::shield _;
+      stops_up_.set();
+      while (!begun) gort::poll();
+      gort::rt::RuntimeEntry entry;
+      gort::rt::start_the_world(gort::rt::stop_the_world(gort::rt::StopReason::test));
+    });
+    gort::shield _;
+    stops_up_.wait();
+    EXPECT_TRUE(gort::test::yield_until([this] { return up_ == kContexts; }));
+    ready = true;
+  }
+  /// All have been cancelled. How many had been told when the world stood; -1: nobody who has a processor, once all
+  /// were there.
+  int join() {
+    gort::shield _;
+    for (auto& t : tasks_) t.join();
+    begun = true;
+    stops_.join();
+    EXPECT_EQ(cancelled_, kContexts);
+    return told > 0 ? told_when_stopped.load() : -1;
+  }
+
+ private:
+  gort::event stops_up_;
+  std::atomic<int> up_{0};
+  std::atomic<int> cancelled_{0};
+  std::vector<gort::task<void>> tasks_;
+  gort::task<void> stops_;
+};
+
+int by_a_call() {
+  reset();
+  gort::with_cancel above;
+  Crowd crowd;
+  above.cancel();
+  return crowd.join();
+}
+int by_time() {
+  for (;;) {
+    reset();
+    gort::with_timeout above(40ms);
+    Crowd crowd;
+    wait_for_ever();
+    if (const int n = crowd.join(); n > 0) return n;
+  }
+}
+
+TEST_P(ContextStops, ACallLetsThemIn) {
+  if (GetParam() < 2) GTEST_SKIP() << "one stops the world while the other cancels";
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    for (int i = 0; i < 5; ++i) EXPECT_LT(by_a_call(), kContexts / 2);
+  });
+}
+TEST_P(ContextStops, ACallThatDoesNot) {
+  if (GetParam() < 2) GTEST_SKIP() << "one stops the world while the other cancels";
+  GORT_TEST_START(GetParam());
+  gort::rt::set_fault(Fault::cancel_at_once, true);
+  gort::run([] { EXPECT_GT(by_a_call(), kContexts / 2); });
+}
+
+TEST_P(ContextStops, ATimerLetsThemIn) {
+  if (GetParam() < 2) GTEST_SKIP() << "one stops the world while the timer goes off";
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    for (int i = 0; i < 5; ++i) EXPECT_LT(by_time(), kContexts / 2);
+  });
+}
+TEST_P(ContextStops, ATimerThatDoesNot) {
+  if (GetParam() < 2) GTEST_SKIP() << "one stops the world while the timer goes off";
+  GORT_TEST_START(GetParam());
+  gort::rt::set_fault(Fault::cancel_at_once, true);
+  gort::run([] { EXPECT_GT(by_time(), kContexts / 2); });
+}
+
+// The context goes while its timer has left the rest of the cancellation for after the stop. Nobody may be on his way to stop
+// the world yet, and the timer keeps him from it: then it goes on.
+TEST_P(ContextStops, ItsOwnerGoesMeanwhile) {
+  if (GetParam() < 2) GTEST_SKIP() << "one stops the world while the timer goes off";
+  GORT_TEST_START(GetParam());
+  patience = 1'000'000;
+  gort::run([] {
+    for (int i = 0; i < 20; ++i) {
+      reset();
+      std::optional<Crowd> crowd;
+      {
+        gort::with_timeout above(1ms);
+        crowd.emplace();
+        wait_for_ever();  // ended by the first step
+      }
+      crowd->join();
+    }
+  });
+}
+
+}  // namespace
