@@ -40,6 +40,12 @@ class cancelled {
   std::error_code cause_;
 };
 
+namespace detail {
+/// Throws gort::cancelled, with the cause of the caller's context. Called by whatever waits, with no function in between:
+/// each would be a frame to unwind.
+[[noreturn]] void throw_cancelled();
+}  // namespace detail
+
 }  // namespace gort::inline v0
 
 template <>

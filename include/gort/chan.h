@@ -88,7 +88,7 @@ class receives {
     typename e::slot slot;
     switch (chan_recv(head(), slot.address())) {
       case chan_end::done: return e::take(head(), slot.address(), some);
-      case chan_end::cancelled: throw_chan_cancelled();
+      case chan_end::cancelled: throw_cancelled();
       default: return std::nullopt;
     }
   }
@@ -152,7 +152,7 @@ class receives {
       case chan_end::done:
         e::take(head(), slot.address(), [&out](auto&& v) { out.emplace(std::forward<decltype(v)>(v)); });
         return;
-      case chan_end::cancelled: throw_chan_cancelled();
+      case chan_end::cancelled: throw_cancelled();
       default: return;
     }
   }
@@ -241,7 +241,7 @@ class sends {
     const chan_end end = chan_send(head(), p.address());
     if (end == chan_end::done) [[likely]] return p.delivered();
     p.kept();
-    if (end == chan_end::cancelled) throw_chan_cancelled();
+    if (end == chan_end::cancelled) throw_cancelled();
     throw_chan_closed();
   }
   template <class P>

@@ -22,6 +22,7 @@
 #include <condition_variable>  // std::cv_status
 #include <utility>
 
+#include "gort/cancelled.h"
 #include "gort/clock.h"
 #include "gort/config.h"
 #include "gort/detail/sync_words.h"
@@ -34,7 +35,6 @@ void cond_notify(word64& word, bool all) noexcept;
 wait_result cond_sleep(word64& word, std::uint64_t begun, std::int64_t deadline) noexcept;
 /// It did not get to sleep.
 void cond_leave(word64& word) noexcept;
-[[noreturn]] void cond_throw_cancelled();
 }  // namespace detail
 
 class condition_variable {
@@ -118,7 +118,7 @@ class condition_variable {
     }
     const detail::wait_result end = detail::cond_sleep(word_, begun, deadline);
     [&]() noexcept { lock.lock(); }();  // as in std: a wait cannot go on without its lock
-    if (end == detail::wait_result::cancelled) detail::cond_throw_cancelled();
+    if (end == detail::wait_result::cancelled) detail::throw_cancelled();
     return end == detail::wait_result::timeout ? std::cv_status::timeout : std::cv_status::no_timeout;
   }
 

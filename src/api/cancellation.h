@@ -5,6 +5,7 @@
 // stack (a destructor that says goodbye on a channel works), not under a shield, never in lock, unlock and close.
 #pragma once
 
+#include "gort/cancelled.h"
 #include "sched/m.h"
 #include "sync/cancel.h"
 
@@ -21,9 +22,6 @@ rt::CancelSource* cancellation_slow() noexcept;
   }
   return cancellation_slow();
 }
-
-/// Throws gort::cancelled, with the cause of the caller's context. Outside the runtime.
-[[noreturn]] void throw_cancelled();
 
 /// What a blocking operation begins with that cannot be interrupted once it waits.
 void throw_if_cancelled();

@@ -147,7 +147,6 @@ std::size_t chan_len(const chan_head* c) noexcept {
 std::size_t chan_cap(const chan_head* c) noexcept { return c != nullptr && !of(c)->of_timer ? of(c)->cap : 0; }
 
 void throw_chan_closed() { throw closed(); }
-void throw_chan_cancelled() { throw_cancelled(); }
 
 chan_status status_of(chan_end end, chan_status blocked) {
   switch (end) {

@@ -85,7 +85,6 @@ wait_result cond_sleep(word64& word, std::uint64_t begun, std::int64_t deadline)
   return static_cast<wait_result>(rt::cond_sleep(&word, begun, deadline, cancel));
 }
 void cond_leave(word64& word) noexcept { word.fetch_sub(kCondWaiting, std::memory_order_relaxed); }
-void cond_throw_cancelled() { throw_cancelled(); }
 
 // ---- wait_group, latch
 

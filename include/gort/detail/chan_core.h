@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "gort/cancelled.h"
 #include "gort/config.h"
 #include "gort/detail/chan_head.h"
 #include "gort/detail/deadline.h"
@@ -28,7 +29,6 @@ void chan_close(chan_head* c);
 std::size_t chan_len(const chan_head* c) noexcept;
 std::size_t chan_cap(const chan_head* c) noexcept;
 [[noreturn]] void throw_chan_closed();
-[[noreturn]] void throw_chan_cancelled();
 
 /// A counted reference. Copies are handles of the same channel.
 class chan_handle {
