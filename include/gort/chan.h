@@ -51,6 +51,7 @@
 #include "gort/config.h"
 #include "gort/detail/chan_core.h"
 #include "gort/detail/chan_element.h"
+#include "gort/detail/fork.h"
 #include "gort/select.h"
 
 namespace gort::inline v0 {
@@ -315,7 +316,7 @@ class [[nodiscard]] closing {
   closing(const closing&) = delete;
   closing& operator=(const closing&) = delete;
   ~closing() {
-    if (c_) c_.close();
+    if (c_ && !detail::in_fork_child()) c_.close();
   }
   /// Somebody else will close it.
   void release() noexcept { c_ = send_chan<T>(); }

@@ -35,6 +35,7 @@
 #include <utility>
 
 #include "gort/config.h"
+#include "gort/detail/fork.h"
 #include "gort/event.h"
 
 namespace gort::inline v0 {
@@ -82,7 +83,7 @@ struct promise_state {
     return true;
   }
   void setter_gone() noexcept {
-    if (setters.fetch_sub(1, std::memory_order_acq_rel) != 1 || taken.load(std::memory_order_acquire)) return;
+    if (setters.fetch_sub(1, std::memory_order_acq_rel) != 1 || taken.load(std::memory_order_acquire) || in_fork_child()) return;
     try_set_exception(std::make_exception_ptr(broken_promise()));
   }
   void unref() noexcept {

@@ -41,7 +41,7 @@ bool event::wait_until_ns(std::int64_t deadline) {
 
 #if defined(GORT_DEBUG)
 event::~event() {
-  if (word_.load(std::memory_order_relaxed) != rt::kEventAwaited) return;
+  if (word_.load(std::memory_order_relaxed) != rt::kEventAwaited || rt::in_fork_child()) return;
   rt::RuntimeEntry entry;
   if (rt::event_awaited(word_of(*this))) rt::fatal("gort::event: destroyed while somebody waits for it");
 }
