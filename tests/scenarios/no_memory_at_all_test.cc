@@ -250,4 +250,55 @@ TEST_P(NeedMemory, EndsTheProgramAndIsNotNeeded) {
 INSTANTIATE_TEST_SUITE_P(For, NeedMemory, ::testing::Values("sleep", "timed_wait", "arming", "locks"),
                          [](const auto& i) { return std::string(i.param); });
 
+/// The number of the P that this goroutine has, at this moment.
+int processor() {
+  gort::rt::RuntimeEntry entry;
+  return gort::rt::self_m()->p->id.load();
+}
+
+/// Two Ps have no heap of their own and share the first one's; then the second P becomes the first. By who has the second.
+void first_p_goes_away() {
+  std::deque<gort::timer> timers;
+  {
+    const NoMemory none;
+    for (int i = 0; i < 40; ++i) timers.emplace_back(1h);
+    for (int i = 0; i < 2; ++i) EXPECT_EQ(gort::rt::p_at(i)->timers.load() == nullptr, i == 1) << "there was memory for " << i;
+    EXPECT_EQ(gort::max_procs(1), 2);
+    gort::timer another(1ms);
+    another.recv();
+    for (auto& t : timers) EXPECT_TRUE(t.reset(1ms));
+    for (auto& t : timers) t.recv();
+  }
+  EXPECT_EQ(gort::max_procs(4), 1);
+  for (auto& t : timers) t.reset(1ms);
+  for (auto& t : timers) t.recv();
+}
+
+TEST(NoMemoryAtAllHeaps, GoToAnotherFirstP) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(
+      {
+        ::alarm(60);
+        gort::run({.max_procs = 2}, [] {
+          std::atomic<bool> done{false};
+          while (!done) {
+            std::atomic<bool> two{false};
+            const auto second_p = [&] {
+              if (processor() != 1 || done.exchange(true)) return;
+              first_p_goes_away();
+            };
+            auto other = gort::spawn([&] {
+              two = true;
+              second_p();
+            });
+            while (!two) gort::test::poll_for_tsan();
+            second_p();
+            other.join();
+          }
+        });
+        std::_Exit(::testing::Test::HasFailure() ? 13 : 0);
+      },
+      ExitedWithCode(0), "");
+}
+
 }  // namespace

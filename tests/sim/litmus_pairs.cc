@@ -194,6 +194,12 @@ constexpr Op kMoveBack[] = {store(1, 1, kFull, "TimerHeap::rekey: key"), load(0,
 constexpr Site kMoveSites[] = {{"arm_in_place: when", Needed::on_aarch64},
                                {"TimerHeap::rekey: key", Needed::everywhere}};
 
+// Another P becomes the first one, and the old one is retired. Words: 0 the first (0: the old one), 1 the old one's heap.
+constexpr Op kRetireFirst[] = {store(0, 1), fence("swap_places: fence"), load(1, 0, os::memory_order_acquire)};
+constexpr Op kHeapOfFirst[] = {exchange(1, 1, os::memory_order_acq_rel), fence("heap_of: fence"),
+                               load(0, 1, os::memory_order_acquire)};
+constexpr Site kFirstSites[] = {{"swap_places: fence", Needed::everywhere}, {"heap_of: fence", Needed::on_aarch64}};
+
 // ---- semaphores, waits ------------------------------------------------------------------------------------------
 
 // Words: 0 units, 1 nwait, 2 the root's lock.
@@ -389,6 +395,13 @@ constexpr Litmus kAll[] = {
      neither,
      "the timer is late",
      kMoveSites},
+    {"first heap, resize",
+     "a foreign thread gives the first P a heap; another one becomes the first",
+     {},
+     {kRetireFirst, kHeapOfFirst},
+     neither,
+     "a timer in the heap of a P that has gone",
+     kFirstSites},
     {"acquire, release",
      "a semaphore: A1, A2; R1, R2",
      {},
