@@ -202,6 +202,12 @@ constexpr Site kFirstSites[] = {{"swap_places: fence", Needed::everywhere}, {"he
 
 // ---- semaphores, waits ------------------------------------------------------------------------------------------
 
+// A wait for a counter runs out of time as the count comes to 0, and is over all the same. Words: 0 what was done, 1 the
+// count (1: it is 0), 2 the list's lock.
+constexpr Op kLastDone[] = {store(0, 1), exchange(1, 1, os::memory_order_acq_rel)};
+constexpr Op kLeaveCounter[] = {lock(2), load(1, 0, os::memory_order_acquire, "is_zero: the count"), unlock(2), load(0, 1)};
+constexpr Site kCounterSites[] = {{"is_zero: the count", Needed::on_aarch64}};
+
 // Words: 0 units, 1 nwait, 2 the root's lock.
 constexpr Op kAcquire[] = {lock(2), store(1, 1, kFull, "queue_or_take: nwait"), load(0, 0, kFull),
                            unlock(2)};
@@ -402,6 +408,13 @@ constexpr Litmus kAll[] = {
      neither,
      "a timer in the heap of a P that has gone",
      kFirstSites},
+    {"done, leave",
+     "the last done of a counter; a wait that runs out of time",
+     {},
+     {kLastDone, kLeaveCounter},
+     [](const Outcome& o) { return o.reg[0] == 1 && o.reg[1] == 0; },
+     "what was done is not seen",
+     kCounterSites},
     {"acquire, release",
      "a semaphore: A1, A2; R1, R2",
      {},
