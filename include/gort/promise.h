@@ -49,6 +49,7 @@ class broken_promise : public std::runtime_error {
 namespace detail {
 
 [[noreturn]] void promise_misuse(const char* text) noexcept;
+[[noreturn]] void promise_empty(const char* operation) noexcept;
 
 template <class T>
 struct promise_state {
@@ -214,7 +215,7 @@ class [[nodiscard]] promise {
 
  private:
   detail::promise_state<T>* alive(const char* operation) const {
-    if (state_ == nullptr) detail::promise_misuse(operation);
+    if (state_ == nullptr) detail::promise_empty(operation);
     return state_;
   }
   detail::promise_state<T>* state_;

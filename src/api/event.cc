@@ -53,4 +53,10 @@ void detail::promise_misuse(const char* text) noexcept {
   rt::fatal_after_print({"misuse of a promise", false});
 }
 
+void detail::promise_empty(const char* operation) noexcept {
+  rt::fatal_begin();
+  rt::Printer(2) << "fatal error: gort::promise: " << operation << " on an empty promise (moved from before)\n";
+  rt::fatal_after_print({"operation on an empty promise", false});
+}
+
 }  // namespace gort::inline v0
