@@ -43,6 +43,7 @@
 #include <exception>
 #include <expected>
 #include <iterator>
+#include <memory>
 #include <optional>
 #include <type_traits>
 #include <utility>
@@ -127,7 +128,7 @@ class receives {
 
     explicit iterator(const receives& from) : from_(&from), now_(from.recv()) {}
     T& operator*() const noexcept { return *now_; }
-    T* operator->() const noexcept { return &*now_; }
+    T* operator->() const noexcept { return std::addressof(*now_); }
     iterator& operator++() {
       now_.reset();  // also if it throws
       from_->recv_into(now_);
