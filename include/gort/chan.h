@@ -43,6 +43,7 @@
 #include <exception>
 #include <expected>
 #include <iterator>
+#include <memory>
 #include <optional>
 #include <type_traits>
 #include <utility>
@@ -51,6 +52,7 @@
 #include "gort/config.h"
 #include "gort/detail/chan_core.h"
 #include "gort/detail/chan_element.h"
+#include "gort/detail/fork.h"
 #include "gort/select.h"
 
 namespace gort::inline v0 {
@@ -126,7 +128,7 @@ class receives {
 
     explicit iterator(const receives& from) : from_(&from), now_(from.recv()) {}
     T& operator*() const noexcept { return *now_; }
-    T* operator->() const noexcept { return &*now_; }
+    T* operator->() const noexcept { return std::addressof(*now_); }
     iterator& operator++() {
       now_.reset();  // also if it throws
       from_->recv_into(now_);
@@ -315,7 +317,7 @@ class [[nodiscard]] closing {
   closing(const closing&) = delete;
   closing& operator=(const closing&) = delete;
   ~closing() {
-    if (c_) c_.close();
+    if (c_ && !detail::in_fork_child()) c_.close();
   }
   /// Somebody else will close it.
   void release() noexcept { c_ = send_chan<T>(); }

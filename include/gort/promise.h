@@ -35,6 +35,7 @@
 #include <utility>
 
 #include "gort/config.h"
+#include "gort/detail/fork.h"
 #include "gort/event.h"
 
 namespace gort::inline v0 {
@@ -48,6 +49,7 @@ class broken_promise : public std::runtime_error {
 namespace detail {
 
 [[noreturn]] void promise_misuse(const char* text) noexcept;
+[[noreturn]] void promise_empty(const char* operation) noexcept;
 
 template <class T>
 struct promise_state {
@@ -82,7 +84,7 @@ struct promise_state {
     return true;
   }
   void setter_gone() noexcept {
-    if (setters.fetch_sub(1, std::memory_order_acq_rel) != 1 || taken.load(std::memory_order_acquire)) return;
+    if (setters.fetch_sub(1, std::memory_order_acq_rel) != 1 || taken.load(std::memory_order_acquire) || in_fork_child()) return;
     try_set_exception(std::make_exception_ptr(broken_promise()));
   }
   void unref() noexcept {
@@ -213,7 +215,7 @@ class [[nodiscard]] promise {
 
  private:
   detail::promise_state<T>* alive(const char* operation) const {
-    if (state_ == nullptr) detail::promise_misuse(operation);
+    if (state_ == nullptr) detail::promise_empty(operation);
     return state_;
   }
   detail::promise_state<T>* state_;

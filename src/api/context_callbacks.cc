@@ -12,7 +12,6 @@
 #include "sched/sched.h"
 #include "sched/spawn.h"
 #include "sync/chan.h"
-#include "sync/event.h"
 
 /// LeakSanitizer's, if the program has that.
 extern "C" void __lsan_ignore_object(const void* p) __attribute__((weak));
@@ -51,7 +50,7 @@ void run_callback(void* p) {
   } catch (const cancelled&) {
   }
   goroutine_ends();
-  reg->ended.set();
+  static_cast<void>(task_finish(&reg->ended));
   unref(reg);
 }
 
@@ -66,10 +65,12 @@ bool take_back(callback_core* reg) noexcept {
   return true;
 }
 
-/// Its goroutine is left over from an ended run: it never goes on.
-bool is_left_over(const callback_core* reg) noexcept {
+/// Waits for the end of a function that has begun, or will. False: its goroutine is left over from an ended run, and never
+/// goes on.
+bool wait_ended(callback_core* reg) noexcept {
   const std::uint32_t epoch = entry_of(reg)->run_epoch.load(os::memory_order_acquire);
-  return epoch != 0 && epoch != rt::sched.run_epoch.load(os::memory_order_seq_cst) && !reg->ended.is_set();
+  // 0: who cancels is about to start it.
+  return task_wait_in_epoch(&reg->ended, epoch != 0 ? epoch : rt::sched.run_epoch.load(os::memory_order_seq_cst));
 }
 
 }  // namespace
@@ -151,12 +152,8 @@ context::callback::~callback() {
   // A foreign thread has the number 0, as the runner of a function that has been started and does not run yet.
   const std::uint64_t self = this_goroutine::id();
   const bool own = self != 0 && reg_->runner.load(std::memory_order_relaxed) == self;
-  if (may_run && !own && detail::is_left_over(reg_)) {
+  if (may_run && !own && !detail::wait_ended(reg_)) {
     if (&__lsan_ignore_object != nullptr) __lsan_ignore_object(reg_);  // the goroutine has it, and lies still for good
-  } else if (may_run && !own) {
-    rt::RuntimeEntry entry;
-    rt::event_wait(detail::event_access::word(reg_->ended), rt::kNoDeadline, nullptr, rt::WaitReason::event_wait);
-    rt::san::acquire(&reg_->ended);
   }
   detail::context_unref(reg_->context);
   detail::unref(reg_);

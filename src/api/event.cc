@@ -41,7 +41,7 @@ bool event::wait_until_ns(std::int64_t deadline) {
 
 #if defined(GORT_DEBUG)
 event::~event() {
-  if (word_.load(std::memory_order_relaxed) != rt::kEventAwaited) return;
+  if (word_.load(std::memory_order_relaxed) != rt::kEventAwaited || rt::in_fork_child()) return;
   rt::RuntimeEntry entry;
   if (rt::event_awaited(word_of(*this))) rt::fatal("gort::event: destroyed while somebody waits for it");
 }
@@ -51,6 +51,12 @@ void detail::promise_misuse(const char* text) noexcept {
   rt::fatal_begin();
   rt::Printer(2) << "fatal error: gort::promise: " << text << "\n";
   rt::fatal_after_print({"misuse of a promise", false});
+}
+
+void detail::promise_empty(const char* operation) noexcept {
+  rt::fatal_begin();
+  rt::Printer(2) << "fatal error: gort::promise: " << operation << " on an empty promise (moved from before)\n";
+  rt::fatal_after_print({"operation on an empty promise", false});
 }
 
 }  // namespace gort::inline v0

@@ -149,10 +149,12 @@ void run_main(const run_options& options, void (*fn)(void*), void* arg, task_cor
     g.start(fn, arg, "main", created_by, true);
   } catch (...) {
     rt::run_ends(options.grace.count(), options.quiet, background_hooks);
+    task_epoch_over();
     throw;
   }
   task_wait_anyway(done);
   rt::run_ends(options.grace.count(), options.quiet, background_hooks);
+  task_epoch_over();  // or not: others may be running
 }
 
 }  // namespace detail

@@ -168,6 +168,7 @@ void pool_clear(pool_core* core) noexcept {
 }
 
 void* pool_get(pool_core* core) noexcept {
+  rt::check_not_fork_child();
   void* object = with_hot(core, [](Stock& s) {
     void* had = s.hot.load(std::memory_order_relaxed);
     if (had != nullptr) s.hot.store(nullptr, std::memory_order_relaxed);
@@ -187,6 +188,7 @@ void* pool_get(pool_core* core) noexcept {
 }
 
 void pool_put(pool_core* core, void* object) noexcept {
+  if (rt::in_fork_child()) return core->destroy(object);  // by the destructor of a lease
   rt::san::release(object);
   enum class Put : std::uint8_t { no, yes, yes_and_look };
   const Put put = with_hot(core, [=](Stock& s) {

@@ -121,8 +121,9 @@ void scope_leave(scope_core* s) noexcept {
   if (s->pending.load(std::memory_order_acquire) != 1) {
     scope_cancel(s, cancel_reason::cancelled);
     // Those that are left over from an ended run never go on; what they have of the scope stays theirs.
-    if (s->run_epoch.load(std::memory_order_relaxed) != rt::sched.run_epoch.load(os::memory_order_seq_cst)) return;
-    if (!count_down(s)) wait_ended(s, false);
+    const std::uint32_t epoch = s->run_epoch.load(std::memory_order_relaxed);
+    if (epoch != rt::sched.run_epoch.load(os::memory_order_seq_cst)) return;
+    if (!count_down(s) && !task_wait_in_epoch(&s->ended, epoch)) return;
   }
   rt::san::acquire(&s->pending);
   context_unref(s->node);

@@ -34,7 +34,7 @@ std::uint64_t sync_self() noexcept {
 }
 
 void sync_destroyed(bool in_use, const char* what) noexcept {
-  if (in_use && rt::sched.runs.load(os::memory_order_relaxed) > 0) rt::fatal(what);
+  if (in_use && rt::sched.runs.load(os::memory_order_relaxed) > 0 && !rt::in_fork_child()) rt::fatal(what);
 }
 #endif
 

@@ -100,7 +100,92 @@ bool plain_wait(rt::G* g, task_core* t, bool cancellable) noexcept {
   return g->wait.over != 2;
 }
 
+// ---- destructors on foreign threads ------------------------------------------------------------
+
+/// A foreign thread that waits for goroutines of an epoch, until that is over.
+///
+///   who waits                            the end of a run
+///     opens its wait, stands on the list   changes the epoch
+///     looks at the epoch                   goes over the list: ends the waits of other epochs
+struct Leaver {
+  rt::WaitState* state;
+  std::uint32_t epoch;
+  Leaver* next = nullptr;
+  Leaver** at = nullptr;
+};
+constinit rt::Mutex leavers_lock{rt::LockRank::task};
+constinit Leaver* leavers = nullptr;
+
+void stand(Leaver* l) noexcept {
+  const rt::LockGuard guard(leavers_lock);
+  l->next = leavers;
+  if (l->next != nullptr) l->next->at = &l->next;
+  l->at = &leavers;
+  leavers = l;
+}
+void leave(Leaver* l) noexcept {
+  const rt::LockGuard guard(leavers_lock);
+  *l->at = l->next;
+  if (l->next != nullptr) l->next->at = l->at;
+}
+
+bool epoch_over(std::uint32_t epoch) noexcept { return epoch != rt::sched.run_epoch.load(os::memory_order_seq_cst); }
+
+bool wait_as_leaver(task_core* t, std::uint32_t epoch) noexcept {
+  rt::RuntimeEntry entry;
+  rt::BlockingWait wait(rt::WaitReason::task_join, kNoDeadline, nullptr);
+  wait.race();
+  Leaver self{wait.state(), epoch};
+  stand(&self);
+  bool done = false;
+  if (!epoch_over(epoch)) {
+    done = !publish(t, wait.node());
+    if (!done && wait.park() == rt::WaitEnd::done) {
+      await_done(t);
+      done = true;
+    } else if (!done) {
+      done = !take_back(t, wait.node());
+    }
+  }
+  leave(&self);
+  return done;
+}
+
 }  // namespace
+
+void task_epoch_over() noexcept {
+  rt::RuntimeEntry entry;
+  rt::WaitState* won = nullptr;
+  {
+    const rt::LockGuard guard(leavers_lock);
+    for (const Leaver* l = leavers; l != nullptr; l = l->next) {
+      if (!epoch_over(l->epoch)) continue;
+      // Its owner leaves the list before it opens another wait: it is this one.
+      const std::uint64_t generation = l->state->word.load(os::memory_order_relaxed) >> rt::kWaitGenerationShift;
+      if (rt::wait_win(*l->state, generation, rt::WaitEnd::timeout) != rt::Won::parked) continue;
+      l->state->next_ready = won;
+      won = l->state;
+    }
+  }
+  while (won != nullptr) {
+    waiter* const wake = won->wake;
+    won = won->next_ready;
+    wake->ready(wake);
+  }
+}
+
+bool task_wait_in_epoch(task_core* t, std::uint32_t epoch) noexcept {
+  if (t->word.load(std::memory_order_acquire) != kDone) {
+    if (epoch_over(epoch)) return false;
+    if (rt::current_g() == nullptr) {
+      if (!wait_as_leaver(t, epoch)) return false;
+    } else {
+      task_wait_anyway(t);  // a goroutine is left over itself
+    }
+  }
+  rt::san::acquire(t);
+  return true;
+}
 
 task_end task_wait_until(task_core* t, std::int64_t deadline, bool heed) noexcept {
   rt::CancelSource* cancel = heed ? cancellation() : nullptr;
@@ -142,10 +227,7 @@ bool task_wait_for(task_core* t, std::int64_t deadline) {
 bool task_leave(spawned_core* t) noexcept {
   if (rt::in_fork_child()) return false;
   task_cancel(t->context, cancel_reason::cancelled);
-  if (to_rt(t->context)->run_epoch == rt::sched.run_epoch.load(os::memory_order_seq_cst)) {
-    task_wait_anyway(t);
-    return true;
-  }
+  if (task_wait_in_epoch(t, to_rt(t->context)->run_epoch)) return true;
   rt::san::release(t);
   std::uintptr_t expected = kRunning;
   if (t->word.compare_exchange_strong(expected, kDetached, std::memory_order_acq_rel)) {

@@ -5,6 +5,7 @@
 #include "gort/blocking.h"
 #include "gort/goroutine_local.h"
 #include "gort/os_thread.h"
+#include "gort/detail/fork.h"
 #include "gort/detail/goroutine.h"
 #include "sched/entry.h"
 #include "sched/force_migrate.h"
@@ -58,6 +59,8 @@ void lock_os_thread() noexcept { rt::lock_os_thread(); }
 void unlock_os_thread() noexcept { rt::unlock_os_thread(); }
 
 namespace detail {
+
+bool in_fork_child() noexcept { return rt::in_fork_child(); }
 
 void blocking_begin() noexcept { rt::enter_blocking(); }
 

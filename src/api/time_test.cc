@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 #include <mutex>
+#include <ratio>
 #include <thread>
 #include <vector>
 
@@ -29,6 +30,18 @@ static_assert(whole_ns(std::chrono::hours::min()) == 0);
 static_assert(whole_ns(std::chrono::duration<double, std::nano>(1.25)) == 2, "rounded up");
 static_assert(whole_ns(std::chrono::duration<long long, std::pico>(1)) == 1, "rounded up");
 static_assert(whole_ns(ns::max()) >= kForeverNs / 1000 * 998, "as good as for ever");
+
+// Ticks of which a second has no whole number of nanoseconds.
+using hpet = std::chrono::duration<std::int64_t, std::ratio<1, 14'318'180>>;
+using tsc = std::chrono::duration<std::int64_t, std::ratio<1, 2'999'999'999>>;
+using frames = std::chrono::duration<std::int64_t, std::ratio<1001, 30'000>>;
+static_assert(whole_ns(hpet(14'318'180LL * 4 * 3600 + 1)) == 4 * 3600 * 1'000'000'000LL + 70);
+static_assert(whole_ns(tsc(2'999'999'999LL * 4)) == 4'000'000'000);
+static_assert(whole_ns(tsc(2'999'999'999LL * 10 + 1)) == 10'000'000'001);
+static_assert(whole_ns(frames(30'000LL * 86'400 * 80)) == 1001LL * 86'400 * 80 * 1'000'000'000);
+static_assert(whole_ns(std::chrono::duration<int, std::ratio<1, 3>>(7)) == 2'333'333'334);
+static_assert(whole_ns(std::chrono::duration<std::uint64_t, std::atto>(1'000'000'001)) == 2);
+static_assert(whole_ns(frames::max()) == kForeverNs);
 
 TEST(Durations, WhatIsNoNumberIsTheLongest) {
   EXPECT_EQ(whole_ns(std::chrono::duration<double>(std::numeric_limits<double>::infinity())), kForeverNs);
@@ -59,6 +72,11 @@ TEST(Durations, TimePointsBeyondNanosecondsHavePassedOrNeverCome) {
   EXPECT_EQ(ns_until(sys_days(9999y / 12 / 31)), kForeverNs);
   EXPECT_EQ(ns_until(system_clock::now() - 1h), 0);
   EXPECT_GT(ns_until(system_clock::now() + 1000h), ns(1h).count());
+  // Nearly two thousand million seconds of those.
+  const auto in_ticks = std::chrono::time_point<system_clock, hpet>(hpet(14'318'180 * system_clock::to_time_t(system_clock::now())));
+  EXPECT_EQ(ns_until(in_ticks - std::chrono::hours(1)), 0);
+  EXPECT_GT(ns_until(in_ticks + std::chrono::hours(1)), ns(59min).count());
+  EXPECT_LT(ns_until(in_ticks + std::chrono::hours(1)), ns(61min).count());
 }
 
 // The forms that wait until a time of any clock.

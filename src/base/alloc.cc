@@ -14,9 +14,8 @@ struct Persistent {
 };
 constinit Persistent persistent;
 
-}  // namespace
-
-void* persistent_try_alloc(std::size_t bytes, std::size_t align) noexcept {
+/// Null: no address space.
+void* persistent_get(std::size_t bytes, std::size_t align) noexcept {
   GORT_CHECK(align != 0 && (align & (align - 1)) == 0 && align <= 4096, "alignment is a power of two");
   LockGuard guard(persistent.lock);
   const std::size_t page = os::page_size();
@@ -43,10 +42,27 @@ void* persistent_try_alloc(std::size_t bytes, std::size_t align) noexcept {
   return result;
 }
 
+[[noreturn, gnu::cold]] void fatal_no_memory() noexcept { fatal("out of address space for the runtime's own data"); }
+
+void* or_do_without(void* memory) noexcept {
+  if (memory == nullptr && fault(Fault::need_memory)) fatal_no_memory();
+  return memory;
+}
+
+}  // namespace
+
+void* persistent_try_alloc(std::size_t bytes, std::size_t align) noexcept {
+  return or_do_without(fault(Fault::no_memory) ? nullptr : persistent_get(bytes, align));
+}
+
 void* persistent_alloc(std::size_t bytes, std::size_t align) noexcept {
-  void* const p = persistent_try_alloc(bytes, align);
-  if (p == nullptr) fatal("out of address space for the runtime's own data");
+  void* const p = persistent_get(bytes, align);
+  if (p == nullptr) fatal_no_memory();
   return p;
+}
+
+void* try_map(std::size_t bytes) noexcept {
+  return or_do_without(fault(Fault::no_memory) ? nullptr : os::mem_map(bytes, os::page_size()));
 }
 
 std::size_t persistent_bytes() noexcept { return persistent.total.load(os::memory_order_relaxed); }

@@ -6,7 +6,7 @@
 //                      (a racing tracer, a spinning waker) still finds a T.
 //
 // Both are zeroed when fresh, thread-safe, O(1), and fatal when the kernel has no more address space; the forms with
-// `try` give null then.
+// `try` give null then. Fault::need_memory: they are fatal, too; Fault::no_memory: they give null always.
 #pragma once
 
 #include <cstddef>
@@ -14,6 +14,7 @@
 #include <new>
 #include <type_traits>
 
+#include "base/fault.h"
 #include "base/mutex.h"
 
 namespace gort::inline v0::rt {
@@ -21,6 +22,9 @@ namespace gort::inline v0::rt {
 /// `bytes` of zeroed memory that is never given back. `align`: a power of two, at most 4096.
 void* persistent_alloc(std::size_t bytes, std::size_t align) noexcept;
 void* persistent_try_alloc(std::size_t bytes, std::size_t align) noexcept;
+
+/// Address space of a caller's own, whole pages, who can do without: os::mem_map with these faults. Given back by os::mem_unmap.
+void* try_map(std::size_t bytes) noexcept;
 
 /// Bytes handed out by persistent_alloc so far, for statistics.
 std::size_t persistent_bytes() noexcept;
@@ -32,7 +36,9 @@ class FixAlloc {
 
   /// Storage for a T; the caller constructs. Reused storage keeps the old bytes.
   void* alloc() noexcept { return take(persistent_alloc); }
-  void* try_alloc() noexcept { return take(persistent_try_alloc); }
+  void* try_alloc() noexcept {
+    return fault(Fault::no_memory) ? persistent_try_alloc(kSlot, alignof(T)) : take(persistent_try_alloc);
+  }
 
   void free(T* t) noexcept {
     LockGuard guard(lock_);

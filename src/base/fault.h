@@ -56,6 +56,8 @@ enum class Fault : std::uint8_t {
   wait_close,   ///< a wait that did not come about stays open (sync/blocking_wait.cc)
   class_debt,   ///< what the turn of captives, or of the others, was too long is not given back (sched/captives.cc)
   cancel_at_once,  ///< a cancellation lets no stop in before it is done (sync/context.cc)
+  need_memory,  ///< who could do without a record of the runtime's needs it all the same: fatal without memory (base/alloc.h)
+  no_memory,    ///< no measure: nobody who can do without gets such a record, so that tests need not use memory up
   kCount
 };
 

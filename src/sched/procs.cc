@@ -62,6 +62,9 @@ void swap_places(P* a, P* b) noexcept {
   b->id.store(i, os::memory_order_relaxed);
   sched.all_p[j].store(a, os::memory_order_relaxed);
   sched.all_p[i].store(b, os::memory_order_relaxed);
+  // Partner: heap_of (sync/timers.cc). A foreign thread gives the first P a heap, then looks who is the first; we retire that
+  // one after this, with its heap.
+  os::fence(os::memory_order_seq_cst);
 }
 
 }  // namespace

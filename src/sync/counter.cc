@@ -13,7 +13,11 @@ constexpr std::uint32_t kOne = detail::kCountOne;
 // No other primitive has a list at this place of its word: who comes late may meet another object here.
 WaitList waiters_of(SyncWord* word) noexcept { return WaitList(word, 2); }
 
-/// The count is 0: everybody goes on. Under the list's lock.
+/// The count is 0, and somebody waits. Acquire: whoever has lowered it did so without the lock, and what came before that is
+/// seen by us, if our own wait is over, and by those whom we wake.
+bool is_zero(SyncWord* word) noexcept { return word->load(os::memory_order_acquire) == kParked; }
+
+/// That is so: everybody goes on. Under the list's lock.
 void wake_all(SyncWord* word, const WaitList& list, WakeChain* wake) noexcept {
   WaiterChain chain;
   take_all(list, &chain);
@@ -28,11 +32,11 @@ bool left(SyncWord* word, const WaitList& list, waiter* node) noexcept {
   {
     LockGuard guard(list.lock());
     if (list.leave(node)) {
-      if (word->load(os::memory_order_relaxed) == kParked) {
+      if (is_zero(word)) {
         wake_all(word, list, &wake);
       } else {
         // If the count comes to 0 just now, whoever did that finds nobody, and touches nothing.
-        zero = list.empty() ? word->fetch_and(~kParked, os::memory_order_relaxed) == kParked : false;
+        zero = list.empty() ? word->fetch_and(~kParked, os::memory_order_acquire) == kParked : false;
       }
     }
   }
@@ -47,7 +51,7 @@ void counter_wake(SyncWord* word) noexcept {
   WakeChain wake;
   {
     LockGuard guard(list.lock());
-    if (!list.empty() && word->load(os::memory_order_relaxed) == kParked) wake_all(word, list, &wake);
+    if (!list.empty() && is_zero(word)) wake_all(word, list, &wake);
   }
   wake.wake();
 }

@@ -33,7 +33,8 @@ void serve(SyncWord* word, const WaitList& list, std::uint32_t n, WakeChain* wak
         served.push(w);
       }
       if (!list.empty()) next |= kParked;
-    } while (!word->compare_exchange_weak(now, next, os::memory_order_release, os::memory_order_relaxed));
+      // Acquire: units may lie there that were released without the lock, and that we hand out.
+    } while (!word->compare_exchange_weak(now, next, os::memory_order_acq_rel, os::memory_order_relaxed));
     n = 0;
     while (waiter* w = served.pop()) {
       const std::uint32_t wanted = w->ticket;

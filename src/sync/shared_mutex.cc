@@ -36,11 +36,12 @@ bool try_read(SyncWord* word) noexcept {
 /// `n` readers' holds are given up. False: they are the last ones, and somebody waits for that: the lock is the caller's
 /// alone. Under the lists' lock.
 bool drop_readers(SyncWord* word, std::uint32_t n) noexcept {
-  std::uint32_t now = word->load(os::memory_order_relaxed);
+  // Acquire: other readers have left without the lock, before the writer to whom it goes.
+  std::uint32_t now = word->load(os::memory_order_acquire);
   for (;;) {
     if (now / kReader < n) fatal("gort::shared_mutex: unlock_shared of one that no reader holds");
     if (now / kReader == n && (now & (kWriterParked | kReaderParked)) != 0) return false;
-    if (word->compare_exchange_weak(now, now - n * kReader, os::memory_order_release, os::memory_order_relaxed)) {
+    if (word->compare_exchange_weak(now, now - n * kReader, os::memory_order_release, os::memory_order_acquire)) {
       return true;
     }
   }

@@ -1,5 +1,7 @@
 #include "sync/timer_heap.h"
 
+#include "base/alloc.h"
+
 namespace gort::inline v0::rt {
 
 namespace {
@@ -59,7 +61,7 @@ std::uint32_t TimerHeap::slots() const noexcept { return first_slot(segments - 1
 
 bool TimerHeap::grow() noexcept {
   if (segments == kSegments) return false;
-  void* memory = os::mem_map(bytes_of(segments), os::page_size());
+  void* memory = try_map(bytes_of(segments));
   if (memory == nullptr) return false;
   const auto biased = reinterpret_cast<std::uintptr_t>(memory) - first_slot(segments) * sizeof(Entry);
   base[segments] = reinterpret_cast<Entry*>(biased);

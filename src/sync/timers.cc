@@ -120,7 +120,7 @@ namespace {
 
 void run_timers_of_p(P* p, std::int64_t now) noexcept { run_heap(p->timers.load(os::memory_order_acquire), now); }
 
-/// Everything goes to another heap, some at a time: one heap's lock at a time.
+/// Everything goes to another P: the heap, if that one has none, or from heap to heap, some at a time: one lock at a time.
 void move_timers_of_p(P* p, P* to) noexcept;
 
 bool armed_before(const Timer* t, std::int64_t key, std::int64_t until) noexcept {
@@ -155,25 +155,28 @@ void set_hooks() noexcept {
   sched_hooks.timers_pending = any_armed;
 }
 
-/// Where there is no memory for a P's: the first P's, which never goes away, and for that there is a place in any case.
-TimerHeap* heap_without_memory(P* p) noexcept;
-
+/// Where there is no memory for a P's: the first P's. There is always a first P, for that there is a place in any case, and
+/// when another P becomes the first it gets that heap (pass_heap).
 TimerHeap* heap_of(P* p) noexcept {
   TimerHeap* h = p->timers.load(os::memory_order_acquire);
   if (__builtin_expect(h != nullptr, 1)) return h;
   set_hooks();
-  void* const memory = persistent_try_alloc(sizeof(TimerHeap), alignof(TimerHeap));
-  TimerHeap* const made = memory != nullptr ? ::new (memory) TimerHeap : heap_without_memory(p);
-  if (memory == nullptr && p != p_at(0)) return made;
-  made->earliest = &p->timer_when;
+  static constinit TimerHeap of_first;
+  P* const first = p_at(0);
+  if (void* const memory = persistent_try_alloc(sizeof(TimerHeap), alignof(TimerHeap)); memory != nullptr) {
+    h = ::new (memory) TimerHeap;
+  } else if (p != first) {
+    return heap_of(first);
+  } else {
+    h = &of_first;
+  }
+  h->earliest = &p->timer_when;
   TimerHeap* expected = nullptr;
   // The loser of the race stays unused: a page or two.
-  return p->timers.compare_exchange_strong(expected, made, os::memory_order_acq_rel) ? made : expected;
-}
-
-TimerHeap* heap_without_memory(P* p) noexcept {
-  static constinit TimerHeap first;
-  return p == p_at(0) ? &first : heap_of(p_at(0));
+  if (!p->timers.compare_exchange_strong(expected, h, os::memory_order_acq_rel)) h = expected;
+  // Partner: swap_places (sched/procs.cc). A foreign thread looks again who is the first P before it puts a timer in.
+  os::fence(os::memory_order_seq_cst);
+  return h;
 }
 
 /// The heap for a timer that is in none: this bubble's, this P's, or some P's.
@@ -208,6 +211,19 @@ TimerHeap* lock_home(Timer* t) noexcept {
   }
 }
 
+/// A P that has no heap gets that of p as it is. False: it has one. The world is stopped; foreign threads may be at it.
+bool pass_heap(P* p, TimerHeap* from, P* to) noexcept {
+  TimerHeap* none = nullptr;
+  const bool passes = to->timers.compare_exchange_strong(none, from, os::memory_order_acq_rel);
+  if (!passes && none != from) return false;  // it may have it already, by a foreign thread that found no memory
+  LockGuard guard(from->lock);
+  from->earliest = &to->timer_when;
+  to->timer_when.store(p->timer_when.load(os::memory_order_relaxed), os::memory_order_relaxed);
+  p->timer_when.store(kNoTimer, os::memory_order_relaxed);
+  p->timers.store(nullptr, os::memory_order_release);  // who finds that, and makes another one, looks again who is the first
+  return true;
+}
+
 void move_timers_of_p(P* p, P* to) noexcept {
   TimerHeap* from = p->timers.load(os::memory_order_acquire);
   if (to == nullptr) {
@@ -215,6 +231,7 @@ void move_timers_of_p(P* p, P* to) noexcept {
     from->closed = false;
     return;
   }
+  if (pass_heap(p, from, to)) return;
   TimerHeap* h = heap_of(to);
   for (bool more = true; more;) {
     TimerHeap::Entry some[kBatch];

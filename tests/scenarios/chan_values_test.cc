@@ -366,6 +366,45 @@ class in_context {
 
 void fire(source& s) { s.cancel(); }
 
+/// Types that give nobody their address.
+struct plain {
+  int value = 0;
+  plain* operator&() = delete;
+  const plain* operator&() const = delete;
+};
+struct boxed {
+  std::string value;
+  boxed() = default;
+  explicit boxed(std::string v) : value(std::move(v)) {}
+  boxed(const boxed&) = default;
+  boxed(boxed&&) noexcept = default;
+  boxed& operator=(const boxed&) = delete;
+  boxed& operator=(boxed&& o) noexcept(false) = delete;
+  boxed* operator&() = delete;
+  const boxed* operator&() const = delete;
+};
+
+TEST(ChanTypes, WithAnAddressOperatorOfTheirOwn) {
+  run([] {
+    chan<plain> numbers(1);
+    chan<boxed> words(1);
+    plain n{1};
+    boxed w("word");
+    const boxed same("same");
+    numbers.send(n);
+    words.send(std::move(w));
+    EXPECT_FALSE(numbers.try_send(std::move(n)));
+    w.value = "kept";
+    EXPECT_FALSE(words.try_send(std::move(w)));
+    EXPECT_EQ(w.value, "kept");
+    EXPECT_FALSE(words.send_for(same, std::chrono::nanoseconds(1)));
+    EXPECT_EQ(select(words.on_send(std::move(w)), numbers.on_send(n), otherwise), 2u);
+    EXPECT_EQ(w.value, "kept");
+    EXPECT_EQ(numbers.recv()->value, 1);
+    EXPECT_EQ(words.begin()->value, "word");
+  });
+}
+
 TEST_P(ChanValues, CancelledSendersKeepTheirValue) {
   run_here([] {
     for (int round = 0; round < 300 / kSlowdown; ++round) {

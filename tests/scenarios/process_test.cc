@@ -10,6 +10,8 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <tuple>
@@ -18,6 +20,8 @@
 #include "gort/net.h"
 #include "gort/os.h"
 #include "os/os.h"
+#include "sched/entry.h"
+#include "sema/sema.h"
 #include "tests/support/runtime_fixture.h"
 
 using namespace std::chrono_literals;
@@ -343,6 +347,7 @@ TEST_F(Process, AnyOtherCallInAForkedChildIsFatal) {
       gort::semaphore s(0);
       s.acquire();
     });
+    expect_fatal_in_child("pool", [] { static_cast<void>(gort::pool<int>().get()); });
   };
   all();
   gort::run([&all] {
@@ -362,7 +367,21 @@ struct Statics {
   gort::ticker ticker{1h};
   gort::func_handle func = gort::after_func(1h, [] {});
   gort::pool<std::string> pool;
+  gort::pool<std::string>::lease lease = pool.borrow();
   gort::promise<int> promise;
+  gort::promise_setter<int> setter = promise.setter();
+  gort::chan<int> closed{1};
+  gort::closing<int> closing{closed};
+  gort::mutex mutex;
+  gort::shared_mutex shared;
+  gort::mutex of_changed;
+  gort::condition_variable changed;
+  gort::semaphore units{0};
+  gort::wait_group group;
+  gort::latch latch{1};
+  gort::barrier<> barrier{2};
+  gort::event event;
+  gort::scope waiters;  // for each of those, for the time of the forks
   gort::context context = [] { return gort::with_cancel().context(); }();
   gort::context::callback callback = context.after_func([] {});
   gort::os::signals signals = gort::os::signals::on({SIGUSR2}).value();
@@ -373,7 +392,40 @@ struct Statics {
   gort::net::write_half writer;
   gort::net::conn peer;
 
+  /// All of them wait.
+  static bool they_wait() {
+    int n = 0;
+    gort::rt::RuntimeEntry entry;
+    gort::rt::sem_for_each_waiter([](const void*, const gort::waiter*, void* sum) noexcept { ++*static_cast<int*>(sum); }, &n);
+    return n == 8;
+  }
+  void let_them_go() {
+    mutex.unlock();
+    shared.unlock_shared();
+    changed.notify_one();
+    units.release();
+    group.done();
+    latch.count_down();
+    static_cast<void>(barrier.arrive());
+    event.set();
+    waiters.join();
+  }
+
   explicit Statics(const std::string& path) : listener(gort::net::listen(path).value()) {
+    mutex.lock();
+    shared.lock_shared();
+    group.add();
+    waiters.go([this] { const std::scoped_lock hold(mutex); });
+    waiters.go([this] { const std::scoped_lock hold(shared); });
+    waiters.go([this] {
+      std::unique_lock hold(of_changed);
+      changed.wait(hold);
+    });
+    waiters.go([this] { units.acquire(); });
+    waiters.go([this] { group.wait(); });
+    waiters.go([this] { latch.wait(); });
+    waiters.go([this] { barrier.arrive_and_wait(); });
+    waiters.go([this] { event.wait(); });
     lines.send("one that nobody receives, and that is too long to stay in a string");
     scope.go([] { gort::this_goroutine::sleep_for(1h); });
     pool.put(std::make_unique<std::string>("kept"));
@@ -389,6 +441,7 @@ TEST_F(Process, DestructorsInAForkedChildLeaveTheParentsAlone) {
   const std::string path = ::testing::TempDir() + "gort_forked_" + std::to_string(::getpid()) + ".sock";
   gort::run([&path] {
     auto statics = std::make_unique<Statics>(path);
+    ASSERT_TRUE(gort::test::yield_until(Statics::they_wait));
     for (const bool inside : {false, true}) {
       pid_t pid = -1;
       const auto fork_here = [&] {
@@ -419,6 +472,9 @@ TEST_F(Process, DestructorsInAForkedChildLeaveTheParentsAlone) {
     }
     statics->process.in.close();
     EXPECT_TRUE(statics->process.wait().value().ok());
+    statics->let_them_go();
+    EXPECT_FALSE(statics->promise.is_set());
+    EXPECT_TRUE(statics->closed.try_send(1));
   });
 }
 

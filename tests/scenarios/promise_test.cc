@@ -315,6 +315,12 @@ TEST_F(PromiseDeath, Misuse) {
               }),
               ExitedWithCode(2), "get: the value has been taken already");
   EXPECT_EXIT(gort::promise_setter<int>()(1), ExitedWithCode(2), "by an empty setter");
+  EXPECT_EXIT(gort::run([] {
+                gort::promise<int> p;
+                const gort::promise<int> q = std::move(p);
+                p.wait();
+              }),
+              ExitedWithCode(2), "fatal error: gort::promise: wait on an empty promise .moved from before.\n");
 }
 
 TEST_F(PromiseDeath, AnEventThatIsWaitedForMustNotDie) {

@@ -343,6 +343,48 @@ TEST_P(Run, WhatIsLeftOverIsNotWaitedFor) {
   EXPECT_EQ(ended, 2);
 }
 
+// Nor by a foreign thread that has begun to wait when the run ends.
+TEST_P(Run, WhatIsLeftOverIsNotWaitedForByThreads) {
+  GORT_TEST_START(GetParam());
+  std::atomic<int> begun{0};
+  std::atomic<bool> made[3] = {};
+  auto never = [&] {
+    gort::shield from_the_end_of_the_run;
+    ++begun;
+    gort::this_goroutine::sleep_for(24h);
+  };
+  std::vector<std::thread> threads;
+  std::atomic<bool> run_begins{false};
+  const auto thread = [&](auto f) {
+    threads.emplace_back([&, f] {
+      while (!run_begins) std::this_thread::yield();
+      f();
+    });
+  };
+  thread([&] {
+    auto task = gort::spawn(never);
+    made[0] = true;
+  });
+  thread([&] {
+    gort::scope scope;
+    scope.go(never);
+    made[1] = true;
+  });
+  thread([&] {
+    gort::context::callback callback;
+    gort::with_cancel c;
+    callback = c.context().after_func(never);
+    c.cancel();
+    made[2] = true;
+    const gort::context::callback ends(std::move(callback));
+  });
+  gort::run({.grace = 10ms, .quiet = true}, [&] {
+    run_begins = true;
+    EXPECT_TRUE(yield_until([&] { return begun == 3 && made[0] && made[1] && made[2]; }));
+  });
+  for (auto& t : threads) t.join();
+}
+
 // One that computes past the end of its run does not touch a scope that has not waited for it.
 TEST_P(Run, WhoEndsAfterItsScopeDoesNotTouchIt) {
   GORT_TEST_START(GetParam());

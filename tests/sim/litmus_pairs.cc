@@ -194,7 +194,19 @@ constexpr Op kMoveBack[] = {store(1, 1, kFull, "TimerHeap::rekey: key"), load(0,
 constexpr Site kMoveSites[] = {{"arm_in_place: when", Needed::on_aarch64},
                                {"TimerHeap::rekey: key", Needed::everywhere}};
 
+// Another P becomes the first one, and the old one is retired. Words: 0 the first (0: the old one), 1 the old one's heap.
+constexpr Op kRetireFirst[] = {store(0, 1), fence("swap_places: fence"), load(1, 0, os::memory_order_acquire)};
+constexpr Op kHeapOfFirst[] = {exchange(1, 1, os::memory_order_acq_rel), fence("heap_of: fence"),
+                               load(0, 1, os::memory_order_acquire)};
+constexpr Site kFirstSites[] = {{"swap_places: fence", Needed::everywhere}, {"heap_of: fence", Needed::on_aarch64}};
+
 // ---- semaphores, waits ------------------------------------------------------------------------------------------
+
+// A wait for a counter runs out of time as the count comes to 0, and is over all the same. Words: 0 what was done, 1 the
+// count (1: it is 0), 2 the list's lock.
+constexpr Op kLastDone[] = {store(0, 1), exchange(1, 1, os::memory_order_acq_rel)};
+constexpr Op kLeaveCounter[] = {lock(2), load(1, 0, os::memory_order_acquire, "is_zero: the count"), unlock(2), load(0, 1)};
+constexpr Site kCounterSites[] = {{"is_zero: the count", Needed::on_aarch64}};
 
 // Words: 0 units, 1 nwait, 2 the root's lock.
 constexpr Op kAcquire[] = {lock(2), store(1, 1, kFull, "queue_or_take: nwait"), load(0, 0, kFull),
@@ -389,6 +401,20 @@ constexpr Litmus kAll[] = {
      neither,
      "the timer is late",
      kMoveSites},
+    {"first heap, resize",
+     "a foreign thread gives the first P a heap; another one becomes the first",
+     {},
+     {kRetireFirst, kHeapOfFirst},
+     neither,
+     "a timer in the heap of a P that has gone",
+     kFirstSites},
+    {"done, leave",
+     "the last done of a counter; a wait that runs out of time",
+     {},
+     {kLastDone, kLeaveCounter},
+     [](const Outcome& o) { return o.reg[0] == 1 && o.reg[1] == 0; },
+     "what was done is not seen",
+     kCounterSites},
     {"acquire, release",
      "a semaphore: A1, A2; R1, R2",
      {},

@@ -77,7 +77,7 @@ struct element {
   /// What send copies from, while the value is still the sender's.
   class parcel {
    public:
-    explicit parcel(T& v) noexcept : v_(&v) {}
+    explicit parcel(T& v) noexcept : v_(std::addressof(v)) {}
     void* address() noexcept { return v_; }
     /// Its bytes are gone: what stays behind is as good as moved from.
     void delivered() noexcept {
@@ -94,7 +94,7 @@ struct element {
     explicit copy_parcel(const T& v) : v_(v) {}
     void* address() noexcept { return const_cast<T*>(std::addressof(v_)); }
     void delivered() noexcept {
-      if constexpr (!trivial) std::construct_at(&v_);
+      if constexpr (!trivial) std::construct_at(std::addressof(v_));
     }
     void kept() noexcept {}
 
@@ -146,8 +146,8 @@ struct element<T> {
     if constexpr (by_copy) {
       return;  // it never left
     } else if constexpr (std::is_nothrow_move_constructible_v<T> && !std::is_nothrow_move_assignable_v<T>) {
-      std::destroy_at(&v);
-      std::construct_at(&v, std::move(b->value));
+      std::destroy_at(std::addressof(v));
+      std::construct_at(std::addressof(v), std::move(b->value));
     } else {
       static_assert(std::is_move_assignable_v<T>, "gort::chan<T>: T moves only, and may throw then, so it must be "
                     "assignable too: a value that is not sent is moved back. Or send std::unique_ptr<T>");

@@ -6,7 +6,7 @@
 
 #include "gort/clock.h"
 #include "gort/config.h"
-#include "gort/event.h"
+#include "gort/detail/goroutine.h"
 
 namespace gort::inline v0 {
 
@@ -68,7 +68,7 @@ struct callback_core {
   void (*destroy)(callback_core*) noexcept = nullptr;
   std::atomic<std::uint32_t> refs{1};
   std::atomic<std::uint64_t> runner{0};  ///< the goroutine that runs it
-  event ended;
+  task_core ended;                       ///< of that goroutine
   void* entry = nullptr;            ///< rt::ContextCallback; null: it never runs
   context_node* context = nullptr;  ///< in which it is registered; counted, until detached
 };

@@ -143,6 +143,11 @@ inline void task_wait_anyway(task_core* t) noexcept {
   static_cast<void>(task_wait_until(t, std::numeric_limits<std::int64_t>::max(), false));
 }
 bool task_wait_for(task_core* t, std::int64_t deadline);
+/// Of destructors: waits for the end, whatever happens. False: the goroutines of that epoch are left over (gort/run.h), and
+/// that may have come while a foreign thread waited.
+bool task_wait_in_epoch(task_core* t, std::uint32_t epoch) noexcept;
+/// An epoch has ended.
+void task_epoch_over() noexcept;
 void task_cancel(context_node* c, std::error_code cause) noexcept;
 void task_context_over(context_node* c) noexcept;
 /// The goroutine has stored its result. True if it was detached: the goroutine frees the state.

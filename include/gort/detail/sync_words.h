@@ -58,7 +58,8 @@ void throw_if_cancelled();
 #if defined(GORT_DEBUG)
 /// Who calls: a number that no other goroutine and no other foreign thread has.
 std::uint64_t sync_self() noexcept;
-/// For destructors: fatal if `in_use`, unless no run is in progress, when those in question are left over.
+/// For destructors: fatal if `in_use`, unless no run is in progress, when those in question are left over, or in the child
+/// of a fork, where they are the parent's.
 void sync_destroyed(bool in_use, const char* what) noexcept;
 #endif
 
