@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <cstddef>
+#include <string>
 
 #include "api/cancellation.h"
 #include "gort/net/conn.h"
@@ -79,6 +80,9 @@ std::ptrdiff_t attempt(net_fd* f, rt::Side side, std::size_t asked, F call) {
     if (end != rt::PollEnd::ready) return -errno_of(end);
   }
 }
+
+/// Closes it, and removes the path of a Unix socket, if it has one, before anybody else can listen there.
+void close_with_path(net_fd* f, const std::string& path) noexcept;
 
 /// A record for a descriptor that is non-blocking already. On an error the descriptor is closed.
 result<fd_owner> own_fd(int fd, std::uint16_t kind, bool write = false);
