@@ -8,6 +8,7 @@
 #include <string>
 
 #include "api/cancellation.h"
+#include "base/fault.h"
 #include "gort/net/conn.h"
 #include "net/poll_desc.h"
 #include "os/io.h"
@@ -41,6 +42,7 @@ inline void received() noexcept { rt::san::acquire(&rt::sched); }
 template <class F>
 std::ptrdiff_t attempt(net_fd* f, rt::Side side, std::size_t asked, F call) {
   rt::PollDesc* d = desc(f);
+  if (!fault(rt::Fault::net_serve)) rt::serve_if_asked();  // who never has to wait would never be stopped
   if (d == nullptr) return -EBADF;
   rt::CancelSource* cancel = gort::detail::cancellation();
   if (rt::is_cancelled(cancel)) return -ECANCELED;
@@ -92,6 +94,7 @@ result<fd_owner> adopt_fd(int fd, std::uint16_t kind);
 template <class F>
 int with_fd(net_fd* f, F call) {
   rt::PollDesc* d = desc(f);
+  rt::serve_if_asked();
   if (d == nullptr || !rt::poll_use(d)) return EBADF;
   const int e = call(d->fd);
   rt::poll_unuse(d);

@@ -40,6 +40,7 @@ enum class Fault : std::uint8_t {
   alone,       ///< a thread without P does not wait for who skips a lock (sched/alone.h)
   net_break,   ///< an earlier timer, or a request for a thread, does not wake who sleeps in the poller
   net_ready,   ///< who is about to wait for a descriptor does not look whether an edge has come
+  net_serve,   ///< a call that need not wait for its descriptor is no place to be stopped (api/net_fd.h)
   net_stale,   ///< a late event counts for whoever has the record by now
   hold_queue,  ///< a goroutine that is held in place keeps those who queue on its P
   hold_runnable,  ///< a goroutine that is runnable whenever it is looked at is never held

@@ -225,4 +225,53 @@ TEST_P(Edges, NoRoomForBytesIsNoWaitForDescriptors) {
   });
 }
 
+class EdgesOnOne : public gort::test::RuntimeTest {};
+
+// Without signals (and under TSan) goroutines are stopped at calls into gort only: each of these is one, although it does not wait.
+TEST_F(EdgesOnOne, CallsThatNeedNotWaitArePlacesToBeStopped) {
+  ::setenv("GORT_DEBUG", "asyncpreemptoff=1", 1);
+  GORT_TEST_START(1);
+  gort::run([] {
+    auto [a, b] = net::socket_pair().value();
+    auto [gone, peer] = net::socket_pair().value();
+    net::listener l = net::listen("127.0.0.1:0").value();
+    net::datagram d = net::bind_datagram("127.0.0.1:0").value();
+    const net::address to = d.local_address();
+    gort::os::file f = gort::os::file::open("/dev/zero").value();
+    auto child = gort::os::start({.argv = {"sleep", "1000"}}).value();
+    ASSERT_TRUE(gone.set_deadline(gort::clock::now()));
+    peer.close();
+    ASSERT_TRUE(l.set_accept_deadline(gort::clock::now()));
+    char one[1];
+    const std::pair<const char*, std::function<void()>> calls[] = {
+        {"read and write", [&] { ASSERT_TRUE(a.write_all("x") && b.read_some(one)); }},
+        {"vectors", [&] {
+           const net::const_buffer out[] = {"x"};
+           const net::buffer in[] = {one};
+           ASSERT_TRUE(a.writev(out) && b.readv(in));
+         }},
+        {"datagrams", [&] { ASSERT_TRUE(d.send_to("x", to) && d.receive_from(one)); }},
+        {"a deadline that has passed", [&] { ASSERT_FALSE(gone.read_some(one)); }},
+        {"accept after its deadline", [&] { ASSERT_FALSE(l.accept()); }},
+        {"closed", [&] { ASSERT_FALSE(peer.read_some(one)); }},
+        {"options", [&] { ASSERT_TRUE(a.set_send_buffer(100'000)); }},
+        {"addresses", [&] { ASSERT_NE(l.local_address(), net::address()); }},
+        {"files", [&] { ASSERT_TRUE(f.read_some(one)); }},
+        {"kill", [&] { ASSERT_TRUE(child.kill(0)); }},
+    };
+    for (const auto& [name, call] : calls) {
+      bool begun = false, end = false;
+      int late = 0;
+      auto busy = gort::spawn([&, once = call] {
+        const auto limit = gort::clock::now() + 10s;
+        for (begun = true; !end && late == 0; late = gort::clock::now() > limit) once();
+      });
+      while (!begun) gort::this_goroutine::yield();
+      end = true;
+      busy.get();
+      EXPECT_EQ(late, 0) << name;
+    }
+  });
+}
+
 }  // namespace
