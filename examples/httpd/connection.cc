@@ -108,7 +108,9 @@ class connection {
     head_.assign("HTTP/1.1 ").append(std::to_string(r.status)).append(1, ' ');
     head_.append(http_status_str(static_cast<http_status>(r.status))).append("\r\n").append(date_.text());
     head_.append("Content-Type: ").append(r.type).append("\r\nContent-Length: ").append(std::to_string(r.body.size()));
-    head_.append("\r\n").append(r.extra).append(more ? "\r\n" : "Connection: close\r\n\r\n");
+    head_.append("\r\n").append(r.extra);
+    // A client of HTTP/1.0 takes the end of the connection for the answer's, unless it is told.
+    head_.append(!more ? "Connection: close\r\n\r\n" : request_.is_old() ? "Connection: keep-alive\r\n\r\n" : "\r\n");
     gort::shield _;  // an answer that has begun is finished; the time limit ends it for who does not read
     static_cast<void>(conn_.set_write_timeout(settings_.send));
     static_cast<void>(out_.write(head_));

@@ -3,6 +3,7 @@
 #include <http_parser.h>
 #include <strings.h>
 
+#include <algorithm>
 #include <climits>
 #include <utility>
 
@@ -67,7 +68,14 @@ std::string_view request::method() const noexcept {
 }
 
 std::string_view request::path() const noexcept {
-  return std::string_view(target_).substr(0, target_.find('?'));
+  std::string_view path = target_;
+  // As one asks a proxy, "http://host/path": RFC 9112, 3.2.2, wants it to be understood by everybody.
+  if (const std::size_t host = path.find("://"); host != path.npos && host < path.find_first_of("/?")) {
+    path.remove_prefix(host + 3);
+    path.remove_prefix(std::min(path.find_first_of("/?"), path.size()));
+    if (!path.starts_with('/')) return "/";
+  }
+  return path.substr(0, path.find('?'));
 }
 
 int request::fail(int status) {
@@ -108,7 +116,8 @@ int request::on_value(http_parser* p, const char* at, std::size_t n) {
   if (!r.head_grows(n)) return r.fail(431);
   if (!std::exchange(r.in_value_, true) && ::strcasecmp(r.field_.c_str(), "host") == 0) ++r.hosts_;
   r.value_.append(at, n);
-  if (p->http_minor > 0 && ::strcasecmp(r.field_.c_str(), "expect") == 0 && ::strcasecmp(r.value_.c_str(), "100-continue") == 0) {
+  const bool may_wait = p->http_minor > 0 && (p->flags & F_TRAILING) == 0;  // not behind the body
+  if (may_wait && ::strcasecmp(r.field_.c_str(), "expect") == 0 && ::strcasecmp(r.value_.c_str(), "100-continue") == 0) {
     r.wants_continue_ = true;
   }
   return 0;

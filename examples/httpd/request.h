@@ -39,6 +39,7 @@ class request {
   state now() const noexcept { return state_; }
   int failure() const noexcept { return failure_; }  ///< an HTTP status
   bool keeps_alive() const noexcept { return keeps_alive_; }
+  bool is_old() const noexcept { return parser_.http_minor == 0; }  ///< HTTP/1.0
   /// It waits with its body until it is told to go on ("Expect: 100-continue"). True once.
   bool wants_continue() noexcept;
 

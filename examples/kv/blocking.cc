@@ -83,7 +83,7 @@ void session::end_wait() {
       out.out += w->answer.out;
       break;
     case blocked::state::timed_out:
-      w->null_array ? out.null_array() : out.null();
+      out.null_array();  // whatever it would have taken
       break;
     case blocked::state::unblocked:
       out.error("UNBLOCKED client unblocked via CLIENT UNBLOCK");
@@ -128,7 +128,6 @@ void take_or_wait(call& c, std::span<const std::string_view> keys, const waits_f
   w->also = what.also;
   w->take = std::move(take);
   w->deadline = deadline;
-  w->null_array = what.null_array;
   w->silent =
       client.replies == session::replies::off || client.replies == session::replies::skip_this;
   w->wake = client.line.wake;

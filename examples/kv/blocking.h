@@ -41,7 +41,6 @@ struct blocked {
   keyspace::mask also = 0;
   attempt take;
   gort::clock::time_point deadline;
-  bool null_array = true;  ///< the answer after the time is up
   bool silent = false;     ///< CLIENT REPLY has turned it off
   std::function<void()>
       wake;  ///< ends the read; any goroutine, any number of times, perhaps too late
@@ -63,7 +62,7 @@ struct blocked {
 struct waits_for {
   kv::type type;
   std::size_t timeout;
-  bool null_array = true;
+  bool null_array = true;  ///< the answer in a transaction
   keyspace::mask also = 0;
 };
 void take_or_wait(call& c, std::span<const std::string_view> keys, const waits_for& what,

@@ -4,6 +4,8 @@
 #include <gort/go.h>
 #include <gort/mutex.h>
 #include <gort/this_goroutine.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <chrono>
@@ -37,7 +39,13 @@ class connection {
             {.close = [s = socket_] { s->close(); },
              .end_reading = [s = socket_] { static_cast<void>(s->close_read()); },
              .wake =
-                 [s = socket_] { static_cast<void>(s->set_read_deadline(gort::clock::now())); }}) {}
+                 [s = socket_] { static_cast<void>(s->set_read_deadline(gort::clock::now())); },
+             .unread =
+                 [s = socket_] {
+                   int bytes = 0;
+                   const int fd = s->native_handle();
+                   return fd >= 0 && ::ioctl(fd, SIOCOUTQ, &bytes) == 0 ? bytes : 0;
+                 }}) {}
 
   void serve() {
     std::size_t chunk = 2 << 10;  // small, since most of 10,000 connections say little

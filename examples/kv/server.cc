@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 #include "random.h"
@@ -112,7 +113,12 @@ void server::end_idle_clients() {
                      write = config.write_timeout.load() * 1000;
   std::scoped_lock hold(clients.lock);
   for (auto& [id, s] : clients.all) {
-    const std::int64_t since = s->writing_since.load(std::memory_order_relaxed);
+    std::int64_t since = s->writing_since.load(std::memory_order_relaxed);
+    // The kernel lets a writer go on when much of its buffer is free again: who reads slowly takes a little of it each time.
+    if (since != 0 && s->line.unread) {
+      const int before = std::exchange(s->unread, s->line.unread());
+      if (s->unread != before && s->writing_since.compare_exchange_strong(since, now)) since = now;
+    }
     const bool slow = since != 0 && now - since > write;
     const bool silent = idle > 0 && s->subscribed.load(std::memory_order_relaxed) == 0 &&
                         s->published == nullptr &&

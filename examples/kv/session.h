@@ -29,6 +29,7 @@ class session {
     std::function<void()> close;        ///< now
     std::function<void()> end_reading;  ///< after the requests that are there
     std::function<void()> wake;         ///< ends a read that waits because a command does
+    std::function<int()> unread;        ///< bytes that have been written and that the client's side has not taken
   };
   /// Registers with the server, until it ends.
   session(server& s, std::string peer, connection_line line);
@@ -60,7 +61,8 @@ class session {
   // For others to read.
   std::atomic<std::int64_t> connected_at, active_at;
   std::atomic<const command*> last{nullptr};
-  std::atomic<std::int64_t> writing_since{0};  ///< ms; 0: not in a write
+  std::atomic<std::int64_t> writing_since{0};  ///< ms, or when it was seen to get on; 0: not in a write
+  int unread = 0;                              ///< when the janitor looked last; the janitor's
   std::atomic<std::size_t> buffers{0};
   std::atomic<std::uint32_t> subscribed{0};
 

@@ -15,6 +15,7 @@
 #include <cstring>
 #include <filesystem>
 #include <mutex>
+#include <new>
 
 #include "command.h"
 #include "server.h"
@@ -85,7 +86,6 @@ result snapshots::save(access& db) {
 bool snapshots::start_in_background() {
   if (!begin()) return false;
   gort::go({.name = "bgsave"}, [this] {
-    gort::shield to_the_end;  // also when the server ends
     std::scoped_lock hold(writing_);
     access db(server_.keys);
     if (auto r = save_now(db); !r)
@@ -102,6 +102,7 @@ void snapshots::wait() {
 }
 
 result snapshots::save_now(access& db) {
+  const gort::shield to_the_end;  // also when the server ends: who waits for it would wait for ever
   const auto start = std::chrono::steady_clock::now();
   db.unlock();
   file out{server_.config.dir + "/temp-" + std::to_string(::getpid()) + ".gkv"};
@@ -112,8 +113,13 @@ result snapshots::save_now(access& db) {
     // Before the flip: what is counted by now is complete by then. What comes between is counted as not saved.
     const std::uint64_t changes = server_.keys.sum(&shard::changes);
     flip(db);
-    r = write_all(db, out, server_.now_ms());
+    try {
+      r = write_all(db, out, server_.now_ms());
+    } catch (const std::bad_alloc&) {
+      r = std::unexpected("no memory to write " + out.path);
+    }
     stop_keeping(db);
+    db.unlock();
     if (r) changes_then.store(changes);
   }
   last_try.store(server_.now_ms() / 1000);

@@ -2,11 +2,11 @@
 //
 //   if (auto w = gort::stop_world("snapshot", 5ms)) flip_epoch();     // restarts at the end of w
 //
-// Between the stop and the restart no goroutine runs but the caller. Goroutines stop at calls into gort (and
-// at gort::poll), never in the middle of other code: none of them stands inside malloc, or holds a lock of libc's. So
-// the caller may allocate, print and throw. What it must not do is wait for a goroutine: take a gort::mutex
-// that another one holds, receive from a channel. (A std::mutex that is held over a call into gort is such a
-// lock, too.)
+// Between the stop and the restart no goroutine runs but the caller. Goroutines stop at calls into gort (and at
+// gort::poll; not in the lock of a gort::mutex that is free, which is no call), never in the middle of other code:
+// none of them stands inside malloc, or holds a lock of libc's. So the caller may allocate, print and throw. What it
+// must not do is wait for a goroutine: take a gort::mutex that another one holds, receive from a channel. (A
+// std::mutex that is held over a call into gort is such a lock, too.)
 //
 // Not stopped: foreign threads, and goroutines inside gort::blocking; those wait where they come back.
 //

@@ -57,6 +57,14 @@ rt::Context* context_for_children() noexcept {
   return s != nullptr ? rt::context_of(s) : nullptr;
 }
 
+gort::context background() noexcept {
+  const rt::G* g = this_g();
+  rt::CancelSource* s = g != nullptr ? g->background : rt::sched.background.load(os::memory_order_acquire);
+  if (s == nullptr) return {};
+  rt::context_ref(rt::context_of(s));
+  return context_access::adopt(from_rt(rt::context_of(s)));
+}
+
 void context_seen(rt::Context* c) noexcept {
   if (c == nullptr || c->src == nullptr || rt::context_linked(&c->src->source)) return;
   rt::RuntimeEntry entry;

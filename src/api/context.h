@@ -16,6 +16,9 @@ rt::Context* current_context() noexcept;
 /// Likewise; for what it starts: a foreign thread's background is that of the run in progress.
 rt::Context* context_for_children() noexcept;
 
+/// The background of the caller's run, for what must outlast the caller's context. Outside the runtime.
+gort::context background() noexcept;
+
 /// Makes sure that what is above it reaches it. Outside the runtime.
 void context_seen(rt::Context* c) noexcept;
 

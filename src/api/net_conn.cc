@@ -16,8 +16,11 @@ namespace {
 
 [[gnu::noinline]] int last_errno() noexcept { return errno; }
 
+constinit os::atomic<bool> sigpipe_unwanted{false};
+
 /// Sockets are written to without SIGPIPE; others cannot be.
 void ignore_sigpipe() noexcept {
+  sigpipe_unwanted.store(true, os::memory_order_seq_cst);  // before the look: partner is the end of a signals object
   struct sigaction now {};
   if (::sigaction(SIGPIPE, nullptr, &now) != 0 || (now.sa_flags & SA_SIGINFO) != 0 || now.sa_handler != SIG_DFL) return;
   now.sa_handler = SIG_IGN;
@@ -25,6 +28,8 @@ void ignore_sigpipe() noexcept {
 }
 
 }  // namespace
+
+bool detail::sigpipe_is_unwanted() noexcept { return sigpipe_unwanted.load(os::memory_order_seq_cst); }
 
 result<conn> conn::adopt(int fd) {
   const int kind = detail::stream_kind(fd);

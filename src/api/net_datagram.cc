@@ -43,9 +43,7 @@ datagram& datagram::operator=(datagram&& other) noexcept {
 
 datagram::~datagram() { close(); }
 
-void datagram::close() noexcept {
-  if (detail::fd_close(fd_.get()) && !path_.empty()) ::unlink(path_.c_str());
-}
+void datagram::close() noexcept { detail::close_with_path(fd_.get(), path_); }
 
 result<message> datagram::receive_from(buffer b) {
   sockaddr_storage from{};

@@ -3,6 +3,8 @@
 #include <netdb.h>
 #include <netinet/in.h>
 
+#include <algorithm>
+#include <chrono>
 #include <memory>
 
 #include "api/net_socket.h"
@@ -13,6 +15,7 @@
 #include "gort/go.h"
 #include "gort/select.h"
 #include "gort/semaphore.h"
+#include "gort/this_goroutine.h"
 #include "gort/timer.h"
 
 namespace gort::inline v0::net {
@@ -107,27 +110,64 @@ result<std::vector<address>> resolve(std::string_view host, std::uint16_t port) 
 
 // ---- connections -------------------------------------------------------------------------------
 
-result<conn> dial(const address& where, const dial_options& options) {
-  if (rt::is_cancelled(gort::detail::cancellation())) return fails(ECANCELED);
+namespace {
+
+constexpr std::chrono::milliseconds kLongestPause(10);
+
+result<int> socket_for(const address& where, const dial_options& options) {
   const int fd = detail::make_socket(where, SOCK_STREAM);
   if (fd < 0) return fails(-fd);
   detail::usual_options(fd, where);
-  if (options.local) {
-    if (const int e = detail::bind_socket(fd, *options.local); e != 0) {
-      os::fd_close(fd);
-      return fails(e);
+  if (!options.local) return fd;
+  const int e = detail::bind_socket(fd, *options.local);
+  if (e == 0) return fd;
+  os::fd_close(fd);
+  return fails(e);
+}
+
+/// 0, or -errno; -EINPROGRESS: it is under way.
+int begin_connection(int fd, const address& where) {
+  for (std::chrono::milliseconds pause(1);; pause = std::min(pause * 2, kLongestPause)) {
+    const int r = os::io_connect(fd, where.raw(), where.raw_size());
+    // A Unix listener's queue is full. The kernel tells nobody when there is room: that has to be asked for.
+    if (r != -EAGAIN || where.family() != family::local) return r;
+    try {
+      this_goroutine::sleep_for(pause);
+    } catch (const cancelled&) {
+      return -ECANCELED;
     }
   }
+}
+
+/// Nobody listens there, but the system has chosen just that port as ours: two that call each other at the same time are
+/// connected, and so is one that calls itself.
+bool with_itself(detail::net_fd* f, const dial_options& options) {
+  if (options.local && options.local->port() != 0) return false;  // he who asks for it gets it
+  const address own = detail::fd_address(f, false);
+  return own.port() != 0 && own == detail::fd_address(f, true);
+}
+
+}  // namespace
+
+result<conn> dial(const address& where, const dial_options& options) {
+  if (rt::is_cancelled(gort::detail::cancellation())) return fails(ECANCELED);
+  const result<int> fd = socket_for(where, options);
+  if (!fd) return std::unexpected(fd.error());
   // Added to the poller after connect() has begun: before, the kernel calls it hung up.
-  const int begun = os::io_connect(fd, where.raw(), where.raw_size());
+  const int begun = begin_connection(*fd, where);
   if (begun != 0 && begun != -EINPROGRESS) {
-    os::fd_close(fd);
+    os::fd_close(*fd);
     return fails(-begun);
   }
-  result<detail::fd_owner> f = detail::own_fd(fd, detail::stream_kind(where), begun != 0);
+  result<detail::fd_owner> f = detail::own_fd(*fd, detail::stream_kind(where), begun != 0);
   if (!f) return std::unexpected(f.error());
   if (begun != 0) {
     if (const int e = detail::await_connection(f->get()); e != 0) return fails(e);
+  }
+  if (with_itself(f->get(), options)) {
+    const ::linger none{1, 0};  // the port is free at once for who wants to listen there
+    static_cast<void>(detail::set_option(f->get(), SOL_SOCKET, SO_LINGER, &none, sizeof none));
+    return fails(ECONNREFUSED);
   }
   return conn(*std::move(f));
 }

@@ -49,6 +49,21 @@ bool fd_close(net_fd* f) noexcept {
   return rt::poll_close(desc(f));
 }
 
+void close_with_path(net_fd* f, const std::string& path) noexcept {
+  if (path.empty()) {
+    fd_close(f);
+    return;
+  }
+  if (f == nullptr || rt::in_fork_child()) return;
+  {
+    rt::RuntimeEntry entry;
+    if (!rt::poll_close_begin(desc(f))) return;
+  }
+  ::unlink(path.c_str());
+  rt::RuntimeEntry entry;
+  rt::poll_close_end(desc(f));
+}
+
 bool fd_is_open(net_fd* f) noexcept { return f != nullptr && !rt::poll_is_closed(desc(f)); }
 
 int fd_number(net_fd* f) noexcept { return fd_is_open(f) ? desc(f)->fd : -1; }
@@ -196,8 +211,10 @@ result<void> fd_writev(net_fd* f, std::span<const const_buffer> bs, std::size_t*
   return end;
 }
 
-result<std::uint64_t> fd_sendfile(net_fd* f, int file, std::uint64_t offset, std::uint64_t count) {
-  std::uint64_t done = 0;
+result<std::uint64_t> fd_sendfile(net_fd* f, int file, std::uint64_t offset, std::uint64_t count, std::uint64_t* written) {
+  std::uint64_t own = 0;
+  std::uint64_t& done = written != nullptr ? *written : own;
+  done = 0;
   while (done < count) {
     std::int64_t at = static_cast<std::int64_t>(offset + done);
     const std::size_t piece = static_cast<std::size_t>(std::min<std::uint64_t>(count - done, kSendfilePiece));
@@ -235,6 +252,7 @@ result<std::size_t> fd_send_fds(net_fd* f, const_buffer b, std::span<const int> 
 
 result<std::size_t> fd_recv_fds(net_fd* f, buffer b, std::vector<int>* fds) {
   if (f == nullptr) return fails(EBADF);
+  if (b.size == 0) return 0;
   fds->reserve(fds->size() + kMaxFds);  // before there is anything to lose
   iovec v{b.data, b.size};
   alignas(cmsghdr) char room[CMSG_SPACE(kMaxFds * sizeof(int))];

@@ -5,8 +5,10 @@
 
 #include <cerrno>
 #include <cstddef>
+#include <string>
 
 #include "api/cancellation.h"
+#include "base/fault.h"
 #include "gort/net/conn.h"
 #include "net/poll_desc.h"
 #include "os/io.h"
@@ -40,6 +42,7 @@ inline void received() noexcept { rt::san::acquire(&rt::sched); }
 template <class F>
 std::ptrdiff_t attempt(net_fd* f, rt::Side side, std::size_t asked, F call) {
   rt::PollDesc* d = desc(f);
+  if (!fault(rt::Fault::net_serve)) rt::serve_if_asked();  // who never has to wait would never be stopped
   if (d == nullptr) return -EBADF;
   rt::CancelSource* cancel = gort::detail::cancellation();
   if (rt::is_cancelled(cancel)) return -ECANCELED;
@@ -80,6 +83,9 @@ std::ptrdiff_t attempt(net_fd* f, rt::Side side, std::size_t asked, F call) {
   }
 }
 
+/// Closes it, and removes the path of a Unix socket, if it has one, before anybody else can listen there.
+void close_with_path(net_fd* f, const std::string& path) noexcept;
+
 /// A record for a descriptor that is non-blocking already. On an error the descriptor is closed.
 result<fd_owner> own_fd(int fd, std::uint16_t kind, bool write = false);
 /// Makes a stranger's descriptor ours. On an error it stays the caller's.
@@ -88,6 +94,7 @@ result<fd_owner> adopt_fd(int fd, std::uint16_t kind);
 template <class F>
 int with_fd(net_fd* f, F call) {
   rt::PollDesc* d = desc(f);
+  rt::serve_if_asked();
   if (d == nullptr || !rt::poll_use(d)) return EBADF;
   const int e = call(d->fd);
   rt::poll_unuse(d);

@@ -17,6 +17,8 @@ using detail::fails;
 
 namespace {
 
+constexpr std::chrono::milliseconds kLongestPause(10);
+
 [[gnu::noinline]] int last_errno() noexcept { return errno; }
 
 /// The connection that was to be accepted is gone, or was never to be: the next one.
@@ -30,7 +32,8 @@ bool of_one_connection(int e) noexcept {
 
 bool out_of_something(const std::error_code& e) noexcept {
   return e == std::errc::too_many_files_open || e == std::errc::too_many_files_open_in_system ||
-         e == std::errc::no_buffer_space || e == std::errc::not_enough_memory;
+         e == std::errc::no_buffer_space || e == std::errc::not_enough_memory ||
+         e == std::errc::no_space_on_device;  // the poller's: too many descriptors are watched
 }
 
 /// 0 or errno.
@@ -63,9 +66,7 @@ listener& listener::operator=(listener&& other) noexcept {
 
 listener::~listener() { close(); }
 
-void listener::close() noexcept {
-  if (detail::fd_close(fd_.get()) && !path_.empty()) ::unlink(path_.c_str());
-}
+void listener::close() noexcept { detail::close_with_path(fd_.get(), path_); }
 
 result<conn> listener::accept() {
   for (;;) {
@@ -80,7 +81,8 @@ result<conn> listener::accept() {
 }
 
 result<conn> listener::accept_some() {
-  for (std::chrono::milliseconds pause(5);; pause = std::min<std::chrono::milliseconds>(pause * 2, std::chrono::seconds(1))) {
+  // Not longer: close and deadlines are noticed between two attempts.
+  for (std::chrono::milliseconds pause(1);; pause = std::min(pause * 2, kLongestPause)) {
     result<conn> c = accept();
     if (c || !out_of_something(c.error())) return c;
     try {

@@ -15,6 +15,8 @@ int make_socket(const address& for_this, int type) noexcept;
 std::uint16_t stream_kind(const address& of) noexcept;
 /// Of a descriptor that a stranger has made; negative: -errno.
 int stream_kind(int fd) noexcept;
+/// There is something that SIGPIPE's default action would make dangerous to write to: a pipe's end.
+bool sigpipe_is_unwanted() noexcept;
 /// errno's value or 0. None of them waits.
 int bind_socket(int fd, const address& where) noexcept;
 int option(int fd, int level, int name, int value) noexcept;

@@ -58,6 +58,16 @@ int connect_stdio(attributes& at, int n, stdio how, net::conn* end, int* childs)
   if (raw_pipe(fds) != 0) return last_errno();
   *childs = fds[n == 0 ? 0 : 1];
   const int ours = fds[n == 0 ? 1 : 0];
+  // Where this process has closed its own standard ones: the child's would be put in its place.
+  if (*childs < 3) {
+    const int higher = ::fcntl(*childs, F_DUPFD_CLOEXEC, 3);
+    const int e = last_errno();
+    os::fd_close(std::exchange(*childs, higher));
+    if (higher < 0) {
+      os::fd_close(ours);
+      return e;
+    }
+  }
   net::result<net::conn> c = net::conn::adopt(ours);
   if (!c) {
     os::fd_close(ours);
@@ -84,11 +94,21 @@ long reap(int pidfd, exit_status* out) noexcept {
   return 0;
 }
 
+/// Kills and waits for a child for which there is no pidfd. Its number is its own as long as it is there to be waited for.
+void end_unwatched(pid_t pid) noexcept {
+  siginfo_t info{};
+  if (::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == 0) ::kill(pid, SIGKILL);
+  gort::blocking([&] {
+    while (::waitpid(pid, nullptr, 0) < 0 && last_errno() == EINTR) {
+    }
+  });
+}
+
 }  // namespace
 
 process::process(process&& other) noexcept
     : in(std::move(other.in)), out(std::move(other.out)), err(std::move(other.err)), pid_(std::exchange(other.pid_, -1)),
-      fd_(std::move(other.fd_)) {}
+      lost_(std::exchange(other.lost_, false)), fd_(std::move(other.fd_)) {}
 
 process& process::operator=(process&& other) noexcept {
   if (this == &other) return *this;
@@ -104,6 +124,7 @@ process::~process() {
 }
 
 net::result<exit_status> process::wait() {
+  if (std::exchange(lost_, false)) return fails(ECHILD);
   exit_status status;
   std::ptrdiff_t r = net::detail::attempt(fd_.get(), rt::kReadSide, 0, [&](int fd) { return std::ptrdiff_t{reap(fd, &status)}; });
   if (r == -ECANCELED) {
@@ -157,12 +178,12 @@ net::result<process> start(const command& c) {
   p.pid_ = pid;
   const int pidfd = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
   net::result<net::detail::fd_owner> f = pidfd >= 0 ? net::detail::own_fd(pidfd, 0) : fails(last_errno());
+  if (!f && f.error() == std::errc::no_such_process) {  // it has done its work already, and somebody has its status
+    p.lost_ = true;
+    return p;
+  }
   if (!f) {  // no descriptors left: nobody could wait for it
-    ::kill(pid, SIGKILL);
-    gort::blocking([&] {
-      while (::waitpid(pid, nullptr, 0) < 0 && last_errno() == EINTR) {
-      }
-    });
+    end_unwatched(pid);
     return std::unexpected(f.error());
   }
   p.fd_ = *std::move(f);

@@ -9,7 +9,9 @@
 #include <bit>
 #include <mutex>
 
+#include "api/context.h"
 #include "api/net_fd.h"
+#include "api/net_socket.h"
 #include "gort/go.h"
 #include "gort/mutex.h"
 #include "os/signal.h"
@@ -60,7 +62,13 @@ void install(int signo) noexcept {
 }
 
 void uninstall(int signo) noexcept {
-  if (--wanted_by[signo] == 0) ::sigaction(signo, &before[signo], nullptr);
+  if (--wanted_by[signo] != 0) return;
+  struct sigaction& a = before[signo];
+  // Pipes that have been made meanwhile are written to without it.
+  if (signo == SIGPIPE && net::detail::sigpipe_is_unwanted() && (a.sa_flags & SA_SIGINFO) == 0 && a.sa_handler == SIG_DFL) {
+    a.sa_handler = SIG_IGN;
+  }
+  ::sigaction(signo, &a, nullptr);
 }
 
 template <class F>
@@ -137,7 +145,10 @@ net::result<signals> signals::on(std::initializer_list<int> signos) {
   st->bell = *std::move(bell);
   signals out;
   out.channel_ = chan<int>(32);
-  st->forwarder = spawn([s, mask, fd = st->bell.get(), c = out.channel_] { forward(s, mask, fd, c); });
+  {
+    const with_context outlasts_the_callers(gort::detail::background());
+    st->forwarder = spawn([s, mask, fd = st->bell.get(), c = out.channel_] { forward(s, mask, fd, c); });
+  }
   {
     const std::scoped_lock guard(turns);
     s->wanted.store(mask, os::memory_order_seq_cst);

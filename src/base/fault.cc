@@ -59,6 +59,7 @@ const char* fault_name(Fault f) noexcept {
     case Fault::net_break: return "net_break";
     case Fault::sysmon_watch: return "sysmon_watch";
     case Fault::net_ready: return "net_ready";
+    case Fault::net_serve: return "net_serve";
     case Fault::net_stale: return "net_stale";
     case Fault::hold_queue: return "hold_queue";
     case Fault::hold_runnable: return "hold_runnable";
@@ -67,6 +68,7 @@ const char* fault_name(Fault f) noexcept {
     case Fault::select_leave: return "select_leave";
     case Fault::lock_sleep: return "lock_sleep";
     case Fault::run_rights: return "run_rights";
+    case Fault::run_retired: return "run_retired";
     case Fault::count_moves: return "count_moves";
     case Fault::task_done: return "task_done";
     case Fault::stop_turns: return "stop_turns";

@@ -174,16 +174,24 @@ void poll_last_out(PollDesc* d) noexcept {
   drop_owner(d);
 }
 
-bool poll_close(PollDesc* d) noexcept {
+bool poll_close_begin(PollDesc* d) noexcept {
   std::uint64_t now = d->refs.load(os::memory_order_relaxed);
-  std::uint64_t then = 0;
   do {
     if ((now & kPollClosed) != 0) return false;
-    then = now | kPollClosed;
-    if ((now & kPollUsers) != 0) then += kPollOwner;  // the last attempt's
-  } while (!d->refs.compare_exchange_weak(now, then, os::memory_order_acq_rel, os::memory_order_relaxed));
+    // Closing is an attempt itself; the owner is the last attempt's.
+  } while (!d->refs.compare_exchange_weak(now, (now | kPollClosed) + kPollOwner + 1, os::memory_order_acq_rel,
+                                          os::memory_order_relaxed));
+  return true;
+}
+
+void poll_close_end(PollDesc* d) noexcept {
   end_waits(d);
-  if ((now & kPollUsers) == 0) give_back(d);
+  poll_unuse(d);
+}
+
+bool poll_close(PollDesc* d) noexcept {
+  if (!poll_close_begin(d)) return false;
+  poll_close_end(d);
   return true;
 }
 

@@ -27,8 +27,7 @@
 //
 //   refs      bits 0-31 attempts under way; 32-62 owners; 63 closed
 //
-//   the descriptor is given back by   whoever closes it while no attempt is under way, else the last attempt (which the
-//                                     closer makes an owner for that)
+//   the descriptor is given back by   the last attempt on a closed one; closing is one (and makes an owner for the last)
 //   the record is freed by            the last owner
 #pragma once
 
@@ -96,6 +95,11 @@ void poll_unshare(PollDesc* d) noexcept;
 /// Closes it for all: those who wait are woken, later attempts are refused; the descriptor is given back now or at the
 /// end of the last attempt. False: it was closed already. In the runtime, under no lock.
 bool poll_close(PollDesc* d) noexcept;
+
+/// The same in two steps, for who has something to do before the descriptor's number, name or port is free for others. The
+/// first: no further attempts. True: the second must follow, which does the rest.
+bool poll_close_begin(PollDesc* d) noexcept;
+void poll_close_end(PollDesc* d) noexcept;
 
 /// Takes the descriptor out, to be used otherwise; the record is closed then. -EBADF: closed; -EBUSY: somebody waits, or
 /// another attempt is under way, or it has another owner.

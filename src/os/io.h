@@ -30,6 +30,7 @@ int io_accept(int fd, void* address, std::uint32_t* size) noexcept;
 /// -EINPROGRESS: it is under way. -EINTR is one of those: the connection goes on.
 int io_connect(int fd, const void* address, std::uint32_t size) noexcept;
 int io_shutdown(int fd, int how) noexcept;
+/// Without SIGPIPE.
 std::ptrdiff_t io_sendfile(int out, int in, std::int64_t* offset, std::size_t n) noexcept;
 
 }  // namespace gort::inline v0::os

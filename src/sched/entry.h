@@ -57,6 +57,15 @@ void serve_at_exit() noexcept;
   leave_runtime(t, static_cast<M*>(t.m));
 }
 
+/// For a public operation that does without entering (a system call that need not wait): what is asked of this M is served all
+/// the same, on the same thread. Not in a handler that has interrupted the runtime, nor in the child of a fork.
+[[gnu::always_inline]] inline void serve_if_asked() noexcept {
+  const os::Tls& t = os::tls();
+  const M* m = static_cast<M*>(t.m);
+  if (m == nullptr || __builtin_expect((m->pending.load(os::memory_order_relaxed) & kPendingHere) == 0, 1)) return;
+  if (t.in_runtime == 0) serve_at_exit();
+}
+
 /// Whether sp stands within the last kStackReserve bytes of a stack, or beyond it but within its guard.
 inline bool stack_nearly_out(const Stack& s, std::uintptr_t sp) noexcept {
   return sp - (s.lo - kStackGuard) < kStackGuard + kStackReserve;

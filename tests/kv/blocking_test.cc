@@ -46,6 +46,17 @@ std::string answer(client& c) {
   return kv_test::render(got);
 }
 
+// A null array after the time is up, of those, too, that answer with an element: as Redis has it.
+TEST(Blocking, TimesUp) {
+  kv_program p;
+  client c(p.port());
+  for (const char* line : {"BLPOP q 0.01", "BLMOVE q r LEFT LEFT 0.01", "BRPOPLPUSH q r 0.01", "BLMPOP 0.01 1 q LEFT",
+                           "BZPOPMIN q 0.01", "BZMPOP 0.01 1 q MIN"}) {
+    ASSERT_TRUE(c.send(std::string(line) + "\r\n"));
+    EXPECT_EQ(c.read_until("\r\n"), "*-1\r\n") << line;
+  }
+}
+
 TEST(Blocking, WhoHasWaitedLongestIsServedFirst) {
   kv_program p;
   client first = waits(p, 1, {"BLPOP", "q", "0"});

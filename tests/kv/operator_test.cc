@@ -101,6 +101,53 @@ TEST(Operator, WhoReadsSlowlyIsNotDisconnected) {
   EXPECT_EQ(number(p, "stats", "slow_clients_closed"), 0);
 }
 
+// So slowly that the server can write nothing more for several times --write-timeout: the kernel does not wake a writer before
+// much of its buffer is free.
+TEST(Operator, WhoReadsALittleNowAndThenIsNotDisconnected) {
+  program p({"--save-at-end", "no", "--write-timeout", "60"});
+  ASSERT_TRUE(p.ready());
+  ASSERT_EQ(p("setrange large 16000000 x"), "16000001");
+  client slow(p.port());
+  const int little = 4 << 10;
+  ::setsockopt(slow.fd(), SOL_SOCKET, SO_RCVBUF, &little, sizeof little);
+  ASSERT_TRUE(slow.send(kv_test::request({"GET", "large"})));
+  std::vector<char> room(16 << 10);
+  const auto time_passes = [&] {
+    ASSERT_EQ(p("debug advance 40000"), "OK");
+    const long before = number(p, "stats", "client_sweeps");
+    while (number(p, "stats", "client_sweeps") < before + 2) ::usleep(10'000);
+  };
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_EQ(::recv(slow.fd(), room.data(), room.size(), MSG_WAITALL),
+              static_cast<ssize_t>(room.size()))
+        << i;
+    time_passes();
+    ASSERT_EQ(number(p, "stats", "slow_clients_closed"), 0) << i;
+  }
+  for (int i = 0; i < 4 && number(p, "stats", "slow_clients_closed") == 0; ++i) time_passes();
+  EXPECT_EQ(number(p, "stats", "slow_clients_closed"), 1) << "it reads nothing any more";
+}
+
+// A client's SAVE is not given up in the middle when the server ends: who waits for it would wait for ever.
+TEST(Operator, EndsWhileAClientSaves) {
+  GORT_TEST_NEEDS_SIGNALS();
+  const kv_test::temporary dir;
+  {
+    program p({"--dir", dir.path});
+    ASSERT_TRUE(p.ready());
+    for (int i = 0; i < 3000; ++i) ASSERT_EQ(p("set k" + std::to_string(i) + " v"), "OK");
+    ASSERT_EQ(p("debug save-delay 60000"), "OK");  // longer than clients are waited for at the end
+    client saves(p.port());
+    ASSERT_TRUE(saves.send(kv_test::request({"SAVE"})));
+    while (number(p, "persistence", "rdb_bgsave_in_progress") != 1) ::usleep(1000);
+    p.kill(SIGTERM);
+    EXPECT_EQ(p.status(), 0) << p.output();
+  }
+  program p({"--dir", dir.path});
+  ASSERT_TRUE(p.ready());
+  EXPECT_EQ(p("dbsize"), "3000");
+}
+
 TEST(Operator, LargeMessagesDoNotPileUp) {
   program p({"--save-at-end", "no"});
   ASSERT_TRUE(p.ready());

@@ -13,6 +13,7 @@
 #include "base/fault.h"
 #include "gort/net.h"
 #include "gort/timer.h"
+#include "gort/world.h"
 #include "net/poller.h"
 #include "sched/entry.h"
 #include "sched/watch.h"
@@ -163,6 +164,30 @@ TEST_F(PollerFaults, ALateEventIsNobodys) {
       rt::set_fault(rt::Fault::net_stale, false);
       EXPECT_EQ(chain, nullptr);
       EXPECT_EQ(r.flags(), fault ? rt::kSideEdge | rt::kSideEnded : 0u);
+    }
+  });
+}
+
+// Its calls are system calls that need not wait: nothing in them enters the runtime.
+TEST_F(PollerFaults, WhoNeverHasToWaitIsStoppedAllTheSame) {
+  GORT_TEST_START(2);
+  gort::run([] {
+    auto [a, b] = net::socket_pair().value();
+    for (const bool fault : {true, false}) {
+      rt::set_fault(rt::Fault::net_serve, fault);
+      std::atomic<bool> begun = false, end = false;
+      auto busy = gort::spawn([&] {
+        char one[1];
+        while (!end) {
+          ASSERT_TRUE(a.write_all("x"));
+          ASSERT_EQ(b.read_some(one).value(), 1u);
+          begun = true;
+        }
+      });
+      ASSERT_TRUE(yield_until([&] { return begun.load(); }));
+      EXPECT_EQ(static_cast<bool>(gort::stop_world("test", fault ? 200ms : 20s)), !fault);
+      end = true;
+      busy.get();
     }
   });
 }

@@ -251,6 +251,80 @@ TEST_P(Outside, Signals) {
   });
 }
 
+// It belongs to the object, not to the context in which that was made.
+TEST_P(Outside, SignalsOutlastTheContextOfWhoAskedForThem) {
+  GORT_TEST_NEEDS_SIGNALS();
+  GORT_TEST_START(GetParam());
+  gort::chan<int> left;
+  gort::os::signals lasts;
+  gort::run([&] {
+    gort::os::signals s;
+    {
+      gort::with_timeout limit(10s);
+      s = gort::os::signals::on({SIGUSR1}).value();
+    }
+    EXPECT_EQ(s.channel().try_recv().error(), gort::chan_status::empty);
+    ::kill(::getpid(), SIGUSR1);
+    EXPECT_EQ(s.recv(), SIGUSR1);
+    gort::scope one;
+    one.go([&] { lasts = gort::os::signals::on({SIGUSR2}).value(); });
+    one.join();
+    left = lasts.channel();
+    EXPECT_EQ(left.try_recv().error(), gort::chan_status::empty);
+  });
+  EXPECT_EQ(left.try_recv().error(), gort::chan_status::closed) << "the run has ended";
+}
+
+// A pipe that was made while somebody received SIGPIPE: its default action must not come back.
+TEST_P(Outside, PipesOutlastWhoReceivesSigpipe) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    gort::os::signals s = gort::os::signals::on({SIGPIPE}).value();
+    auto [r, w] = gort::os::pipe().value();
+    r.close();
+    s = {};
+    EXPECT_EQ(w.write_all("x").error(), std::errc::broken_pipe);
+  });
+}
+
+// The kernel keeps no status then, and a quick child is gone before anybody can look for it.
+TEST_P(Outside, ChildrenOfWhoIgnoresSigchld) {
+  GORT_TEST_START(GetParam());
+  ::signal(SIGCHLD, SIG_IGN);
+  gort::run([] {
+    for (int i = 0; i < 50; ++i) {
+      auto p = gort::os::start({.argv = {"true"}});
+      ASSERT_TRUE(p) << i << ": " << p.error().message();
+      EXPECT_EQ(p->wait().error(), std::errc::no_child_process);
+      EXPECT_EQ(p->wait().error(), std::errc::bad_file_descriptor);
+      EXPECT_EQ(p->kill(SIGTERM).error(), std::errc::no_such_process);
+    }
+  });
+  ::signal(SIGCHLD, SIG_DFL);
+}
+
+// Pipes get the numbers of the standard descriptors then, and the child's others are put in their place.
+TEST_P(Outside, ChildrenOfWhoHasClosedItsStandardDescriptors) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    const int in = ::dup(0), out = ::dup(1);
+    ::close(0);
+    ::close(1);
+    using gort::os::stdio;
+    auto p = gort::os::start({.argv = {"sh", "-c", "echo err >&2"}, .in = stdio::null, .out = stdio::null, .err = stdio::pipe});
+    char room[16] = {};
+    const auto n = p ? p->err.read_full(room) : gort::net::result<std::size_t>(0);
+    const bool ok = p && p->wait()->ok();
+    ::dup2(in, 0);
+    ::dup2(out, 1);
+    ::close(in);
+    ::close(out);
+    EXPECT_TRUE(ok);
+    EXPECT_EQ(n.value(), 4u);
+    EXPECT_STREQ(room, "err\n");
+  });
+}
+
 TEST_P(Outside, Environment) {
   EXPECT_EQ(gort::os::env("GORT_TEST_X"), std::nullopt);
   ASSERT_TRUE(gort::os::set_env("GORT_TEST_X", "y"));

@@ -54,7 +54,8 @@ result<std::size_t> fd_readv(net_fd* f, std::span<const buffer> bs);
 result<std::size_t> fd_write(net_fd* f, const_buffer b);
 result<void> fd_write_all(net_fd* f, const_buffer b, std::size_t* written);
 result<void> fd_writev(net_fd* f, std::span<const const_buffer> bs, std::size_t* written);
-result<std::uint64_t> fd_sendfile(net_fd* f, int file, std::uint64_t offset, std::uint64_t count);
+result<std::uint64_t> fd_sendfile(net_fd* f, int file, std::uint64_t offset, std::uint64_t count,
+                                  std::uint64_t* written);
 result<std::size_t> fd_send_fds(net_fd* f, const_buffer b, std::span<const int> fds);
 result<std::size_t> fd_recv_fds(net_fd* f, buffer b, std::vector<int>* fds);
 result<void> fd_set_deadline(net_fd* f, fd_side side, clock::time_point t);

@@ -91,9 +91,9 @@ class writing {
     return detail::fd_writev(fd(), bs, written);
   }
   /// Writes `count` bytes of a file from `offset` on without copying them (sendfile(2)). Fewer: the file has ended.
-  /// Reading the file may block the thread: it is done as gort::blocking does.
-  result<std::uint64_t> sendfile(int file, std::uint64_t offset, std::uint64_t count) {
-    return detail::fd_sendfile(fd(), file, offset, count);
+  /// Reading the file may block the thread: it is done as gort::blocking does. *written: as write_all's.
+  result<std::uint64_t> sendfile(int file, std::uint64_t offset, std::uint64_t count, std::uint64_t* written = nullptr) {
+    return detail::fd_sendfile(fd(), file, offset, count, written);
   }
   /// For writes, now and later; a time that has passed: at once. Any thread.
   result<void> set_write_deadline(clock::time_point t) { return detail::fd_set_deadline(fd(), detail::fd_side::write, t); }

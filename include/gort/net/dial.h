@@ -7,6 +7,9 @@
 // not answered for a quarter of a second; the first connection that stands wins and the others are dropped (RFC 8305,
 // "happy eyeballs"). The time limit is the caller's context; a dial that it ends gives operation_canceled. If all fail: the first error.
 //
+// A Unix listener whose queue is full is asked again every few milliseconds, as long as the context allows. Where nobody
+// listens, a TCP dial can be connected with itself, if the system picks that port for it: that is connection_refused here.
+//
 // Names are resolved by the C library (getaddrinfo) in gort::blocking, on a thread of its own: it holds no processor
 // meanwhile, but cannot be interrupted: a cancelled dial leaves it behind, and its answer is dropped. At most 128 are under
 // way at a time; others wait their turn, as their contexts allow.

@@ -32,7 +32,7 @@ class [[nodiscard]] listener : public endpoint<listener> {
 
   /// Waits for the next connection. TCP connections have no_delay and keep_alive on.
   result<conn> accept();
-  /// As accept, but waits as long as there are no descriptors or no memory for one, up to a second at a time.
+  /// As accept, but as long as there are no descriptors or no memory for one, asks again every few milliseconds.
   result<conn> accept_some();
   /// For accept, now and later. Any thread.
   result<void> set_accept_deadline(clock::time_point t) { return detail::fd_set_deadline(fd_.get(), detail::fd_side::read, t); }

@@ -15,6 +15,9 @@
 //   the process object               likewise, if nobody has waited
 //   detach()                         goes on; this process's parent duties for it are somebody else's
 //
+// Where SIGCHLD is ignored, or somebody else in the program waits for all children, a child's status may be gone before
+// wait() asks: no_child_process.
+//
 // The child gets an empty signal mask, SIGPIPE's default action, and no descriptors but its standard ones.
 #pragma once
 
@@ -70,6 +73,7 @@ class [[nodiscard]] process {
  private:
   friend net::result<process> start(const command& c);
   int pid_ = -1;
+  bool lost_ = false;  ///< it was gone before it could be looked after
   net::detail::fd_owner fd_;  ///< a pidfd
 };
 

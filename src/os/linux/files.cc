@@ -1,16 +1,15 @@
 // gort: the little file access that reports and start-up need, by raw system calls.
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 
 #include <cerrno>
 #include <cstddef>
 #include <ctime>
 
 #include "os/linux/line_reader.h"
+#include "os/linux/no_sigpipe.h"
 #include "os/linux/syscall.h"
 #include "os/os.h"
-#include "os/signal.h"
 
 namespace gort::inline v0::os {
 
@@ -36,33 +35,6 @@ bool wait_writable(int fd) noexcept {
   nobody_reads.store(r == 0, memory_order_relaxed);
   return r != 0;  // an error: the write will tell
 }
-
-// As long as this lives, writing to a pipe without a reader is an error and no signal: what the runtime has to say does
-// not end a program.
-class NoSigpipe {
- public:
-  NoSigpipe() noexcept {
-    kernel::call(SYS_rt_sigprocmask, SIG_BLOCK, &kSet, &before_, sizeof kSet);
-    // Somebody else's, which was blocked before.
-    if ((before_ & kSet) != 0) kernel::call(SYS_rt_sigpending, &pending_, sizeof kSet);
-  }
-  NoSigpipe(const NoSigpipe&) = delete;
-  NoSigpipe& operator=(const NoSigpipe&) = delete;
-  ~NoSigpipe() { kernel::call(SYS_rt_sigprocmask, SIG_SETMASK, &before_, nullptr, sizeof kSet); }
-
-  // A write has said EPIPE.
-  void take() noexcept {
-    if ((pending_ & kSet) != 0) return;
-    const timespec now{};
-    while (kernel::call(SYS_rt_sigtimedwait, &kSet, nullptr, &now, sizeof kSet) == -EINTR) {
-    }
-  }
-
- private:
-  static constexpr SignalMask kSet = signal_bit(SIGPIPE);
-  SignalMask before_ = 0;
-  SignalMask pending_ = 0;
-};
 
 }  // namespace
 

@@ -5,6 +5,7 @@
 
 #include <cerrno>
 
+#include "os/linux/no_sigpipe.h"
 #include "os/linux/syscall.h"
 
 namespace gort::inline v0::os {
@@ -52,7 +53,11 @@ int io_connect(int fd, const void* address, std::uint32_t size) noexcept {
 }
 int io_shutdown(int fd, int how) noexcept { return static_cast<int>(kernel::call(SYS_shutdown, fd, how)); }
 std::ptrdiff_t io_sendfile(int out, int in, std::int64_t* offset, std::size_t n) noexcept {
-  return again(SYS_sendfile, out, in, offset, n);
+  NoSigpipe quiet;  // there is no flag for it
+  const long r = again(SYS_sendfile, out, in, offset, n);
+  // It may have come behind the first of several pieces, too.
+  if (r != static_cast<long>(n)) quiet.take();
+  return r;
 }
 
 }  // namespace gort::inline v0::os
