@@ -3,7 +3,6 @@
 //
 // test: needs=GORT_TESTING
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
@@ -206,37 +205,34 @@ struct NeedMemory : gort::test::RuntimeTest, ::testing::WithParamInterface<const
 void wait_without_memory(const std::string& how, bool needs_it) {
   gort::run({.max_procs = 2}, [&] {
     gort::chan<int> nothing(0);
-    std::deque<gort::timer> timers;
-    for (int i = 0; i < 300; ++i) timers.emplace_back(1h);
-    for (auto& t : timers) t.stop();
-    std::vector<gort::mutex> locks(100);
+    std::deque<gort::timer> timers;  // more than two heaps have place for in the beginning
+    for (int i = 0; how == "arming" && i < 600; ++i) timers.emplace_back(0ns).recv();
+    std::vector<gort::mutex> locks(how == "locks" ? 100 : 0);
     for (auto& l : locks) l.lock();
     gort::event go;
-    std::atomic<int> waiting{0};
+    std::atomic<int> ready{0}, waiting{0};
     gort::scope s;
     for (auto& l : locks) {
       s.go([&] {
+        ++ready;
         go.wait();
         ++waiting;
         l.lock();
         l.unlock();
       });
     }
-    s.go([&] { go.wait(); });
+    EXPECT_TRUE(yield_until([&] { return ready == static_cast<int>(locks.size()); }));
     const NoMemory none;
     set_fault(Fault::need_memory, needs_it);
     if (how == "sleep") gort::this_goroutine::sleep_for(1ms);
     if (how == "timed_wait") {
       EXPECT_FALSE(nothing.recv_for(1ms));
     }
-    if (how == "arming") {
-      for (auto& t : timers) t.reset(1ms);
-      for (auto& t : timers) t.recv();
-    }
+    for (auto& t : timers) t.reset(1h);
+    for (auto& t : timers) t.reset(1ms);
+    for (auto& t : timers) t.recv();
     go.set();
-    if (how == "locks") {
-      EXPECT_TRUE(yield_until([&] { return waiting == 100; }));
-    }
+    EXPECT_TRUE(yield_until([&] { return waiting == static_cast<int>(locks.size()); }));
     for (auto& l : locks) l.unlock();
     s.join();
   });
@@ -278,7 +274,6 @@ TEST(NoMemoryAtAllHeaps, GoToAnotherFirstP) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   EXPECT_EXIT(
       {
-        ::alarm(60);
         gort::run({.max_procs = 2}, [] {
           std::atomic<bool> done{false};
           while (!done) {
