@@ -68,6 +68,7 @@ const char* fault_name(Fault f) noexcept {
     case Fault::select_leave: return "select_leave";
     case Fault::lock_sleep: return "lock_sleep";
     case Fault::run_rights: return "run_rights";
+    case Fault::run_retired: return "run_retired";
     case Fault::count_moves: return "count_moves";
     case Fault::task_done: return "task_done";
     case Fault::stop_turns: return "stop_turns";

@@ -50,6 +50,7 @@ enum class Fault : std::uint8_t {
   lock_sleep,   ///< who waits for a lock of the runtime sleeps until it is woken, however long (base/mutex.h)
   sysmon_watch, ///< sysmon breaks its word to look at the timers that nobody watches (sched/watch.h)
   run_rights,   ///< the end of a run parks whoever has, or waits for, the right to stop the world (sched/runs.h)
+  run_retired,  ///< the end of a run does not wait for a thread that has not noticed that its P is gone (sched/runs.cc)
   count_moves,  ///< who adds up the Ps' counts does not notice that some are being moved (sched/spawn.cc)
   task_done,    ///< a joiner does not wait until the end of the goroutine is done with the task (api/task.cc)
   stop_turns,   ///< a user's stop waits for another user's whatever its limit (api/world.cc)

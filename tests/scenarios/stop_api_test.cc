@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <memory>
 #include <optional>
 #include <string>
 #include <thread>
@@ -288,6 +289,46 @@ TEST_P(StopApi, WithoutThatTheNextRunCannotStop) {
         std::_Exit(next_run_stops(GetParam(), 2s) ? 0 : 3);
       },
       ExitedWithCode(3), "");
+}
+
+/// Runs that end just when the P of a goroutine that computes has been taken away; in how many that one came to its end.
+/// Those that did not have a thread that sleeps, for good.
+int ends_after_a_shrink(int runs) {
+  int ended = 0;
+  for (int i = 0; i < runs; ++i) {
+    struct state {
+      std::atomic<bool> begun = false, ended = false;
+    };
+    const auto s = std::make_shared<state>();  // who is left behind may come that far yet
+    gort::run({.quiet = true}, [s] {
+      gort::max_procs(2);
+      gort::go([s] {
+        s->begun = true;
+        while (!gort::this_goroutine::cancelled()) gort::test::poll_for_tsan();
+        s->ended = true;
+      });
+      while (!s->begun) gort::this_goroutine::yield();
+      gort::max_procs(1);
+    });
+    ended += s->ended;
+  }
+  return ended;
+}
+
+// Its thread has not noticed yet, so it is neither queued nor on a P: the end of the run waits for it all the same.
+TEST_P(StopApi, TheEndWaitsForWhoLosesItsP) {
+  GORT_TEST_START(GetParam());
+  EXPECT_EQ(ends_after_a_shrink(200), 200);
+}
+
+TEST_P(StopApi, WithoutThatItIsLeftBehind) {
+  GORT_TEST_NEEDS_SIGNALS();
+  GORT_TEST_START(GetParam());
+  rt::set_fault(rt::Fault::run_retired, true);
+  int left = 0;
+  for (int i = 0; i < 5000 && left == 0; ++i) left += 1 - ends_after_a_shrink(1);
+  rt::set_fault(rt::Fault::run_retired, false);
+  EXPECT_GT(left, 0);
 }
 
 // Nobody else can restart it, and whoever waited next would be named as the culprit.
