@@ -23,8 +23,8 @@ bool lives(const G* g) noexcept {
   return s != GStatus::dead && s != GStatus::idle && !g->system;
 }
 
-/// Whether any goroutine can still run by itself: a P is in use, something is queued, a call may return, a thread has not
-/// noticed yet that its P is gone (proc_resize), a timer is due before `deadline`.
+/// Whether any goroutine can still run by itself: a P is in use, something is queued or on its way there, a call may return, a
+/// thread has not noticed yet that its P is gone (proc_resize), a timer is due before `deadline`.
 bool anybody_runs(std::int64_t deadline) noexcept {
   {
     LockGuard guard(sched.lock);
@@ -35,8 +35,9 @@ bool anybody_runs(std::int64_t deadline) noexcept {
   bool any = false;
   for_each_g([&](G* g) {
     const GStatus s = g->status.load(os::memory_order_acquire);
-    const bool without_p = s == GStatus::running && !g->main && !g->system && !fault(Fault::run_retired);
-    if ((s == GStatus::syscall || without_p) && !left_over(g)) any = true;
+    const bool on_its_way = (s == GStatus::running || s == GStatus::captive || s == GStatus::runnable) && !g->main &&
+                            !g->system && !fault(Fault::run_retired);
+    if ((s == GStatus::syscall || on_its_way) && !left_over(g)) any = true;
   });
   return any || timers_pending(deadline);
 }
