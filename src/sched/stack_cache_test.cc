@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <vector>
@@ -32,23 +33,34 @@ class StackCache : public gort::test::RuntimeTestAtProcs {
     for (std::int32_t i = 0; i < sched.nprocs; ++i) n += p_at(i)->stacks.size();
     return n;
   }
+  /// How often a goroutine has lost its P and got one again, when nobody runs.
+  static std::uint64_t captive_slices() {
+    std::uint64_t n = 0;
+    for (std::int32_t i = 0; i < sched.nprocs; ++i) n += p_at(i)->captive_slices;
+    return n;
+  }
 };
 GORT_TEST_AT_PROCS(StackCache);
 
-// 10,000 goroutines that never park run one after the other: each on the stack of the one before.
+// 10,000 goroutines that never park run one after the other: each on the stack of the one before. But one whose slice ends
+// keeps its stack meanwhile, and slices do end: main may need more than one on a busy machine, and from then on takes turns.
 TEST_P(StackCache, ThoseThatNeverParkShareOneStack) {
   GORT_TEST_START(GetParam());
-  static std::atomic<int> ran;
-  static std::atomic<std::uintptr_t> first, others;
-  ran = 0;
-  first = others = 0;
+  static std::atomic<int> ran, more;
+  static std::atomic<std::uintptr_t> used[64];
+  ran = more = 0;
+  for (auto& one : used) one = 0;
+  const std::uint64_t captures_before = captive_slices();
   // Before main's first dispatch nothing of this class is in use (main's stack is of another).
   gort::run([] {
     for (int i = 0; i < 10'000; ++i) {
       gort::go([] {
         const std::uintptr_t lo = current_g()->stack.lo;
-        std::uintptr_t none = 0;
-        if (!first.compare_exchange_strong(none, lo) && none != lo) ++others;
+        const bool known = std::ranges::any_of(used, [&](std::atomic<std::uintptr_t>& one) {
+          std::uintptr_t none = 0;
+          return one.compare_exchange_strong(none, lo) || none == lo;
+        });
+        if (!known) ++more;
         ++ran;
       });
     }
@@ -56,11 +68,13 @@ TEST_P(StackCache, ThoseThatNeverParkShareOneStack) {
   });
   gort::test::expect_every_p_idle();
   const auto most = static_cast<std::uint64_t>(GetParam());
+  const std::uint64_t captures = captive_slices() - captures_before;
   // A P takes eight from the pool at once. Under a sanitizer a goroutine has its stack before the last one has left
   // its own.
-  EXPECT_LE(cached(), most * (san::watched() ? 16 : 8)) << "10,000 runnable goroutines had stacks of their own";
+  EXPECT_LE(cached(), most * (san::watched() ? 16 : 8) + captures) << "10,000 runnable goroutines had stacks of their own";
   if (GetParam() == 1 && !san::watched()) {  // sanitizers tell goroutines apart by their switches
-    EXPECT_EQ(others, 0u) << "did not use the first one's";
+    const auto stacks = std::ranges::count_if(used, [](const auto& one) { return one != 0; });
+    EXPECT_LE(static_cast<std::uint64_t>(stacks + more), 1 + captures) << "did not use the first one's";
   }
   EXPECT_EQ(stack_stats().in_use, cached()) << "main's has been given back as well";
 }
