@@ -294,29 +294,41 @@ struct user : gort::context_key<std::shared_ptr<int>> {};
 int deepest = 0;
 gort::with_cancel* outermost = nullptr;
 
-/// Contexts below each other until there is no memory for one more; what that does is looked at there.
-void nest(int depth, const std::shared_ptr<int>& value) {
+void nest(int depth, const std::shared_ptr<int>& value);
+
+/// False: there is no memory for one more. (A function of its own: Clang takes a nest() that calls itself for endless.)
+bool nest_below(int depth, const std::shared_ptr<int>& value) {
   try {
     switch (depth % 4) {
       case 0: {
         gort::with_cancel c;
-        return nest(depth + 1, value);
+        nest(depth + 1, value);
+        break;
       }
       case 1: {
         gort::with_timeout c(1h);
-        return nest(depth + 1, value);
+        nest(depth + 1, value);
+        break;
       }
       case 2: {
         gort::with_value<user> c(value);
-        return nest(depth + 1, value);
+        nest(depth + 1, value);
+        break;
       }
       default: {
         gort::scope s;
-        return nest(depth + 1, value);
+        nest(depth + 1, value);
       }
     }
+    return true;
   } catch (const std::bad_alloc&) {
+    return false;
   }
+}
+
+/// Contexts below each other until there is no memory for one more; what that does is looked at there.
+void nest(int depth, const std::shared_ptr<int>& value) {
+  if (nest_below(depth, value)) return;
   deepest = depth;
   const gort::context here = gort::this_goroutine::context();
   const long values = value.use_count();
