@@ -192,12 +192,14 @@ TEST_P(StopApi, TheTimeOfOthersStopsCounts) {
   EXPECT_TRUE(again);
 }
 
+#if defined(GORT_TESTING)
 TEST_P(StopApi, WithoutTheTurnsLimitOthersStopsDoNotCount) {
   GORT_TEST_START(GetParam());
   rt::set_fault(rt::Fault::stop_turns, true);
   EXPECT_EQ(beside_another_stop(1s), -1);
   rt::set_fault(rt::Fault::stop_turns, false);
 }
+#endif
 
 // A run that ends while one of its goroutines is about to stop the world does not take the right to do that with it.
 /// Whether the next run can change the number of Ps `within`. If not, nobody can be joined: the process has to end.
@@ -251,6 +253,7 @@ TEST_P(StopApi, ALeftOverStopperDoesNotKeepTheNextRunFromStopping) {
   ASSERT_EQ(::write(fds[1], "x", 1), 1);
 }
 
+#if defined(GORT_TESTING)
 /// Ends a run while a goroutine of it, which has just been given worldsema and gcsema, yields again and again.
 void leave_over_who_has_the_rights(int procs) {
   static std::atomic<bool> has_them, run_is_over;
@@ -289,6 +292,7 @@ TEST_P(StopApi, WithoutThatTheNextRunCannotStop) {
       },
       ExitedWithCode(3), "");
 }
+#endif
 
 // Nobody else can restart it, and whoever waited next would be named as the culprit.
 TEST_P(StopApi, AGoroutineThatEndsWithTheWorldStoppedIsFatal) {
