@@ -285,6 +285,9 @@ endforeach()
 # The programs that are compiled with polls.
 gort_add_polls(tests_polls_polls_test)
 gort_add_polls(tests_polls_served_test)
+if(GORT_LTO AND TARGET tests_scenarios_thread_local_test)
+  target_compile_definitions(tests_scenarios_thread_local_test PRIVATE GORT_TEST_LTO=1)
+endif()
 # The one whose mutexes are watched. Sanitizers replace the same functions.
 if(TARGET tests_held_locks_held_locks_test)
   target_link_libraries(tests_held_locks_held_locks_test PRIVATE gort::held_locks)

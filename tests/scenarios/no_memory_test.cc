@@ -1,5 +1,6 @@
 // Where no address space is left: waiting needs no memory, what makes something throws std::bad_alloc, and nothing is
 // half done.
+// test: needs=GORT_TESTING
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 

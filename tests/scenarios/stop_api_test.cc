@@ -193,12 +193,14 @@ TEST_P(StopApi, TheTimeOfOthersStopsCounts) {
   EXPECT_TRUE(again);
 }
 
+#if defined(GORT_TESTING)
 TEST_P(StopApi, WithoutTheTurnsLimitOthersStopsDoNotCount) {
   GORT_TEST_START(GetParam());
   rt::set_fault(rt::Fault::stop_turns, true);
   EXPECT_EQ(beside_another_stop(1s), -1);
   rt::set_fault(rt::Fault::stop_turns, false);
 }
+#endif
 
 // A run that ends while one of its goroutines is about to stop the world does not take the right to do that with it.
 /// Whether the next run can change the number of Ps `within`. If not, nobody can be joined: the process has to end.
@@ -252,6 +254,7 @@ TEST_P(StopApi, ALeftOverStopperDoesNotKeepTheNextRunFromStopping) {
   ASSERT_EQ(::write(fds[1], "x", 1), 1);
 }
 
+#if defined(GORT_TESTING)
 /// Ends a run while a goroutine of it, which has just been given worldsema and gcsema, yields again and again.
 void leave_over_who_has_the_rights(int procs) {
   static std::atomic<bool> has_them, run_is_over;
@@ -290,6 +293,7 @@ TEST_P(StopApi, WithoutThatTheNextRunCannotStop) {
       },
       ExitedWithCode(3), "");
 }
+#endif
 
 /// Runs that end just when the P of a goroutine that computes has been taken away; in how many that one came to its end.
 /// Those that did not have a thread that sleeps, for good.
