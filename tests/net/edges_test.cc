@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <fstream>
 #include <functional>
@@ -89,8 +90,14 @@ TEST_P(Edges, AFullUnixListenerIsWaitedFor) {
     }
     constexpr int kMore = 20;
     std::vector<gort::task<net::result<net::conn>>> dials;
-    for (int i = 0; i < kMore; ++i) dials.push_back(gort::spawn([&] { return net::dial(path); }));
-    gort::this_goroutine::sleep_for(5ms);
+    std::atomic<int> begun{0};
+    for (int i = 0; i < kMore; ++i) {
+      dials.push_back(gort::spawn([&] {
+        ++begun;
+        return net::dial(path);
+      }));
+    }
+    EXPECT_TRUE(yield_until([&] { return begun == kMore; }));
     std::vector<net::conn> accepted;
     for (int i = 0; i < kMore + 2; ++i) accepted.push_back(l.accept().value());
     for (auto& d : dials) {
