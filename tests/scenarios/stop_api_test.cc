@@ -303,7 +303,9 @@ int ends_after_a_shrink(int runs) {
     struct state {
       std::atomic<bool> begun = false, ended = false;
     };
-    const auto s = std::make_shared<state>();  // who is left behind may come that far yet
+    // Who is left behind may come that far yet; or it is on its stack alone, where nobody looks for what is still used.
+    static auto* const all = new std::vector<std::shared_ptr<state>>;
+    const auto s = all->emplace_back(std::make_shared<state>());
     gort::run({.quiet = true}, [s] {
       gort::max_procs(2);
       gort::go([s] {
