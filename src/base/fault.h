@@ -57,7 +57,7 @@ enum class Fault : std::uint8_t {
   sleeper_p,    ///< who sleeps in the kernel keeps its P from those who are queued on other Ps (sched/captives.cc)
   wait_close,   ///< a wait that did not come about stays open (sync/blocking_wait.cc)
   class_debt,   ///< what the turn of captives, or of the others, was too long is not given back (sched/captives.cc)
-  cancel_at_once,  ///< a cancellation lets no stop in before it is done (sync/context.cc)
+  cancel_at_once,  ///< who cancels, or wakes, very many lets no stop in before it is done (let_in, sync/context_timer.cc)
   need_memory,  ///< who could do without a record of the runtime's needs it all the same: fatal without memory (base/alloc.h)
   no_memory,    ///< no measure: nobody who can do without gets such a record, so that tests need not use memory up
   kCount

@@ -100,8 +100,8 @@ class WakeChain {
     if (wake) chain_.push(w);
     return true;
   }
-  /// Under no lock; a stop of the world need not wait for all of them. Each one that is readied goes into runnext and sends the one before it to the end of the queue: so
-  /// the oldest is readied last, and the queue has them in order.
+  /// Under no lock; a stop of the world need not wait for all of them. Each one that is readied goes into runnext and
+  /// sends the one before it to the end of the queue: so the oldest is readied last, and the queue has them in order.
   void wake() noexcept {
     waiter* const oldest = chain_.pop();
     if (oldest == nullptr) return;

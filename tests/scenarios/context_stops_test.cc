@@ -1,4 +1,4 @@
-// Stops of the world while much is being cancelled: they come between two steps of it, by a goroutine and by a timer.
+// Stops of the world while much is being cancelled, or woken: they come between two steps of it, by a goroutine and by a timer.
 // test: needs=GORT_TESTING
 #include <gtest/gtest.h>
 
@@ -11,6 +11,7 @@
 #include "sched/entry.h"
 #include "sched/stop_point.h"
 #include "sync/test_points.h"
+#include "sync/wait_list.h"
 #include "tests/scenarios/context.h"
 #include "world/world.h"
 
@@ -85,6 +86,14 @@ class ContextStops : public gort::test::ContextTest {
 };
 GORT_TEST_AT_PROCS(ContextStops);
 
+void stop_when_begun(gort::event& up) {
+  gort::shield _;
+  up.set();
+  while (!begun) gort::poll();
+  gort::rt::RuntimeEntry entry;
+  gort::rt::start_the_world(gort::rt::stop_the_world(gort::rt::StopReason::test));
+}
+
 /// Those who wait in contexts of their own, below the one that is installed, and who stops the world when the first of them
 /// is told that it is cancelled.
 class Crowd {
@@ -96,13 +105,7 @@ class Crowd {
         if (wait_for_ever()) ++cancelled_;
       }));
     }
-    stops_ = gort::spawn([this] {
-      gort::shield _;
-      stops_up_.set();
-      while (!begun) gort::poll();
-      gort::rt::RuntimeEntry entry;
-      gort::rt::start_the_world(gort::rt::stop_the_world(gort::rt::StopReason::test));
-    });
+    stops_ = gort::spawn([this] { stop_when_begun(stops_up_); });
     gort::shield _;
     stops_up_.wait();
     EXPECT_TRUE(gort::test::yield_until([this] { return up_ == kContexts; }));
@@ -142,6 +145,43 @@ int by_time() {
     wait_for_ever();
     if (const int n = crowd.join(); n > 0) return n;
   }
+}
+
+/// As many waiters, which nobody has, are woken.
+int by_a_wake() {
+  static gort::waiter nodes[kContexts];
+  reset();
+  gort::event up;
+  auto stops = gort::spawn([&] { stop_when_begun(up); });
+  up.wait();
+  ready = true;
+  {
+    gort::rt::RuntimeEntry entry;
+    gort::rt::WakeChain chain;
+    for (gort::waiter& w : nodes) {
+      w.state = nullptr;
+      w.over = 0;
+      w.ready = [](gort::waiter*) noexcept { until_a_stop(nullptr); };
+      chain.grant(&w);
+    }
+    chain.wake();
+  }
+  stops.join();
+  return told_when_stopped;
+}
+
+TEST_P(ContextStops, AWakeOfManyLetsThemIn) {
+  if (GetParam() < 2) GTEST_SKIP() << "one stops the world while the other wakes";
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    for (int i = 0; i < kRounds; ++i) EXPECT_LT(by_a_wake(), kFew);
+  });
+}
+TEST_P(ContextStops, AWakeThatDoesNot) {
+  if (GetParam() < 2) GTEST_SKIP() << "one stops the world while the other wakes";
+  GORT_TEST_START(GetParam());
+  gort::rt::set_fault(Fault::cancel_at_once, true);
+  gort::run([] { EXPECT_GE(by_a_wake(), kContexts); });
 }
 
 TEST_P(ContextStops, ACallLetsThemIn) {
