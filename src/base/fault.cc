@@ -67,6 +67,7 @@ const char* fault_name(Fault f) noexcept {
     case Fault::select_look: return "select_look";
     case Fault::select_leave: return "select_leave";
     case Fault::lock_sleep: return "lock_sleep";
+    case Fault::lock_mark: return "lock_mark";
     case Fault::run_rights: return "run_rights";
     case Fault::run_retired: return "run_retired";
     case Fault::count_moves: return "count_moves";

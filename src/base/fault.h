@@ -48,6 +48,7 @@ enum class Fault : std::uint8_t {
   select_look,  ///< a select queues without a look under its channels' locks
   select_leave, ///< a select that has fired leaves its other cases queued
   lock_sleep,   ///< who waits for a lock of the runtime sleeps until it is woken, however long (base/mutex.h)
+  lock_mark,    ///< likewise, whether the lock's word still says that somebody sleeps or not (base/mutex.h)
   sysmon_watch, ///< sysmon breaks its word to look at the timers that nobody watches (sched/watch.h)
   run_rights,   ///< the end of a run parks whoever has, or waits for, the right to stop the world (sched/runs.h)
   run_retired,  ///< the end of a run does not wait for a thread that has not noticed that its P is gone (sched/runs.cc)
@@ -74,6 +75,7 @@ enum class TestPoint : std::uint8_t {
   world_stopped,        ///< everybody has stopped
   world_restarted,      ///< the world goes on, worldsema not released yet
   alone_inside,         ///< a goroutine skips a lock (sched/alone.h)
+  lock_sleeps,          ///< a lock of the runtime is held by another thread, which knows it; its waiter is about to sleep
   captive_queued,       ///< a goroutine stands on the captives' queue, its P is on its way
   kCount
 };

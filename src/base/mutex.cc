@@ -27,12 +27,11 @@ void Mutex::lock_slow() noexcept {
       return;
     }
   }
-  for (;;) {
-    sleepers_.store(1, os::memory_order_relaxed);  // L1
-    if (word_.exchange(1, os::memory_order_acquire) == 0) break;
-    os::futex_wait(&word_, 1, fault(Fault::lock_sleep) ? -1 : kLongestSleep);
+  while (word_.exchange(2, os::memory_order_acquire) != 0) {  // L1
+    test_point(TestPoint::lock_sleeps);
+    const std::uint32_t seen = fault(Fault::lock_mark) ? word_.load(os::memory_order_relaxed) : 2;
+    os::futex_wait(&word_, seen, fault(Fault::lock_sleep) ? -1 : kLongestSleep);  // L2
   }
-  sleepers_.store(1, os::memory_order_relaxed);  // others may sleep, and one wake too many is cheaper than one too few
 }
 
 #if defined(GORT_DEBUG)

@@ -1,24 +1,26 @@
 // gort: the runtime's own lock, ranked, over one futex word. It blocks the *thread*.
 //
-//   word   meaning               sleepers   meaning
-//   0      free                  0          nobody sleeps
-//   1      held                  1          somebody may: unlock must wake one
+//   word   meaning
+//   0      free
+//   1      held
+//   2      held, and somebody may sleep: unlock must wake one
 //
 // Releasing is a plain store: the atomic read-modify-write that a futex lock usually ends with is half of its price, and
 // half of what an operation on a channel costs in atomic operations.
 //
 //   who releases                            who waits
-//     U1  looks at `sleepers`                 L1  sleepers = 1
-//     U2  clears it                           L2  word.exchange(1): the lock was free, and is ours
-//     U3  word = 0: from here on the lock     L3  else sleeps while word == 1, for 1 ms at most
+//     U1  looks whether word is 2             L1  word.exchange(2): the lock was free, and is ours
+//     U2  word = 0: from here on the lock     L2  else sleeps while word == 2, for 1 ms at most
 //         may be gone with what it guards
-//     U4  wakes one, if U1 saw somebody
+//     U3  wakes one, if U1 saw a 2
 //
-// U1 may come before L1, and U3 become visible after the kernel has looked at the word for L3: if the thread loses its
-// processor between U1 and U3, mostly. Then nobody wakes the sleeper, so it looks again by itself; the fault lock_sleep
+// Released and taken again between L1 and L2, the word is 1, so that the kernel does not let L2 sleep: whoever has the lock
+// then knows of nobody. The fault lock_mark shows what that would cost.
+// L1 may come between U1 and U2, and U2 become visible after the kernel has looked at the word for L2: if the thread loses
+// its processor just there, mostly. Then nobody wakes the sleeper, so it looks again by itself; the fault lock_sleep
 // shows what happens otherwise. (A barrier in all processors at L1, as in sched/alone.h, would do without the time, and
 // interrupt a thousand of them for each sleep.)
-// Who slept says so again when it has the lock: it cannot know whether it was the last.
+// Who slept has the lock as 2: it cannot know whether it was the last.
 //
 // For runtime data only: held for tens of instructions, never over user code, a park or a system call
 // that can block. While it is held the thread cannot be stopped or preempted (Tls::locks > 0).
@@ -82,10 +84,9 @@ class Mutex {
 
  private:
   void release() noexcept {
-    const bool wake = __builtin_expect(sleepers_.load(os::memory_order_relaxed) != 0, 0);  // U1
-    if (wake) sleepers_.store(0, os::memory_order_relaxed);                                // U2
-    word_.store(0, os::memory_order_release);                                              // U3
-    if (wake) os::futex_wake(&word_, 1);                                                   // U4
+    const bool wake = __builtin_expect(word_.load(os::memory_order_relaxed) == 2, 0);  // U1
+    word_.store(0, os::memory_order_release);                                          // U2
+    if (wake) os::futex_wake(&word_, 1);                                               // U3
     --os::tls().locks;
   }
   void lock_slow() noexcept;
@@ -100,7 +101,6 @@ class Mutex {
 #endif
 
   os::atomic<std::uint32_t> word_{0};
-  os::atomic<std::uint8_t> sleepers_{0};  ///< who waits sets it, who releases clears it
   [[maybe_unused]] const LockRank rank_;  // read by debug builds only
 };
 

@@ -11,6 +11,8 @@
 #include <thread>
 #include <vector>
 
+#include "base/fault.h"
+
 namespace rt = gort::v0::rt;
 namespace os = gort::v0::os;
 
@@ -83,6 +85,70 @@ TEST(Mutex, EverySleeperIsWoken) {
   lock.unlock();
   for (std::thread& t : threads) t.join();
   EXPECT_EQ(passed, 3);
+}
+
+#if defined(GORT_TESTING)
+#define NEEDS_FAULTS()
+#else
+#define NEEDS_FAULTS() GTEST_SKIP() << "needs test points: GORT_TESTING=ON"
+#endif
+
+/// The lock is released and taken again when its waiter is about to sleep. Whether that one has it soon after the next
+/// release, without the time limit that is there for another case.
+bool relocked_before_the_sleep() {
+#if defined(GORT_TESTING)
+  static rt::Mutex* lock;
+  static os::atomic<int> step;
+  rt::Mutex of_this_run(LockRank::leaf);
+  lock = &of_this_run;
+  step.store(0);
+  rt::set_fault(rt::Fault::lock_sleep, true);
+  rt::set_test_hook(
+      rt::TestPoint::lock_sleeps,
+      [](void*) noexcept {
+        if (step.load() != 0) return;
+        step.store(1);
+        while (step.load() == 1) os::cpu_relax(1);
+      },
+      nullptr);
+  std::atomic<int> tid = 0;
+  std::atomic<bool> passed = false;
+  lock->lock();
+  std::thread waiter([&] {
+    tid = os::thread_id();
+    lock->lock();
+    lock->unlock();
+    passed = true;
+  });
+  while (step.load() != 1) std::this_thread::yield();
+  lock->unlock();
+  lock->lock();
+  step.store(2);
+  while (thread_state(tid) != 'S') std::this_thread::yield();
+  lock->unlock();
+  // Woken, it has nothing to sleep for before it has passed: the release has woken it already, or nobody will.
+  while (thread_state(tid) != 'S' && !passed) std::this_thread::yield();
+  const bool soon = passed;
+  while (!passed) os::futex_wake(reinterpret_cast<os::atomic<std::uint32_t>*>(lock), 1);  // the word comes first
+  waiter.join();
+  rt::set_fault(rt::Fault::lock_mark, false);
+  rt::set_test_hook(rt::TestPoint::lock_sleeps, nullptr, nullptr);
+  rt::set_fault(rt::Fault::lock_sleep, false);
+  return soon;
+#else
+  return false;
+#endif
+}
+
+TEST(Mutex, AWaiterThatComesTooLateForOneReleaseIsKnownToTheNext) {
+  NEEDS_FAULTS();
+  EXPECT_TRUE(relocked_before_the_sleep());
+}
+
+TEST(Mutex, WithoutTheMarkTheNextReleaseDoesNotKnowIt) {
+  NEEDS_FAULTS();
+  rt::set_fault(rt::Fault::lock_mark, true);
+  EXPECT_FALSE(relocked_before_the_sleep());
 }
 
 TEST(Mutex, CountsInTheThreadsBlock) {
