@@ -44,22 +44,45 @@ key_node* access::find(std::string_view key) {
 void access::put(std::string_view key, ref<object> value, std::int64_t expires) {
   const std::size_t h = hash(key);
   shard& s = keys_.shards[keyspace::index_of(h)];
-  key_node* n = s.keys.find(key, h);
-  if (n == nullptr) {
-    n = add(s, key, h, std::move(value));
-    add_to<std::uint64_t>(s.changes, 1);
-    tell_watchers(s, key);
-  } else {
+  if (key_node* n = s.keys.find(key, h); n != nullptr) {
     about_to_change(s, n);
-    add_to(s.bytes, value->bytes() - n->value.value->bytes());
+    const std::size_t before = n->value.value->bytes();
     n->value.value = std::move(value);
-    tell_waiting(s, key);
-    n->value.used = static_cast<std::uint32_t>(now / 1000);
+    replaced(s, n, before, expires);
+    return;
   }
-  if (n->value.expires != expires) {
-    unlink_expiry(s, n);
-    if (expires != 0) set_expiry(n, expires);
+  key_node* n = add(s, key, h, std::move(value));
+  add_to<std::uint64_t>(s.changes, 1);
+  tell_watchers(s, key);
+  if (expires != 0) set_expiry(n, expires);
+}
+
+void access::put_text(std::string_view key, std::string_view text, std::int64_t expires) {
+  const std::size_t h = hash(key);
+  shard& s = keys_.shards[keyspace::index_of(h)];
+  key_node* n = s.keys.find(key, h);
+  if (n == nullptr || n->value.value->type() != type::string) return put(key, make<string_object>(text), expires);
+  about_to_change(s, n);
+  ref<object>& value = n->value.value;
+  auto& old = static_cast<string_object&>(*value);
+  const std::size_t before = old.bytes();
+  // Room for much more than the new text would stay in use, and be counted.
+  if (value.shared() || old.text.capacity() / 2 > std::max<std::size_t>(text.size(), 32)) {
+    value = make<string_object>(text);
+  } else {
+    old.text = text;
   }
+  replaced(s, n, before, expires);
+}
+
+/// An element has another value.
+void access::replaced(shard& s, key_node* n, std::size_t bytes_before, std::int64_t expires) {
+  add_to(s.bytes, n->value.value->bytes() - bytes_before);  // modulo 2^64
+  tell_waiting(s, n->key);
+  n->value.used = static_cast<std::uint32_t>(now / 1000);
+  if (n->value.expires == expires) return;
+  unlink_expiry(s, n);
+  if (expires != 0) set_expiry(n, expires);
 }
 
 bool access::erase(std::string_view key) {
@@ -105,6 +128,7 @@ void access::clear(shard& s) {
   s.keys.for_each([&](const key_node& n) { about_to_change(s, const_cast<key_node*>(&n)); });
   s.expiring.clear();
   s.keys.clear();
+  s.shown.show(s.keys);
   s.next_expiry.store(INT64_MAX, std::memory_order_relaxed);
   s.size.store(0, std::memory_order_relaxed);
   s.bytes.store(0, std::memory_order_relaxed);
@@ -112,6 +136,7 @@ void access::clear(shard& s) {
 
 key_node* access::add(shard& s, std::string_view key, std::size_t hash, ref<object> value) {
   key_node* n = s.keys.insert(key, hash, entry{});
+  s.shown.show(s.keys);
   n->value.value = std::move(value);
   n->value.epoch = keys_.epoch.load(std::memory_order_relaxed);
   n->value.used = static_cast<std::uint32_t>(now / 1000);
@@ -125,6 +150,7 @@ void access::remove(shard& s, key_node* n) {
   unlink_expiry(s, n);
   add_to(s.bytes, std::size_t{0} - bytes_of(*n));
   s.keys.erase(n);
+  s.shown.show(s.keys);
   s.size.store(s.keys.size(), std::memory_order_relaxed);
 }
 

@@ -56,9 +56,29 @@ struct kept {
   std::int64_t expires;
 };
 
+/// Where a shard's buckets are, for those who are not to look at them but to fetch one (pipeline.h). May be of the past.
+class shown_buckets {
+ public:
+  void show(const table<entry>& t) noexcept {
+    if (first_.load(std::memory_order_relaxed) == t.buckets()) return;
+    first_.store(t.buckets(), std::memory_order_relaxed);
+    mask_.store(t.bucket_count() - 1, std::memory_order_relaxed);
+  }
+  [[gnu::always_inline]] void fetch(std::size_t hash) const noexcept {  // why inline: table::fetch
+    const std::size_t place = hash & mask_.load(std::memory_order_relaxed);
+    const auto first = reinterpret_cast<std::uintptr_t>(first_.load(std::memory_order_relaxed));
+    __builtin_prefetch(reinterpret_cast<const void*>(first + place * sizeof(key_node*)));
+  }
+
+ private:
+  std::atomic<key_node* const*> first_{nullptr};
+  std::atomic<std::size_t> mask_{0};
+};
+
 struct alignas(64) shard {
   gort::mutex lock;  // guards everything else
   table<entry> keys;
+  shown_buckets shown;  // of keys; read by anybody
   std::set<std::pair<std::int64_t, key_node*>> expiring;
   template <class T>
   using by_key = std::unordered_map<std::string, T, keyed_hash>;
@@ -116,9 +136,12 @@ class access {
   /// The shard of one of the running command's arguments, whose hash is remembered until `forget`: those bytes stay
   /// what and where they are so long.
   keyspace::mask mask_of(std::string_view argument) noexcept {
-    hashed_ = argument;
-    hash_ = hash_of(argument);
+    remember(argument, hash(argument));
     return keyspace::mask{1} << keyspace::index_of(hash_);
+  }
+  void remember(std::string_view argument, std::size_t its_hash) noexcept {
+    hashed_ = argument;
+    hash_ = its_hash;
   }
   void forget() noexcept { hashed_ = {}; }
 
@@ -161,6 +184,8 @@ class access {
 
   /// Sets the key to a value, whatever it was, to be removed at `expires` (0: never).
   void put(std::string_view key, ref<object> value, std::int64_t expires = 0);
+  /// The same with a string, which is written over the old one where nobody else sees that.
+  void put_text(std::string_view key, std::string_view text, std::int64_t expires = 0);
   bool erase(std::string_view key);
   void set_expiry(key_node* n, std::int64_t expires);
   /// Removes everything from a held shard.
@@ -192,6 +217,7 @@ class access {
   }
   key_node* add(shard& s, std::string_view key, std::size_t hash, ref<object> value);
   void remove(shard& s, key_node* n);
+  void replaced(shard& s, key_node* n, std::size_t bytes_before, std::int64_t expires);
   void unlink_expiry(shard& s, key_node* n);
   void tell_watchers(shard& s, std::string_view key);
   void tell_waiting(shard& s, std::string_view key);
@@ -211,7 +237,7 @@ class access {
 };
 
 inline std::size_t bytes_of(const key_node& n) noexcept {
-  return sizeof n + sizeof(key_node*) + heap_bytes(n.key) + n.value.value->bytes();
+  return table<entry>::bytes_of(n) + sizeof(key_node*) + n.value.value->bytes();
 }
 /// Under the shard's lock: nobody else writes these.
 template <class T>

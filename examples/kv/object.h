@@ -90,7 +90,6 @@ struct hash_object final : object_of<hash_object, type::hash> {
   /// True: the field is new.
   bool set(std::string_view field, std::string_view value) {
     auto [n, made] = fields.find_or_insert(field);
-    if (made) text_bytes += heap_bytes(n->key);
     text_bytes -= heap_bytes(n->value);
     n->value = value;
     text_bytes += heap_bytes(n->value);
@@ -99,7 +98,7 @@ struct hash_object final : object_of<hash_object, type::hash> {
   bool erase(std::string_view field) {
     auto* n = fields.find(field);
     if (n == nullptr) return false;
-    text_bytes -= heap_bytes(n->key) + heap_bytes(n->value);
+    text_bytes -= heap_bytes(n->value);
     fields.erase(n);
     return true;
   }
@@ -120,25 +119,12 @@ struct hash_object final : object_of<hash_object, type::hash> {
 struct nothing {};
 
 struct set_object final : object_of<set_object, type::set> {
-  bool add(std::string_view member) {
-    auto [n, made] = members.find_or_insert(member);
-    if (made) text_bytes += heap_bytes(n->key);
-    return made;
-  }
-  bool erase(std::string_view member) {
-    auto* n = members.find(member);
-    if (n == nullptr) return false;
-    text_bytes -= heap_bytes(n->key);
-    members.erase(n);
-    return true;
-  }
+  bool add(std::string_view member) { return members.find_or_insert(member).second; }
+  bool erase(std::string_view member) { return members.erase(member); }
   bool has(std::string_view member) const noexcept { return members.find(member) != nullptr; }
   table<nothing> members;
-  std::size_t text_bytes = 0;
 
-  std::size_t bytes() const noexcept override {
-    return sizeof *this + members.bytes() + text_bytes;
-  }
+  std::size_t bytes() const noexcept override { return sizeof *this + members.bytes(); }
   bool empty() const noexcept override { return members.empty(); }
   std::string_view encoding() const noexcept override;
 };

@@ -60,6 +60,14 @@ parser::status parser::next() {
   }
 }
 
+void parser::back_to(std::size_t place) noexcept {
+  begin_ = place;
+  drop_ = at_ = searched_ = 0;
+  missing_ = bulk_ = -1;
+  args_.clear();
+  error_.clear();
+}
+
 bool parser::line_from(std::size_t from, std::string_view& line) {
   const char* base = buffer_.data() + begin_;
   const std::size_t start = std::max(from, searched_), size = end_ - begin_;
@@ -126,6 +134,7 @@ parser::status parser::next_array() {
   }
   const char* base = buffer_.data() + begin_;
   for (const piece& p : pieces_) args_.emplace_back(base + p.at, p.size);
+  stay_ = true;
   return done(at_);
 }
 
@@ -137,6 +146,7 @@ parser::status parser::next_inline() {
   if (line.size() > limits_.inline_bytes) return fail("too big inline request");
   if (!split_words(line, words_)) return fail("unbalanced quotes in request");
   args_.assign(words_.begin(), words_.end());
+  stay_ = false;
   return done(line.size() + 1);
 }
 

@@ -44,6 +44,12 @@ class parser {
   void only_small(bool on) noexcept { small_ = on; }
   /// The request that next() found: at least one argument. Good until the next call of room() or next().
   std::span<const std::string_view> args() const noexcept { return args_; }
+  /// Whether args() are bytes of what has come, so that they stay good over next(), until room().
+  bool args_stay() const noexcept { return stay_; }
+  /// The place behind the request that next() found last.
+  std::size_t place() const noexcept { return begin_ + drop_; }
+  /// next() finds again what stood behind such a place. Not after room().
+  void back_to(std::size_t place) noexcept;
   const std::string& error() const noexcept { return error_; }
   /// Bytes that have come and are no request yet.
   std::size_t waiting() const noexcept { return end_ - begin_; }
@@ -69,6 +75,7 @@ class parser {
 
   parser_limits limits_;
   bool small_ = false;
+  bool stay_ = false;
   std::vector<char> buffer_;
   std::size_t begin_ = 0, end_ = 0;  // what of it has not been dealt with
   std::size_t drop_ = 0;             // of that, the request that args_ show

@@ -9,7 +9,7 @@ namespace kv {
 namespace {
 constexpr std::size_t kFlushAt = 64 << 10;
 /// So many requests of a pipeline may run without letting go of a lock that all of them need.
-constexpr int kAtOnce = 16;
+constexpr std::size_t kAtOnce = 16;
 
 std::string unknown(std::span<const std::string_view> args) {
   std::string text = "ERR unknown command '" + std::string(args[0].substr(0, 128)) +
@@ -46,48 +46,46 @@ session::~session() {
 }
 
 session::wants session::run(parser& p) {
-  int locked_for = 0;
   std::uint64_t commands = 0;
   wants w = wants::input;
-  db.now = srv.now_ms();
-  active_at.store(db.now, std::memory_order_relaxed);
-  while (!closing) {
+  for (parser::status s = parser::command; s == parser::command && w == wants::input && !closing;) {
+    db.now = srv.now_ms();
+    active_at.store(db.now, std::memory_order_relaxed);
     p.only_small(!authenticated);
-    const parser::status s = p.next();
-    if (s == parser::need_more) break;
-    if (s == parser::broken) {
+    s = ahead_.fill(p, authenticated ? kAtOnce : 1);  // after AUTH, others are allowed
+    ahead_.fetch(srv.keys);
+    const auto requests = ahead_.requests();
+    for (std::size_t i = 0; i < requests.size(); ++i) {
+      if (closing || w != wants::input) {
+        p.back_to(requests[i - 1].end);  // the rest: in the next run()
+        break;
+      }
+      db.remember(requests[i].key, requests[i].hash);
+      execute(requests[i].what, ahead_.args(i));
+      db.forget();
+      ++commands;
+      if (waiting != nullptr) {
+        w = wants::wait;
+      } else if (out.out.size() > kFlushAt) {
+        w = wants::flush;
+      }
+    }
+    db.unlock();
+    if (s == parser::broken && w == wants::input && !closing) {
       out.error(p.error());
       srv.stats.protocol_errors.fetch_add(1, std::memory_order_relaxed);
       closing = true;
-      break;
-    }
-    if (++locked_for > kAtOnce) {
-      db.unlock();
-      db.now = srv.now_ms();
-      locked_for = 0;
-    }
-    execute(p.args());
-    ++commands;
-    if (waiting != nullptr) {
-      w = wants::wait;
-      break;
-    }
-    if (out.out.size() > kFlushAt) {
-      w = wants::flush;
-      break;
     }
   }
-  db.unlock();
   if (w == wants::wait) begin_wait();
   srv.stats.commands.fetch_add(commands, std::memory_order_relaxed);
-  buffers.store(p.capacity() + out.out.capacity(), std::memory_order_relaxed);
+  buffers.store(p.capacity() + ahead_.capacity() + out.out.capacity(), std::memory_order_relaxed);
   return closing ? wants::end : w;
 }
 
-void session::execute(std::span<const std::string_view> args) {
+void session::execute(const command* c, std::span<const std::string_view> args) {
   const std::size_t before = out.out.size();
   bool pushes = false;  // answers that are messages come whatever CLIENT REPLY says
-  const command* c = find_command(args[0]);
   if (c == nullptr) {
     transaction.broken = true;
     out.error(unknown(args));
@@ -106,7 +104,6 @@ void session::execute(std::span<const std::string_view> args) {
         pushes = answer(*c, args) && (c->flags & answers_push) != 0;
         if (!db.made.empty()) [[unlikely]]
           serve_waiting();
-        db.forget();
         if (!mail.empty()) {
           db.unlock();
           deliver(mail, srv.config.pubsub_buffer.load(std::memory_order_relaxed));

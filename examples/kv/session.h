@@ -14,6 +14,7 @@
 #include "blocking.h"
 #include "command.h"
 #include "keyspace.h"
+#include "pipeline.h"
 #include "pubsub.h"
 #include "reply.h"
 #include "resp_parser.h"
@@ -41,8 +42,6 @@ class session {
   /// Executes the requests that the parser has. `flush`: `out` is long, and there are more. `wait`: until `waiting` is over,
   /// then end_wait, then again.
   wants run(parser& p);
-  /// One request.
-  void execute(std::span<const std::string_view> args);
   /// Runs a command on locked keys; what it throws becomes the answer. False: it has thrown.
   bool answer(const command& c, std::span<const std::string_view> args);
 
@@ -100,11 +99,14 @@ class session {
   void take_mail();
 
  private:
+  void execute(const command* c, std::span<const std::string_view> args);
   bool refuse(const command& c, std::span<const std::string_view> args);
   void queue(const command& c, std::span<const std::string_view> args);
   void begin_wait();
   /// Those who wait for keys that the command has made.
   void serve_waiting();
+
+  pipeline ahead_;
 };
 
 }  // namespace kv

@@ -69,7 +69,7 @@ void spop(call& c) {
   const std::size_t count = std::min(static_cast<std::size_t>(n), set->members.size());
   if (c.size() == 3) c.out.set(count);
   for (std::size_t i = 0; i < count; ++i) {
-    const std::string m = set->members.any(random_bits)->key;
+    const std::string m(set->members.any(random_bits)->key.text());
     c.out.bulk(m);
     set->erase(m);
   }
@@ -89,7 +89,7 @@ void srandmember(call& c) {
     for (; n < 0; ++n) c.out.bulk(set->members.any(random_bits)->key);
     return;
   }
-  std::vector<const std::string*> chosen;
+  std::vector<const key_text*> chosen;
   set->members.for_each([&](const member_node& m) { chosen.push_back(&m.key); });
   const std::size_t count = std::min(chosen.size(), static_cast<std::size_t>(n));
   c.out.array(count);

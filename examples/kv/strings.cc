@@ -60,14 +60,14 @@ void set(call& c) {
       return c.out.null();
     }
   }
-  c.db.put(c[1], make<string_object>(c[2]), expires);
+  c.db.put_text(c[1], c[2], expires);
   if (!get_old) return c.out.ok();
   c.out.bulk_or_null(old ? &static_cast<string_object&>(*old).text : nullptr);
 }
 
 void setnx(call& c) {
   const bool absent = c.db.find(c[1]) == nullptr;
-  if (absent) c.db.put(c[1], make<string_object>(c[2]));
+  if (absent) c.db.put_text(c[1], c[2]);
   c.out.integer(absent);
 }
 
@@ -76,7 +76,7 @@ void setex_in(call& c, std::int64_t unit) {
   if (n <= 0 || __builtin_mul_overflow(n, unit, &n) || __builtin_add_overflow(n, c.db.now, &at)) {
     throw general("invalid expire time in '" + lower(c[0]) + "' command");
   }
-  c.db.put(c[1], make<string_object>(c[3]), at);
+  c.db.put_text(c[1], c[3], at);
   c.out.ok();
 }
 void setex(call& c) { setex_in(c, 1000); }
@@ -85,7 +85,7 @@ void psetex(call& c) { setex_in(c, 1); }
 void getset(call& c) {
   const auto* s = c.db.read<string_object>(c[1]);
   c.out.bulk_or_null(s != nullptr ? &s->text : nullptr);
-  c.db.put(c[1], make<string_object>(c[2]));
+  c.db.put_text(c[1], c[2]);
 }
 
 void getdel(call& c) {
@@ -117,7 +117,7 @@ void mget(call& c) {
 }
 
 void set_all(call& c) {
-  for (std::size_t i = 1; i < c.size(); i += 2) c.db.put(c[i], make<string_object>(c[i + 1]));
+  for (std::size_t i = 1; i < c.size(); i += 2) c.db.put_text(c[i], c[i + 1]);
 }
 void even(call& c) {
   if (c.size() % 2 == 0)

@@ -9,17 +9,17 @@
 namespace kv {
 
 struct zset_object final : object_of<zset_object, type::zset> {
-  /// A place in the order. Its member is the table's string; null stands before all members of that score.
+  /// A place in the order. Its member is the table's key; null stands before all members of that score.
   struct place {
     double score;
-    const std::string* member;
+    const key_text* member;
   };
   struct before {
     bool operator()(const place& a, const place& b) const noexcept {
       if (a.score != b.score) return a.score < b.score;
       if (a.member == nullptr || b.member == nullptr)
         return a.member == nullptr && b.member != nullptr;
-      return *a.member < *b.member;
+      return a.member->text() < b.member->text();
     }
   };
   // libstdc++'s red-black tree whose nodes know the size of their subtrees: ranks in O(log n).
@@ -27,16 +27,14 @@ struct zset_object final : object_of<zset_object, type::zset> {
                                 __gnu_pbds::tree_order_statistics_node_update>;
 
   zset_object() = default;
-  zset_object(const zset_object& o) : object_of(o), scores(o.scores), text_bytes(o.text_bytes) {
+  zset_object(const zset_object& o) : object_of(o), scores(o.scores) {
     scores.for_each([this](const table<double>::node& n) { order.insert({n.value, &n.key}); });
   }
 
   /// True: the member is new.
   bool set(std::string_view member, double score) {
     auto [n, made] = scores.find_or_insert(member);
-    if (made) {
-      text_bytes += heap_bytes(n->key);
-    } else {
+    if (!made) {
       if (n->value == score) return false;
       order.erase({n->value, &n->key});
     }
@@ -48,7 +46,6 @@ struct zset_object final : object_of<zset_object, type::zset> {
     auto* n = scores.find(member);
     if (n == nullptr) return false;
     order.erase({n->value, &n->key});
-    text_bytes -= heap_bytes(n->key);
     scores.erase(n);
     return true;
   }
@@ -65,10 +62,9 @@ struct zset_object final : object_of<zset_object, type::zset> {
 
   table<double> scores;
   tree order;
-  std::size_t text_bytes = 0;
 
   std::size_t bytes() const noexcept override {
-    return sizeof *this + scores.bytes() + scores.size() * 64 + text_bytes;
+    return sizeof *this + scores.bytes() + scores.size() * 64;
   }
   bool empty() const noexcept override { return scores.empty(); }
   std::string_view encoding() const noexcept override {

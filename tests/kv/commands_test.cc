@@ -56,6 +56,28 @@ TEST(Commands, Strings) {
             {"object encoding y", "int"}});
 }
 
+// A string is written over the old one, unless somebody else sees that.
+TEST(Commands, StringsInPlace) {
+  dialogue({{"set a one", "OK"},
+            {"copy a b", "1"},
+            {"set a another,longer-than-a-short-string", "OK"},
+            {"get b", "one"},
+            {"set a short", "OK"},
+            {"get a", "short"},
+            {"rpush l 1", "1"},
+            {"set l x ex 100", "OK"},
+            {"set l y", "OK"},
+            {"ttl l", "-1"},
+            {"set a z get", "short"},
+            {"get a", "z"}});
+  kv::server s;
+  kv_test::feed client(s);
+  client.bytes(kv_test::request({"SET", "a", std::string(1 << 20, 'x')}));
+  EXPECT_GT(s.keys.bytes(), 1u << 20);
+  EXPECT_EQ(client("set a x"), "OK");
+  EXPECT_LT(s.keys.bytes(), 1000u) << "a short string keeps no large one's memory";
+}
+
 TEST(Commands, Counters) {
   dialogue({{"incr a", "1"},
             {"incrby a 41", "42"},
