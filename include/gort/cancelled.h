@@ -27,7 +27,7 @@ const std::error_category& cancel_category() noexcept;
 
 inline std::error_code make_error_code(cancel_reason r) noexcept { return {static_cast<int>(r), cancel_category()}; }
 
-class cancelled {
+class cancelled final {
  public:
   cancelled() noexcept : cause_(make_error_code(cancel_reason::cancelled)) {}
   explicit cancelled(std::error_code cause) noexcept : cause_(cause) {}

@@ -145,5 +145,6 @@ func init() {
 		{"timeout_recv", timeoutRecv(true)},
 		{"scope10", scope10},
 		{"cancel1000", cancel1000},
+		{"cancel1000_unwind", cancel1000}, // the shortest way there is, for comparison: nothing unwinds in Go
 	}...)
 }
