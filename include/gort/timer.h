@@ -58,7 +58,7 @@ namespace detail {
 
 struct chan_timer;  ///< src/api/timer.cc
 void chan_timer_delete(chan_timer* t) noexcept;
-chan_timer* chan_timer_new(const chan<clock::time_point>& c, std::int64_t ns, bool periodic);
+chan_timer* chan_timer_new(const recv_chan<clock::time_point>& c, std::int64_t ns, bool periodic);
 bool chan_timer_stop(chan_timer* t) noexcept;
 bool chan_timer_reset(chan_timer* t, std::int64_t ns) noexcept;
 
@@ -77,7 +77,7 @@ class [[nodiscard]] timer {
   /// Armed for `d` from now. Throws std::bad_alloc.
   template <class Rep, class Period>
   explicit timer(const std::chrono::duration<Rep, Period>& d)
-      : channel_(1), t_(detail::chan_timer_new(channel_, detail::whole_ns(d), false)) {}
+      : view_(chan<time_point>(1)), t_(detail::chan_timer_new(view_, detail::whole_ns(d), false)) {}
 
   /// Where the time arrives: the clock's when it went off. A copy may outlive the timer.
   const recv_chan<time_point>& channel() const noexcept { return view_; }
@@ -95,8 +95,7 @@ class [[nodiscard]] timer {
   }
 
  private:
-  chan<time_point> channel_;
-  recv_chan<time_point> view_{channel_};
+  recv_chan<time_point> view_;
   std::unique_ptr<detail::chan_timer, detail::chan_timer_deleter> t_;  // before the channel goes
 };
 
@@ -107,7 +106,7 @@ class [[nodiscard]] ticker {
 
   template <class Rep, class Period>
   explicit ticker(const std::chrono::duration<Rep, Period>& d)
-      : channel_(1), t_(detail::chan_timer_new(channel_, detail::whole_ns(d), true)) {}
+      : view_(chan<time_point>(1)), t_(detail::chan_timer_new(view_, detail::whole_ns(d), true)) {}
 
   const recv_chan<time_point>& channel() const noexcept { return view_; }
   time_point recv() const { return *view_.recv(); }
@@ -123,8 +122,7 @@ class [[nodiscard]] ticker {
   }
 
  private:
-  chan<time_point> channel_;
-  recv_chan<time_point> view_{channel_};
+  recv_chan<time_point> view_;
   std::unique_ptr<detail::chan_timer, detail::chan_timer_deleter> t_;
 };
 

@@ -23,7 +23,7 @@ namespace {
 
 std::int64_t time_in(std::int64_t ns) noexcept {
   std::int64_t when = 0;
-  return __builtin_add_overflow(rt::clock_now(), ns, &when) ? rt::kTimerLast : when;
+  return __builtin_add_overflow(rt::clock_now(), ns, &when) || when > rt::kTimerLast ? rt::kTimerLast : when;
 }
 
 }  // namespace
@@ -34,10 +34,10 @@ std::int64_t time_in(std::int64_t ns) noexcept {
 //
 //   a shot      not live, or of another seq: dropped; else it sends (a ticker's, if there is room) and ends `live`
 //   stop        ends `live`, takes back what is in the channel
-//   reset       likewise, then a new seq
+//   reset       likewise, then a new seq; or, while it is live, the same arming for another time
 struct chan_timer {
   rt::Timer t;
-  chan<clock::time_point> channel;       // a handle: the user's may be gone before us
+  recv_chan<clock::time_point> channel;  // a handle: the user's may be gone before us
   rt::Mutex op{rt::LockRank::timer_op};  // one reset at a time
   std::uint64_t seq = 0;                 // under the channel's lock
   bool live = false;                     // likewise
@@ -71,13 +71,23 @@ bool revoke(chan_timer* t) noexcept {
   return was_live || taken_back;
 }
 
+/// The usual reset: it has not gone off, and is to do so later.
+bool put_off(chan_timer* t, std::int64_t when) noexcept {
+  {
+    const rt::HeldGuard guard(t->c()->lock);
+    if (!t->live || !rt::timer_move(&t->t, when)) return false;
+  }
+  rt::timer_moved(&t->t, when);
+  return true;
+}
+
 void check_period(const chan_timer* t, std::int64_t ns) noexcept {
   if (t->periodic && ns <= 0) rt::fatal("gort::ticker: the period is not positive");
 }
 
 }  // namespace
 
-chan_timer* chan_timer_new(const chan<clock::time_point>& c, std::int64_t ns, bool periodic) {
+chan_timer* chan_timer_new(const recv_chan<clock::time_point>& c, std::int64_t ns, bool periodic) {
   static_assert(sizeof(clock::time_point) == sizeof(std::int64_t));
   auto* t = new chan_timer;
   t->channel = c;
@@ -116,6 +126,8 @@ bool chan_timer_reset(chan_timer* t, std::int64_t ns) noexcept {
   check_period(t, ns);
   ensure_started();
   rt::RuntimeEntry entry;
+  const std::int64_t when = time_in(ns);
+  if (!t->periodic && put_off(t, when)) return true;
   rt::LockGuard one(t->op);
   bool was = false;
   std::uint64_t seq = 0;
@@ -126,7 +138,7 @@ bool chan_timer_reset(chan_timer* t, std::int64_t ns) noexcept {
     seq = ++t->seq;
   }
   if (t->periodic) t->t.period.store(ns, os::memory_order_relaxed);
-  rt::timer_arm(&t->t, time_in(ns), seq);
+  rt::timer_arm(&t->t, when, seq);
   return was;
 }
 
@@ -218,10 +230,15 @@ bool func_timer_stop(func_timer* t) noexcept {
 
 bool func_timer_reset(func_timer* t, std::int64_t ns) noexcept {
   func_core* core = core_of(t);
-  core->refs.fetch_add(1, os::memory_order_relaxed);
   rt::san::release(t);  // partner: run_func
   rt::RuntimeEntry entry;
-  const bool was_armed = rt::timer_arm(&core->t, time_in(ns), 0);
+  const std::int64_t when = time_in(ns);
+  if (rt::timer_move(&core->t, when)) {  // the arming, and its reference, go on
+    rt::timer_moved(&core->t, when);
+    return true;
+  }
+  core->refs.fetch_add(1, os::memory_order_relaxed);
+  const bool was_armed = rt::timer_arm(&core->t, when, 0);
   if (was_armed) core->refs.fetch_sub(1, os::memory_order_relaxed);
   return was_armed;
 }

@@ -260,6 +260,19 @@ void move_timers_of_p(P* p, P* to) noexcept {
 
 enum class Armed : std::uint8_t { no, was_off, was_armed };
 
+/// It was armed in place for a time before its key.
+void move_forward(Timer* t) noexcept {
+  TimerHeap* h = lock_home(t);
+  const std::int64_t now = t->when.load(os::memory_order_seq_cst);
+  bool earlier = false;
+  if (now <= kTimerLast && now < t->key.load(os::memory_order_relaxed)) {
+    h->rekey(t, now);
+    earlier = h->publish();
+  }
+  h->lock.unlock();
+  if (earlier) timer_set_earlier(now);
+}
+
 /// In the heap under a key that is early enough, stopped or armed: nothing else to do.
 Armed arm_in_place(Timer* t, std::int64_t when, std::uint64_t seq) noexcept {
   std::int64_t old = t->when.load(os::memory_order_acquire);
@@ -270,17 +283,7 @@ Armed arm_in_place(Timer* t, std::int64_t when, std::uint64_t seq) noexcept {
   }
   const Armed was = old == kTimerOff ? Armed::was_off : Armed::was_armed;
   // The heap may have moved it to its old time meanwhile. Partner: take_top.
-  if (__builtin_expect(t->key.load(os::memory_order_seq_cst) > when, 0)) {
-    TimerHeap* h = lock_home(t);
-    const std::int64_t now = t->when.load(os::memory_order_seq_cst);
-    bool earlier = false;
-    if (now <= kTimerLast && now < t->key.load(os::memory_order_relaxed)) {
-      h->rekey(t, now);
-      earlier = h->publish();
-    }
-    h->lock.unlock();
-    if (earlier) timer_set_earlier(now);
-  }
+  if (__builtin_expect(t->key.load(os::memory_order_seq_cst) > when, 0)) move_forward(t);
   return was;
 }
 
@@ -332,6 +335,11 @@ bool timer_arm(Timer* t, std::int64_t when, std::uint64_t seq, bool parks) noexc
     if (earlier) tell_earlier(h, when, parks);
     return old <= kTimerLast;
   }
+}
+
+void timer_moved(Timer* t, std::int64_t when) noexcept {
+  // As arm_in_place does. Partner: take_top.
+  if (__builtin_expect(t->key.load(os::memory_order_seq_cst) > when, 0)) move_forward(t);
 }
 
 Bubble* bubble_of(const Timer* t) noexcept {

@@ -8,6 +8,7 @@
 //   from          to          by
 //   out           a time      timer_arm, under the heap's lock
 //   off, a time   a time      timer_arm: one compare-and-swap if the key in the heap is not later than the new time
+//   a time        a time      timer_move: likewise
 //   a time        off         timer_stop: one compare-and-swap
 //   a time        out         the heap, under its lock: it goes off
 //   a time        a time      likewise: a periodic one goes off
@@ -71,6 +72,18 @@ void timer_settle(Timer* t) noexcept;
 /// different ones stops the timer first, and does so one at a time. `parks`: the caller's goroutine parks right after it.
 /// In the runtime, under no lock, any thread.
 bool timer_arm(Timer* t, std::int64_t when, std::uint64_t seq, bool parks = false) noexcept;
+
+/// Of an armed timer: the same arming, with its `seq`, for another time, at most kTimerLast. False: it is not armed, or stands in
+/// its heap for later than that; nothing has been done. Lock-free, any thread, under any lock; if true, then timer_moved, under none.
+inline bool timer_move(Timer* t, std::int64_t when) noexcept {
+  std::int64_t old = t->when.load(os::memory_order_acquire);  // and then its key: no older one
+  while (old <= kTimerLast && t->key.load(os::memory_order_relaxed) <= when) {
+    // Partner: take_top, as arm_in_place.
+    if (t->when.compare_exchange_weak(old, when, os::memory_order_seq_cst, os::memory_order_acquire)) return true;
+  }
+  return false;
+}
+void timer_moved(Timer* t, std::int64_t when) noexcept;
 
 /// True: it was armed, and does not go off. Lock-free, any thread, under any lock.
 inline bool timer_stop(Timer* t) noexcept {

@@ -83,6 +83,39 @@ void timer_armed_twice(void*) {
   remove(&bell);
 }
 
+template <bool Looks>
+bool move_to(Timer* t, std::int64_t when) {
+  RuntimeEntry entry;
+  if (!timer_move(t, when)) return false;
+  if (Looks) timer_moved(t, when);
+  return true;
+}
+
+/// One that is armed is put off far, and brought forward just when the heap finds that it was put off. It goes off once.
+template <bool Looks>
+void timer_put_off(void*) {
+  start({});
+  Done done(1);
+  Bell bell(&done);
+  arm_in(&bell, kMilli);
+  const bool put_off = move_to<Looks>(&bell, os::nanotime() + kHour);  // false: too late
+  const int other = os::sim_spawn(
+      [](void* p) {
+        if (p == nullptr) return;
+        auto* t = static_cast<Timer*>(p);
+        os::sleep_ns(t->key.load() - os::nanotime());
+        // Its place is the hour's already, or nearly: only arming finds the way forward then.
+        if (!move_to<Looks>(t, os::nanotime() + kMilli)) arm_in(t, kMilli);
+      },
+      put_off ? &bell : nullptr);
+  os::sim_join(other);
+  done.wait();
+  sim_assert(!move_to<Looks>(&bell, os::nanotime() + kHour), "it has gone off");
+  sleep_in_gort(kMilli);
+  sim_assert(done.left.load() == 0, "it goes off once");
+  remove(&bell);
+}
+
 /// Goroutines whose sleeps interleave, beside one that stops the world and one that changes the number of Ps.
 void timers_beside_stops(void*) {
   start_with_signals();
@@ -131,6 +164,12 @@ constexpr Flaw kBreak[] = {{.name = "timer_break",
                             .verdict = SimVerdict::assert,
                             .fault = Fault::timer_break}};
 
+constexpr Flaw kNoLook[] = {{.name = "timer_moved",
+                             .what = "who gives an armed timer another time does not look whether the heap moves it just then",
+                             .verdict = SimVerdict::assert,
+                             .body = timer_put_off<false>,
+                             .pct = false}};
+
 constexpr os::SimBound kDelay(1, os::SimBound::delays);  // departures: too many
 
 constexpr Scenario kAll[] = {
@@ -147,6 +186,13 @@ constexpr Scenario kAll[] = {
      .options = kTimers,
      .procs = {2, 1},
      .seeds = 300},
+    {.name = "timer_put_off",
+     .what = "an armed timer is given other times while it goes off",
+     .body = timer_put_off<true>,
+     .options = kTimers,
+     .procs = {2, 1},
+     .seeds = 300,
+     .flaws = kNoLook},
     {.name = "timers_stops",
      .what = "sleeps end in their time beside stops and gomaxprocs",
      .body = timers_beside_stops,
