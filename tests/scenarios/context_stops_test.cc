@@ -5,11 +5,13 @@
 #include <atomic>
 #include <chrono>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "base/fault.h"
 #include "sched/entry.h"
 #include "sched/stop_point.h"
+#include "sync/chan.h"
 #include "sync/test_points.h"
 #include "sync/wait_list.h"
 #include "tests/scenarios/context.h"
@@ -147,41 +149,58 @@ int by_time() {
   }
 }
 
-/// As many waiters, which nobody has, are woken.
-int by_a_wake() {
+/// As many waiters, which nobody has, are woken, by wake(them).
+template <class F>
+int by_a_wake(F wake) {
   static gort::waiter nodes[kContexts];
   reset();
   gort::event up;
   auto stops = gort::spawn([&] { stop_when_begun(up); });
   up.wait();
   ready = true;
+  for (gort::waiter& w : nodes) {
+    w.state = nullptr;
+    w.over = 0;
+    w.ready = [](gort::waiter*) noexcept { until_a_stop(nullptr); };
+  }
   {
     gort::rt::RuntimeEntry entry;
-    gort::rt::WakeChain chain;
-    for (gort::waiter& w : nodes) {
-      w.state = nullptr;
-      w.over = 0;
-      w.ready = [](gort::waiter*) noexcept { until_a_stop(nullptr); };
-      chain.grant(&w);
-    }
-    chain.wake();
+    wake(nodes);
   }
   stops.join();
   return told_when_stopped;
+}
+int by_a_chain() {
+  return by_a_wake([](std::span<gort::waiter> all) {
+    gort::rt::WakeChain chain;
+    for (gort::waiter& w : all) chain.grant(&w);
+    chain.wake();
+  });
+}
+int by_a_close() {
+  return by_a_wake([](std::span<gort::waiter> all) {
+    gort::rt::Chan c;
+    for (gort::waiter& w : all) gort::rt::push(c.recvq, &w);
+    gort::rt::chan_close(&c);
+  });
 }
 
 TEST_P(ContextStops, AWakeOfManyLetsThemIn) {
   if (GetParam() < 2) GTEST_SKIP() << "one stops the world while the other wakes";
   GORT_TEST_START(GetParam());
   gort::run([] {
-    for (int i = 0; i < kRounds; ++i) EXPECT_LT(by_a_wake(), kFew);
+    for (int i = 0; i < kRounds; ++i) EXPECT_LT(by_a_chain(), kFew);
+    for (int i = 0; i < kRounds; ++i) EXPECT_LT(by_a_close(), kFew);
   });
 }
 TEST_P(ContextStops, AWakeThatDoesNot) {
   if (GetParam() < 2) GTEST_SKIP() << "one stops the world while the other wakes";
   GORT_TEST_START(GetParam());
   gort::rt::set_fault(Fault::cancel_at_once, true);
-  gort::run([] { EXPECT_GE(by_a_wake(), kContexts); });
+  gort::run([] {
+    EXPECT_GE(by_a_chain(), kContexts);
+    EXPECT_GE(by_a_close(), kContexts);
+  });
 }
 
 TEST_P(ContextStops, ACallLetsThemIn) {
