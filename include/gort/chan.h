@@ -267,6 +267,8 @@ class sends {
 
 }  // namespace detail
 
+class timer;
+class ticker;
 template <class T>
 class recv_chan;
 template <class T>
@@ -280,11 +282,14 @@ class chan : public detail::chan_handle, public detail::receives<chan<T>, T>, pu
  public:
   chan() noexcept = default;
   /// A new channel with room for `capacity` values. Throws std::bad_alloc; a negative capacity is fatal. O(capacity).
-  explicit chan(std::ptrdiff_t capacity)
-      : chan_handle(detail::chan_make(capacity, detail::element<T>::size,
-                                      [](void* element) noexcept { detail::element<T>::drop(element); })) {}
+  explicit chan(std::ptrdiff_t capacity) : chan(capacity, detail::beside{}) {}
 
  private:
+  chan(std::ptrdiff_t capacity, detail::beside more)
+      : chan_handle(detail::chan_make(
+            capacity, detail::element<T>::size, [](void* element) noexcept { detail::element<T>::drop(element); }, more)) {}
+  friend class timer;
+  friend class ticker;
   friend class recv_chan<T>;
   friend class send_chan<T>;
 };

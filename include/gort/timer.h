@@ -35,7 +35,7 @@
 // Durations: rounded up to nanoseconds, not positive is at once, too long is never.
 //
 // Costs: arming O(log n) in the timers of a P; arming again for a later time and stopping O(1); one allocation
-// for each after_func, two for a timer or ticker, none later. The ideas and the rules of stop and reset are Go's (time package, 1.23).
+// for each, none later. The ideas and the rules of stop and reset are Go's (time package, 1.23).
 #pragma once
 
 #include <chrono>
@@ -58,6 +58,8 @@ namespace detail {
 
 struct chan_timer;  ///< src/api/timer.cc
 void chan_timer_delete(chan_timer* t) noexcept;
+/// What a timer's channel has beside it.
+inline constexpr beside chan_timer_room{176};
 chan_timer* chan_timer_new(const recv_chan<clock::time_point>& c, std::int64_t ns, bool periodic);
 bool chan_timer_stop(chan_timer* t) noexcept;
 bool chan_timer_reset(chan_timer* t, std::int64_t ns) noexcept;
@@ -77,7 +79,7 @@ class [[nodiscard]] timer {
   /// Armed for `d` from now. Throws std::bad_alloc.
   template <class Rep, class Period>
   explicit timer(const std::chrono::duration<Rep, Period>& d)
-      : view_(chan<time_point>(1)), t_(detail::chan_timer_new(view_, detail::whole_ns(d), false)) {}
+      : view_(chan<time_point>(1, detail::chan_timer_room)), t_(detail::chan_timer_new(view_, detail::whole_ns(d), false)) {}
 
   /// Where the time arrives: the clock's when it went off. A copy may outlive the timer.
   const recv_chan<time_point>& channel() const noexcept { return view_; }
@@ -106,7 +108,7 @@ class [[nodiscard]] ticker {
 
   template <class Rep, class Period>
   explicit ticker(const std::chrono::duration<Rep, Period>& d)
-      : view_(chan<time_point>(1)), t_(detail::chan_timer_new(view_, detail::whole_ns(d), true)) {}
+      : view_(chan<time_point>(1, detail::chan_timer_room)), t_(detail::chan_timer_new(view_, detail::whole_ns(d), true)) {}
 
   const recv_chan<time_point>& channel() const noexcept { return view_; }
   time_point recv() const { return *view_.recv(); }

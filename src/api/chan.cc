@@ -19,6 +19,7 @@ const rt::Chan* of(const chan_head* c) noexcept { return static_cast<const rt::C
 
 constexpr std::size_t kRingAt = sizeof(rt::Chan);
 static_assert(kRingAt % chan_inline_align == 0);
+constexpr std::size_t kBesideAlign = 16;
 
 chan_end never(rt::WaitReason reason, const rt::ChanWait& how) {
   rt::RuntimeEntry entry;
@@ -27,11 +28,12 @@ chan_end never(rt::WaitReason reason, const rt::ChanWait& how) {
 
 }  // namespace
 
-chan_head* chan_make(std::ptrdiff_t capacity, std::size_t element_size, void (*drop)(void* element) noexcept) {
+chan_head* chan_make(std::ptrdiff_t capacity, std::size_t element_size, void (*drop)(void* element) noexcept, beside more) {
   if (capacity < 0) rt::fatal("gort::chan: negative capacity");
   std::size_t bytes = 0;
   if (__builtin_mul_overflow(static_cast<std::size_t>(capacity), element_size, &bytes) ||
-      __builtin_add_overflow(bytes, kRingAt, &bytes) || bytes > PTRDIFF_MAX - alignof(rt::Chan)) {
+      __builtin_add_overflow(bytes, kRingAt + more.bytes + (more.bytes != 0 ? kBesideAlign : 0), &bytes) ||
+      bytes > PTRDIFF_MAX - alignof(rt::Chan)) {
     throw std::bad_array_new_length();
   }
   // Aligned by hand: the allocator's aligned form takes twice as long.
@@ -46,6 +48,11 @@ chan_head* chan_make(std::ptrdiff_t capacity, std::size_t element_size, void (*d
   c->drop = drop;
   c->bubble = rt::bubble_serial();
   return c;
+}
+
+void* chan_beside(chan_head* head) noexcept {
+  const std::size_t ring = (head->cap * head->size + kBesideAlign - 1) & -kBesideAlign;
+  return of(head)->ring + ring;
 }
 
 void chan_free(chan_head* head) noexcept {

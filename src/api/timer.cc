@@ -37,7 +37,7 @@ std::int64_t time_in(std::int64_t ns) noexcept {
 //   reset       likewise, then a new seq; or, while it is live, the same arming for another time
 struct chan_timer {
   rt::Timer t;
-  recv_chan<clock::time_point> channel;  // a handle: the user's may be gone before us
+  recv_chan<clock::time_point> channel;  // a handle: the user's may be gone before us. We lie in its memory
   rt::Mutex op{rt::LockRank::timer_op};  // one reset at a time
   std::uint64_t seq = 0;                 // under the channel's lock
   bool live = false;                     // likewise
@@ -89,7 +89,8 @@ void check_period(const chan_timer* t, std::int64_t ns) noexcept {
 
 chan_timer* chan_timer_new(const recv_chan<clock::time_point>& c, std::int64_t ns, bool periodic) {
   static_assert(sizeof(clock::time_point) == sizeof(std::int64_t));
-  auto* t = new chan_timer;
+  static_assert(sizeof(chan_timer) <= chan_timer_room.bytes && alignof(chan_timer) <= 16);
+  auto* t = ::new (chan_beside(c.chan_handle::head())) chan_timer;
   t->channel = c;
   t->c()->of_timer = true;
   t->periodic = periodic;
@@ -111,7 +112,8 @@ void chan_timer_delete(chan_timer* t) noexcept {
     rt::RuntimeEntry entry;
     rt::timer_remove(&t->t);
   }
-  delete t;
+  const recv_chan<clock::time_point> ours = std::move(t->channel);  // perhaps the last: t lies in there
+  t->~chan_timer();
 }
 
 bool chan_timer_stop(chan_timer* t) noexcept {

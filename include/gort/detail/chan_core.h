@@ -12,8 +12,15 @@
 
 namespace gort::inline v0::detail {
 
+/// Bytes that lie in the channel's memory, for the library, as long as the channel does (chan_beside).
+struct beside {
+  std::size_t bytes = 0;
+};
 /// `drop` destroys one element that was never received. Throws std::bad_alloc; a negative capacity is fatal.
-chan_head* chan_make(std::ptrdiff_t capacity, std::size_t element_size, void (*drop)(void* element) noexcept);
+chan_head* chan_make(std::ptrdiff_t capacity, std::size_t element_size, void (*drop)(void* element) noexcept,
+                     beside more = {});
+/// Where they lie; aligned to 16.
+void* chan_beside(chan_head* c) noexcept;
 /// The last handle is gone.
 void chan_free(chan_head* c) noexcept;
 
