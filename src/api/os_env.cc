@@ -22,6 +22,7 @@ bool good(std::string_view name) noexcept {
 }  // namespace
 
 std::optional<std::string> env(std::string_view name) {
+  if (!good(name)) return std::nullopt;
   const std::string n(name);
   const std::shared_lock guard(env_turns);
   const char* v = std::getenv(n.c_str());
@@ -30,7 +31,8 @@ std::optional<std::string> env(std::string_view name) {
 }
 
 net::result<void> set_env(std::string_view name, std::string_view value) {
-  if (!good(name)) return std::unexpected(std::make_error_code(std::errc::invalid_argument));
+  if (!good(name) || value.find('\0') != value.npos)
+    return std::unexpected(std::make_error_code(std::errc::invalid_argument));
   const std::string n(name), v(value);
   const std::scoped_lock guard(env_turns);
   if (::setenv(n.c_str(), v.c_str(), 1) != 0) return std::unexpected(std::make_error_code(std::errc::not_enough_memory));

@@ -59,6 +59,7 @@ int flags_of(open_mode m) noexcept {
 }  // namespace
 
 net::result<file> file::open(std::string_view path, open_mode mode, unsigned permissions) {
+  if (path.find('\0') != path.npos) return fails(-EINVAL);  // the rest would not be looked at
   const std::string p(path);
   const long fd = off_p([&] { return or_errno(::open(p.c_str(), flags_of(mode) | O_CLOEXEC, permissions)); });
   if (fd < 0) return fails(fd);
@@ -142,6 +143,7 @@ net::result<std::string> read_file(std::string_view path) {
 
 net::result<void> replace_file(std::string_view path, net::const_buffer contents, unsigned permissions) {
   if (rt::is_cancelled(gort::detail::cancellation())) return fails(-ECANCELED);
+  if (path.find('\0') != path.npos) return fails(-EINVAL);
   const shield whole;  // what has begun is not interrupted between its steps
   const std::string name(path);
   std::string beside;

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <shared_mutex>
 
 #include "api/net_fd.h"
@@ -85,6 +86,12 @@ std::vector<char*> pointers(const std::vector<std::string>& v) {
   return p;
 }
 
+/// The child would get what stands before it, and not the rest.
+bool has_zero(const command& c) noexcept {
+  const auto one = [](const std::string& s) { return s.find('\0') != s.npos; };
+  return std::ranges::any_of(c.argv, one) || one(c.dir) || (c.env && std::ranges::any_of(*c.env, one));
+}
+
 /// The child has ended; its status. Negative: -errno; -EAGAIN: not yet.
 long reap(int pidfd, exit_status* out) noexcept {
   siginfo_t info{};
@@ -151,7 +158,7 @@ void process::detach() && noexcept {
 }
 
 net::result<process> start(const command& c) {
-  if (c.argv.empty()) return fails(EINVAL);
+  if (c.argv.empty() || has_zero(c)) return fails(EINVAL);
   if (rt::is_cancelled(gort::detail::cancellation())) return fails(ECANCELED);
   attributes at;
   process p;

@@ -336,4 +336,29 @@ TEST_P(Outside, Environment) {
   EXPECT_EQ(gort::os::set_env("a=b", "").error(), std::errc::invalid_argument);
 }
 
+// The system's strings end at their first zero: "a\0b" must not become "a" on the way there.
+TEST_P(Outside, StringsWithAZeroInThemAreRefused) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    const auto invalid = std::errc::invalid_argument;
+    const std::string path = temporary(".zero"), longer = path + std::string("\0.txt", 5);
+    EXPECT_EQ(gort::os::file::open(longer, gort::os::open_mode::write).error(), invalid);
+    EXPECT_EQ(gort::os::replace_file(longer, "x").error(), invalid);
+    EXPECT_NE(::access(path.c_str(), F_OK), 0);
+    ASSERT_TRUE(gort::os::replace_file(path, "x"));
+    EXPECT_EQ(gort::os::read_file(longer).error(), invalid);
+    ::unlink(path.c_str());
+
+    const std::string two("a\0b", 3), root("/\0b", 3);
+    EXPECT_EQ(gort::os::run({.argv = {"echo", two}}).error(), invalid);
+    EXPECT_EQ(gort::os::run({.argv = {std::string("true\0", 5)}}).error(), invalid);
+    EXPECT_EQ(gort::os::run({.argv = {"true"}, .dir = root}).error(), invalid);
+    EXPECT_EQ(gort::os::run({.argv = {"true"}, .env = std::vector<std::string>{"A=" + two}}).error(), invalid);
+
+    EXPECT_EQ(gort::os::set_env("GORT_TEST_X", two).error(), invalid);
+    EXPECT_EQ(gort::os::env("GORT_TEST_X"), std::nullopt);
+    EXPECT_EQ(gort::os::env(std::string("PATH\0", 5)), std::nullopt);
+  });
+}
+
 }  // namespace

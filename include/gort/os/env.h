@@ -14,7 +14,7 @@ namespace gort::inline v0::os {
 
 /// Nothing: it is not set. A copy.
 std::optional<std::string> env(std::string_view name);
-/// invalid_argument: the name is empty or has a '='. not_enough_memory.
+/// invalid_argument: the name is empty or has a '=', or there is a zero in either. not_enough_memory.
 net::result<void> set_env(std::string_view name, std::string_view value);
 net::result<void> unset_env(std::string_view name);
 /// All of it, as "NAME=value".

@@ -6,7 +6,8 @@
 //
 // Threads: read_at and write_at by any number at the same time; the others share the file's position. close() is for when
 // nobody is in a call. A call in a cancelled context does nothing and gives operation_canceled; one that has begun is not
-// interrupted. All of them may change the goroutine's thread.
+// interrupted. All of them may change the goroutine's thread. A path with a zero in it is refused (invalid_argument): the system
+// would see its beginning only.
 #pragma once
 
 #include <cstdint>

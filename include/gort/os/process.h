@@ -78,6 +78,7 @@ class [[nodiscard]] process {
 };
 
 /// Does not wait for anything but the system to make the process. no_such_file_or_directory, permission_denied: argv[0].
+/// invalid_argument: no argv, or a zero in one of the strings.
 net::result<process> start(const command& c);
 
 struct finished {
