@@ -55,9 +55,9 @@ void catch_signals() {
   act.sa_flags = SA_RESTART | SA_ONSTACK;
   ::sigaction(SIGTERM, &act, nullptr);
   ::sigaction(SIGINT, &act, nullptr);
-  // The end of the terminal that it was started in, or of who has read its output, is no reason to end.
-  ::signal(SIGHUP, SIG_IGN);
-  ::signal(SIGPIPE, SIG_IGN);
+  // The end of the terminal that it was started in, or of who has read its output, is no reason to end. Nor is a snapshot larger
+  // than files may be (ulimit -f): that is an error of the one who writes it.
+  for (const int signal : {SIGHUP, SIGPIPE, SIGXFSZ}) ::signal(signal, SIG_IGN);
 }
 
 /// Tells an operator what he may not have meant.
@@ -111,6 +111,10 @@ int save_at_end(kv::server& s, bool wanted) {
 
 /// False: the server must not start.
 bool load(kv::server& s) {
+  if (const auto r = s.saves.check_directory(); !r) {
+    std::fprintf(stderr, "gort-kv: %s\n", r.error().c_str());
+    return false;
+  }
   if (const int n = s.saves.remove_left_over(); n > 0) {
     std::printf("gort-kv: removed %d unfinished snapshot%s\n", n, n == 1 ? "" : "s");
   }

@@ -6,6 +6,7 @@
 #include <gort/go.h>
 #include <gort/this_goroutine.h>
 #include <gort/world.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -54,8 +55,12 @@ struct snapshots::file {
     ::unlink(path.c_str());
   }
   int open() {
-    return error_of(
-        [&] { return fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644); });
+    return error_of([&] {
+      fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+      // Tells another server, started here by mistake, that it is not left over. (Where files cannot be locked, nobody is told.)
+      if (fd >= 0) ::flock(fd, LOCK_EX | LOCK_NB);
+      return fd;
+    });
   }
   int write(std::string_view bytes) {
     sum = format::checksum(sum, bytes);
@@ -237,18 +242,32 @@ result snapshots::write_all(access& db, file& out, std::int64_t time) {
   return {};
 }
 
+result snapshots::check_directory() const {
+  struct stat st;
+  const std::string& dir = server_.config.dir;
+  if (::stat(dir.c_str(), &st) != 0) return failed("--dir", dir, errno);
+  if (!S_ISDIR(st.st_mode)) return failed("--dir", dir, ENOTDIR);
+  return {};
+}
+
 std::expected<std::uint64_t, std::string> snapshots::load(access& db) {
   const std::string name = path();
   int fd = -1;
-  const int e = error_of([&] { return fd = ::open(name.c_str(), O_RDONLY | O_CLOEXEC); });
+  // Not to wait: for the writer of a FIFO, for instance.
+  const int e =
+      error_of([&] { return fd = ::open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); });
   if (e == ENOENT) return 0;
-  if (e != 0) return std::unexpected("cannot open " + name + ": " + text_of(e));
+  if (e != 0) return std::unexpected(name + ": " + text_of(e));
   struct stat st;
   ::fstat(fd, &st);
+  if (!S_ISREG(st.st_mode)) {
+    ::close(fd);
+    return std::unexpected(name + ": it is no file");
+  }
   const auto size = static_cast<std::size_t>(st.st_size);
   void* at = size == 0 ? nullptr : ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0);
   ::close(fd);
-  if (at == MAP_FAILED) return std::unexpected("cannot map " + name);
+  if (at == MAP_FAILED) return std::unexpected(name + ": it cannot be mapped");
   db.now = server_.now_ms();
   std::uint64_t loaded = 0;
   const auto r = format::read({static_cast<const char*>(at), size},
@@ -271,8 +290,11 @@ int snapshots::remove_left_over() {
   std::error_code error;
   for (const auto& f : std::filesystem::directory_iterator(server_.config.dir, error)) {
     const std::string name = f.path().filename().string();
-    if (name.starts_with("temp-") && name.ends_with(".gkv"))
-      n += std::filesystem::remove(f.path(), error);
+    if (!name.starts_with("temp-") || !name.ends_with(".gkv")) continue;
+    const int fd = ::open(f.path().c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    const bool in_use = fd >= 0 && ::flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    if (!in_use) n += std::filesystem::remove(f.path(), error);
+    if (fd >= 0) ::close(fd);
   }
   return n;
 }

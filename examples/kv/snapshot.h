@@ -36,8 +36,9 @@ class snapshots {
   void wait();
   /// Reads the file, if there is one, into an empty keyspace; how many keys.
   std::expected<std::uint64_t, std::string> load(access& db);
-  /// Removes what processes that have died in a save have left behind; how many files. Nobody else may use the
-  /// directory.
+  /// Whether --dir is one. A misspelt one would be an empty server, and nothing could be saved at its end.
+  std::expected<void, std::string> check_directory() const;
+  /// Removes what processes that have died in a save have left behind; how many files. Not what another one writes now.
   int remove_left_over();
   std::string path() const;
   /// Whether the file, written by this process, has what the keys are now.

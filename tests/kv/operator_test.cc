@@ -204,4 +204,57 @@ TEST(Operator, ShutdownIsRefusedWhenItCannotSave) {
   EXPECT_EQ(r("get a"), "3") << "saved again, since it had changed";
 }
 
+// It may have been meant for another port, or not at all: the first one's snapshot does not suffer.
+TEST(Operator, ASecondOneInTheDirectoryLeavesASaveAlone) {
+  const kv_test::temporary dir;
+  program p({"--dir", dir.path, "--save-at-end", "no"});
+  ASSERT_TRUE(p.ready());
+  for (int i = 0; i < 100; ++i) p("set key" + std::to_string(i) + " x");
+  ASSERT_EQ(p("debug save-delay 20000"), "OK");
+  ASSERT_EQ(p("bgsave"), "Background saving started");
+  program q({"--dir", dir.path, "--save-at-end", "no"});
+  ASSERT_TRUE(q.ready());
+  ASSERT_EQ(number(p, "persistence", "rdb_bgsave_in_progress"), 1) << "it should have taken longer";
+  ASSERT_EQ(p("debug save-delay 0"), "OK");
+  while (number(p, "persistence", "rdb_bgsave_in_progress") != 0) ::usleep(10'000);
+  EXPECT_NE(p("info persistence").find("rdb_last_bgsave_status:ok"), std::string::npos) << p.output();
+  EXPECT_EQ(q.output().find("removed"), std::string::npos) << q.output();
+}
+
+TEST(Operator, WhatIsNoDirectoryAndWhatIsNoFile) {
+  const kv_test::temporary dir;
+  program missing({"--dir", dir.path + "/misspelt"});
+  EXPECT_FALSE(missing.ready());
+  EXPECT_EQ(missing.status(), 1);
+  EXPECT_NE(missing.output().find("/misspelt: No such file"), std::string::npos) << missing.output();
+  ASSERT_EQ(::mkfifo((dir.path + "/fifo").c_str(), 0600), 0);
+  program fifo({"--dir", dir.path, "--dbfilename", "fifo"});
+  EXPECT_FALSE(fifo.ready()) << "it does not wait for somebody who writes";
+  EXPECT_EQ(fifo.status(), 1);
+  program in_file({"--dir", dir.path + "/fifo"});
+  EXPECT_FALSE(in_file.ready());
+  EXPECT_NE(in_file.output().find("Not a directory"), std::string::npos) << in_file.output();
+}
+
+// A snapshot that is larger than files may be (ulimit -f) fails. The system's usual answer is to end the process.
+TEST(Operator, FilesMayBeTooSmallForASnapshot) {
+  GORT_TEST_NEEDS_SIGNALS();
+  const kv_test::temporary dir;
+  rlimit now;
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &now), 0);
+  const rlimit few = {64 << 10, now.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &few), 0);
+  program p({"--dir", dir.path, "--save-at-end", "no"});
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &now), 0);
+  ASSERT_TRUE(p.ready());
+  ASSERT_EQ(p("set small x"), "OK");
+  ASSERT_EQ(p("save"), "OK");
+  ASSERT_EQ(p("set large " + std::string(200'000, 'x')), "OK");
+  EXPECT_NE(p("save").find("File too large"), std::string::npos);
+  EXPECT_EQ(p("strlen large"), "200000");
+  program q({"--dir", dir.path, "--save-at-end", "no"});
+  ASSERT_TRUE(q.ready()) << q.output();
+  EXPECT_EQ(q("keys *"), "[small]") << "the last one that was whole";
+}
+
 }  // namespace
