@@ -45,7 +45,10 @@ class connection {
                    int bytes = 0;
                    const int fd = s->native_handle();
                    return fd >= 0 && ::ioctl(fd, SIOCOUTQ, &bytes) == 0 ? bytes : 0;
-                 }}) {}
+                 },
+             .read_on =
+                 [s = socket_] { static_cast<void>(s->set_write_deadline(gort::clock::now())); }}) {
+  }
 
   void serve() {
     std::size_t chunk = 2 << 10;  // small, since most of 10,000 connections say little
@@ -79,7 +82,7 @@ class connection {
     session::wants w;
     do {
       w = session_.run(in_);
-      if (!write(session_.out.out)) return session::wants::end;
+      if (!write(session_.out.out, true)) return session::wants::end;
     } while (w == session::wants::flush);
     return w;
   }
@@ -109,10 +112,11 @@ class connection {
     static_cast<void>(socket_->set_read_deadline(gort::clock::time_point::max()));
     std::scoped_lock hold(writing_);
     session_.end_wait();
-    return write(session_.out.out);
+    return write(session_.out.out, true);
   }
 
-  bool write(std::string& text) {
+  /// `reads`: nobody else reads the socket meanwhile.
+  bool write(std::string& text, bool reads) {
     if (text.empty()) return true;
     // The janitor closes the socket of who does not read for too long (server.cc).
     // The time of the last command would not do: a subscriber's, or one's who has waited, may be hours old. Nor would one
@@ -122,7 +126,10 @@ class connection {
     for (std::string_view rest = text; done && !rest.empty();) {
       session_.writing_since.store(session_.srv.now_ms(), std::memory_order_relaxed);
       const std::string_view piece = rest.substr(0, kPiece);
-      done = socket_->write_all(piece).has_value();
+      std::size_t written = 0;
+      const auto r = socket_->write_all(piece, &written);
+      done = r.has_value() || (r.error() == std::errc::timed_out &&
+                               write_and_read(piece.substr(written), reads));
       rest.remove_prefix(piece.size());
     }
     session_.writing_since.store(0, std::memory_order_relaxed);
@@ -133,6 +140,36 @@ class connection {
     return done;
   }
 
+  /// A client that sends all of a long pipeline before it reads the first answer waits for us to read, and we for him. The
+  /// janitor has seen that (read_on): his requests are read and kept, so many as a request may be large, until he takes answers.
+  bool write_and_read(std::string_view text, bool reads) {
+    gort::task<void> reader;
+    if (reads) {
+      reader = gort::spawn({.name = "read on"}, [this] {
+        while (in_.waiting() <= most_kept_) {
+          const std::span<char> room = in_.room(64 << 10);
+          const auto n = socket_->read_some(room);
+          if (!n || *n == 0) return;  // whoever reads next is told the same
+          in_.filled(*n);
+          session_.srv.stats.bytes_in.fetch_add(*n, std::memory_order_relaxed);
+        }
+      });
+    }
+    gort::net::result<void> r;
+    do {
+      static_cast<void>(socket_->set_write_deadline(gort::net::no_deadline));
+      std::size_t written = 0;
+      r = socket_->write_all(text, &written);
+      text.remove_prefix(written);
+    } while (!r && r.error() == std::errc::timed_out);
+    if (reads) {
+      static_cast<void>(socket_->set_read_deadline(gort::clock::now()));
+      reader.get();
+      static_cast<void>(socket_->set_read_deadline(gort::net::no_deadline));
+    }
+    return r.has_value();
+  }
+
   /// Messages, as they come, until the connection ends.
   void push() {
     const auto from = session_.subscriber->messages;
@@ -141,7 +178,7 @@ class connection {
         std::scoped_lock hold(writing_);
         session_.take(**first);
         session_.take_mail();
-        if (!write(session_.out.out)) break;
+        if (!write(session_.out.out, false)) break;
       }
     } catch (const std::exception&) {  // no memory for a message: nobody takes the next ones
     }

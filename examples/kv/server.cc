@@ -108,12 +108,14 @@ void server::expire_some(access& db) {
 }
 
 void server::end_idle_clients() {
+  constexpr std::int64_t kStuck = 200;  // ms in a write: the client may be in one, too
   const std::int64_t now = now_ms();
   const std::int64_t idle = config.idle_timeout.load() * 1000,
                      write = config.write_timeout.load() * 1000;
   std::scoped_lock hold(clients.lock);
   for (auto& [id, s] : clients.all) {
     std::int64_t since = s->writing_since.load(std::memory_order_relaxed);
+    if (since != 0 && now - since >= kStuck && s->line.read_on) s->line.read_on();
     // The kernel lets a writer go on when much of its buffer is free again: who reads slowly takes a little of it each time.
     if (since != 0 && s->line.unread) {
       const int before = std::exchange(s->unread, s->line.unread());

@@ -31,6 +31,7 @@ class session {
     std::function<void()> end_reading;  ///< after the requests that are there
     std::function<void()> wake;         ///< ends a read that waits because a command does
     std::function<int()> unread;        ///< bytes that have been written and that the client's side has not taken
+    std::function<void()> read_on;      ///< a write waits: read what the client sends meanwhile
   };
   /// Registers with the server, until it ends.
   session(server& s, std::string peer, connection_line line);

@@ -257,4 +257,23 @@ TEST(Operator, FilesMayBeTooSmallForASnapshot) {
   EXPECT_EQ(q("keys *"), "[small]") << "the last one that was whole";
 }
 
+// Client libraries send all of a pipeline before they read the first answer. Sockets have no room for all of either.
+TEST(Operator, LongPipelinesNeedNotBeReadMeanwhile) {
+  program p({"--save-at-end", "no"});
+  ASSERT_TRUE(p.ready());
+  ASSERT_EQ(p("set large " + std::string(1000, 'x')), "OK");
+  client c(p.port());
+  const int little = 64 << 10;
+  ::setsockopt(c.fd(), SOL_SOCKET, SO_RCVBUF, &little, sizeof little);
+  const timeval patience = {20, 0};
+  ::setsockopt(c.fd(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+  constexpr int kRequests = 500'000;
+  std::string all;
+  for (int i = 0; i < kRequests; ++i) all += kv_test::request({"GET", "large"});
+  ASSERT_TRUE(c.send(all + kv_test::request({"ECHO", "end"})));
+  const std::string answers = c.read_until("$3\r\nend\r\n");
+  EXPECT_EQ(answers.size(), kRequests * (std::string("$1000\r\n\r\n").size() + 1000) + std::string("$3\r\nend\r\n").size());
+  EXPECT_EQ(c("get large").size(), 1000u);
+}
+
 }  // namespace
