@@ -26,10 +26,13 @@ void setbit(call& c) {
   const std::size_t bit = offset(c);
   if (c[3] != "0" && c[3] != "1") throw general("bit is not an integer or out of range");
   auto e = c.db.change_or_make<string_object>(c[1]);
+  const std::size_t before = e->text.size();
   if (e->text.size() <= bit / 8) e->text.resize(bit / 8 + 1, '\0');
   const auto byte = static_cast<unsigned char>(e->text[bit / 8]);
   e->text[bit / 8] = static_cast<char>(c[3] == "1" ? byte | mask_of(bit) : byte & ~mask_of(bit));
-  c.out.integer((byte & mask_of(bit)) != 0);
+  const bool was = (byte & mask_of(bit)) != 0;
+  e.changed(e->text.size() != before || was != (c[3] == "1"));
+  c.out.integer(was);
 }
 
 void bitcount(call& c) {

@@ -1,5 +1,7 @@
 // What a client says about its own connection, and about others'.
+#include <algorithm>
 #include <mutex>
+#include <vector>
 
 #include "command.h"
 #include "config.h"
@@ -128,20 +130,42 @@ std::string line_of(const session& s, std::int64_t now) {
          " user=default lib-name=" + s.library + " lib-ver=" + s.library_version + "\n";
 }
 
-void client_list_(call& c) {
-  std::string text;
-  const std::int64_t now = c.srv.now_ms();
-  std::scoped_lock hold(c.srv.clients.lock);
-  for (const auto& [id, s] : c.srv.clients.all) text += line_of(*s, now);
-  c.out.verbatim(text);
-}
-
 /// Of the kinds of clients that Redis knows we have two; the others are nobody.
 std::string_view kind_of(std::string_view word) {
   for (std::string_view k : {"normal", "pubsub", "master", "replica", "slave"}) {
     if (is_word(word, k)) return k;
   }
   throw general("Unknown client type '" + std::string(word) + "'");
+}
+
+bool is_kind(const session& s, std::string_view kind) {
+  return kind == (s.subscribed.load(std::memory_order_relaxed) > 0 ? "pubsub" : "normal");
+}
+
+/// CLIENT LIST [TYPE kind | ID id …]
+void client_list_(call& c) {
+  std::string_view kind;
+  std::vector<std::uint64_t> ids;
+  if (c.size() == 4 && c.is(2, "type")) {
+    kind = kind_of(c[3]);
+  } else if (c.size() > 3 && c.is(2, "id")) {
+    for (std::string_view word : c.args.subspan(3)) {
+      const auto id = to_integer(word);
+      if (!id) throw general("Invalid client ID");
+      ids.push_back(static_cast<std::uint64_t>(*id));
+    }
+  } else if (c.size() > 2) {
+    throw syntax_error();
+  }
+  std::string text;
+  const std::int64_t now = c.srv.now_ms();
+  std::scoped_lock hold(c.srv.clients.lock);
+  for (const auto& [id, s] : c.srv.clients.all) {
+    if (!kind.empty() && !is_kind(*s, kind)) continue;
+    if (!ids.empty() && std::ranges::find(ids, id) == ids.end()) continue;
+    text += line_of(*s, now);
+  }
+  c.out.verbatim(text);
 }
 
 /// CLIENT KILL addr, or with filters ID, ADDR, TYPE, USER, SKIPME.
@@ -174,7 +198,7 @@ void client_kill(call& c) {
     for (const auto& [number, s] : c.srv.clients.all) {
       if (id >= 0 && number != static_cast<std::uint64_t>(id)) continue;
       if (!address.empty() && s->peer != address) continue;
-      if (!kind.empty() && kind != (s->subscribed.load() > 0 ? "pubsub" : "normal")) continue;
+      if (!kind.empty() && !is_kind(*s, kind)) continue;
       if (user != "default") continue;  // all are
       if (s == &c.client) {
         if (skip_me) continue;

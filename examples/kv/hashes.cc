@@ -44,6 +44,7 @@ void hdel(call& c) {
   if (hash) {
     for (std::string_view field : c.args.subspan(2)) gone += hash->erase(field);
   }
+  hash.changed(gone > 0);
   c.out.integer(gone);
 }
 

@@ -124,6 +124,7 @@ void sort(call& c) {
       throw syntax_error();
   }
   std::vector<std::string> all;
+  bool has_order = false;
   if (key_node* n = c.db.find(c[1])) {
     const object* o = n->value.value.get();
     if (o->type() == type::list) {
@@ -136,6 +137,7 @@ void sort(call& c) {
       if (unsorted && store.data() != nullptr) unsorted = false, alpha = true;
     } else if (o->type() == type::zset) {
       for (const auto& p : static_cast<const zset_object*>(o)->order) all.push_back(*p.member);
+      has_order = true;
     } else {
       throw wrong_type();
     }
@@ -150,7 +152,8 @@ void sort(call& c) {
       return x != y ? x < y : a < b;
     });
   }
-  if (descending) std::ranges::reverse(all);
+  // What is not sorted has no direction, sorted sets excepted.
+  if (descending && (!unsorted || has_order)) std::ranges::reverse(all);
   const std::size_t from = std::min(static_cast<std::size_t>(offset), all.size());
   const std::size_t n =
       count < 0 ? all.size() - from : std::min(static_cast<std::size_t>(count), all.size() - from);

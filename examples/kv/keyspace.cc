@@ -154,7 +154,7 @@ void access::remove(shard& s, key_node* n) {
   s.size.store(s.keys.size(), std::memory_order_relaxed);
 }
 
-void access::about_to_change(shard& s, key_node* n) {
+void access::keep(shard& s, key_node* n) {
   const std::uint32_t epoch = keys_.epoch.load(std::memory_order_relaxed);
   if (n->value.epoch != epoch) {
     if (keys_.saving.load(std::memory_order_relaxed)) {
@@ -162,6 +162,9 @@ void access::about_to_change(shard& s, key_node* n) {
     }
     n->value.epoch = epoch;
   }
+}
+
+void access::changed(shard& s, key_node* n) {
   add_to<std::uint64_t>(s.changes, 1);
   tell_watchers(s, n->key);
 }

@@ -205,8 +205,15 @@ class access {
   /// Keys that the running command has made and that somebody waits for.
   std::vector<std::string> made;
 
-  /// Keeps the value for a running snapshot, tells watchers. Before every change of a key.
-  void about_to_change(shard& s, key_node* n);
+  /// Before every change of a key.
+  void about_to_change(shard& s, key_node* n) {
+    keep(s, n);
+    changed(s, n);
+  }
+  /// Its two parts. Keeps the value for a running snapshot: before the change.
+  void keep(shard& s, key_node* n);
+  /// Counts, and tells watchers: before it or after it.
+  void changed(shard& s, key_node* n);
 
  private:
   template <class T>
@@ -252,7 +259,7 @@ class [[nodiscard]] edit {
  public:
   edit() noexcept = default;
   edit(access& a, shard& s, key_node* n) : access_(&a), shard_(&s), node_(n) {
-    a.about_to_change(s, n);
+    a.keep(s, n);
     ref<object>& value = n->value.value;
     before_ = value->bytes();  // what was counted: a clone may take less, having no room to grow
     if (value.shared()) value = value->clone();
@@ -261,10 +268,12 @@ class [[nodiscard]] edit {
       : access_(o.access_),
         shard_(o.shard_),
         node_(std::exchange(o.node_, nullptr)),
-        before_(o.before_) {}
+        before_(o.before_),
+        changed_(o.changed_) {}
   edit& operator=(edit&&) = delete;
   ~edit() {
     if (node_ == nullptr) return;
+    if (changed_) access_->changed(*shard_, node_);
     const object& value = *node_->value.value;
     add_to(shard_->bytes, value.bytes() - before_);  // modulo 2^64
     if (value.empty()) access_->remove(*shard_, node_);
@@ -274,12 +283,15 @@ class [[nodiscard]] edit {
   T* operator->() const noexcept { return static_cast<T*>(node_->value.value.get()); }
   T& operator*() const noexcept { return *operator->(); }
   key_node* node() const noexcept { return node_; }
+  /// Whether there was anything to change in the end; if not, those who watch the key are not told, and nothing is to be saved.
+  void changed(bool so) noexcept { changed_ = so; }
 
  private:
   access* access_ = nullptr;
   shard* shard_ = nullptr;
   key_node* node_ = nullptr;
   std::size_t before_ = 0;
+  bool changed_ = true;
 };
 
 template <class T>

@@ -171,6 +171,7 @@ void linsert(call& c) {
   auto list = c.db.change<list_object>(c[1]);
   if (!list) return c.out.integer(0);
   auto at = std::ranges::find(list->items, c[3]);
+  list.changed(at != list->items.end());
   if (at == list->items.end()) return c.out.integer(-1);
   list->text_bytes += heap_bytes(*list->items.insert(before ? at : at + 1, std::string(c[4])));
   c.out.integer(static_cast<std::int64_t>(list->items.size()));
@@ -191,6 +192,7 @@ void lrem(call& c) {
     items.erase(items.begin(), std::remove_if(items.rbegin(), items.rend(), gone).base());
   }
   list->recount();
+  list.changed(removed > 0);
   c.out.integer(removed);
 }
 

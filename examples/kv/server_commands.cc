@@ -47,7 +47,7 @@ void memory(call& c) {
 }
 
 void describe(reply& out, const command& cmd) {
-  out.array(6);
+  out.array(10);
   out.bulk(cmd.name);
   out.integer(cmd.arity);
   constexpr std::pair<unsigned, std::string_view> names[] = {
@@ -62,6 +62,10 @@ void describe(reply& out, const command& cmd) {
   out.integer(cmd.keys.first);
   out.integer(cmd.keys.last);
   out.integer(cmd.keys.step);
+  out.set(0);    // categories of ACLs
+  out.array(0);  // tips
+  out.array(0);  // specifications of keys
+  out.array(0);  // subcommands
 }
 
 void command_(call& c) {

@@ -13,6 +13,7 @@ void sadd(call& c) {
   auto set = c.db.change_or_make<set_object>(c[1]);
   std::int64_t added = 0;
   for (std::string_view m : c.args.subspan(2)) added += set->add(m);
+  set.changed(added > 0);
   c.out.integer(added);
 }
 
@@ -22,6 +23,7 @@ void srem(call& c) {
   if (set) {
     for (std::string_view m : c.args.subspan(2)) gone += set->erase(m);
   }
+  set.changed(gone > 0);
   c.out.integer(gone);
 }
 
@@ -49,9 +51,10 @@ void smembers(call& c) {
 
 void smove(call& c) {
   const auto* source = c.db.read<set_object>(c[1]);
+  if (source == nullptr) return c.out.integer(0);  // whatever the target is
   const auto* target = c.db.read<set_object>(c[2]);
   const bool has_it = target != nullptr && target->has(c[3]);
-  const bool there = source != nullptr && source->has(c[3]);
+  const bool there = source->has(c[3]);
   if (there && c[1] != c[2]) {
     c.db.change<set_object>(c[1])->erase(c[3]);
     if (!has_it)
@@ -67,6 +70,7 @@ void spop(call& c) {
   if (c.db.read<set_object>(c[1]) == nullptr) return c.size() == 3 ? c.out.set(0) : c.out.null();
   auto set = c.db.change<set_object>(c[1]);
   const std::size_t count = std::min(static_cast<std::size_t>(n), set->members.size());
+  set.changed(count > 0);
   if (c.size() == 3) c.out.set(count);
   for (std::size_t i = 0; i < count; ++i) {
     const std::string m(set->members.any(random_bits)->key.text());

@@ -104,7 +104,8 @@ void getex(call& c) {
     throw syntax_error();
   const auto* s = c.db.read<string_object>(c[1]);
   c.out.bulk_or_null(s != nullptr ? &s->text : nullptr);
-  if (s != nullptr && expires >= 0) c.db.set_expiry(c.db.find(c[1]), expires);
+  if (s == nullptr || expires < 0) return;
+  if (key_node* n = c.db.find(c[1]); n->value.expires != expires) c.db.set_expiry(n, expires);
 }
 
 void mget(call& c) {

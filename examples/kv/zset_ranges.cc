@@ -209,6 +209,7 @@ void zremrange(call& c) {
   std::vector<std::string> gone;
   for_each_in(*zset, r, r.in(&*zset), [&](const place& p) { gone.push_back(*p.member); });
   for (const std::string& m : gone) zset->erase(m);
+  zset.changed(!gone.empty());
   c.out.integer(static_cast<std::int64_t>(gone.size()));
 }
 

@@ -61,6 +61,7 @@ void zadd(call& c) {
       changed += old != nullptr && *old != score;
       added += zset->set(member, score);
     }
+    zset.changed(added + changed > 0);
     if (incr) return refused ? c.out.null() : c.out.real(score);
   }
   c.out.integer(ch ? added + changed : added);
@@ -72,6 +73,7 @@ void zincrby(call& c) {
   const double* old = zset->score(c[3]);
   const double score = by + (old != nullptr ? *old : 0);
   if (std::isnan(score)) throw general("resulting score is not a number (NaN)");
+  zset.changed(old == nullptr || *old != score);
   zset->set(c[3], score);
   c.out.real(score);
 }
@@ -82,6 +84,7 @@ void zrem(call& c) {
   if (zset) {
     for (std::string_view m : c.args.subspan(2)) gone += zset->erase(m);
   }
+  zset.changed(gone > 0);
   c.out.integer(gone);
 }
 
@@ -127,6 +130,7 @@ void zpop(call& c) {
   auto zset = c.db.change<zset_object>(c[1]);
   if (!zset) return c.out.array(0);
   const std::size_t count = std::min(static_cast<std::size_t>(n), zset->size());
+  zset.changed(count > 0);
   const bool pairs = c.size() == 3 && c.out.protocol >= 3;
   c.out.array(pairs ? count : 2 * count);
   pop_many(c.out, *zset, count, Max, pairs);

@@ -325,6 +325,34 @@ TEST(Commands, ScanSeesEverything) {
   EXPECT_GT(calls, 30);
 }
 
+TEST(Commands, WhatClientLibrariesAskFor) {
+  kv::server s;
+  kv_test::feed a(s), b(s);
+  const std::string mine = "id=" + std::to_string(a.session.id) + " ", other = "id=" + std::to_string(b.session.id) + " ";
+  const auto lists = [&](const std::string& how) {
+    const std::string all = a("client list" + how);
+    return std::pair(all.find(mine) != all.npos, all.find(other) != all.npos);
+  };
+  b("subscribe c");
+  EXPECT_EQ(lists(""), std::pair(true, true));
+  EXPECT_EQ(lists(" type normal"), std::pair(true, false));
+  EXPECT_EQ(lists(" type pubsub"), std::pair(false, true));
+  EXPECT_EQ(lists(" type replica"), std::pair(false, false));
+  EXPECT_EQ(lists(" id " + std::to_string(b.session.id) + " 999"), std::pair(false, true));
+  EXPECT_EQ(a("client list id x"), "!ERR Invalid client ID");
+  EXPECT_EQ(a("client list type"), "!ERR syntax error");
+  EXPECT_TRUE(a("client list type x").starts_with("!ERR Unknown client type"));
+}
+
+TEST(Commands, OddOrders) {
+  dialogue({{"set s x", "OK"},
+            {"smove nosuch s a", "0"},
+            {"rpush l 2 1 3", "3"},
+            {"sort l by nosort desc", "[2 1 3]"},
+            {"zadd z 1 a 2 b", "2"},
+            {"sort z by nosort desc", "[b a]"}});
+}
+
 TEST(Commands, Transactions) {
   dialogue({{"multi", "OK"},
             {"set a 1", "QUEUED"},
@@ -366,6 +394,22 @@ TEST(Commands, Watch) {
   EXPECT_EQ(transaction("del k"), "nil");
   EXPECT_EQ(transaction("lpush k 1"), "nil");
   EXPECT_EQ(transaction("flushall"), "nil");
+  // What finds nothing to change changes nothing, whatever it looks for.
+  for (std::string_view make : {"zadd k 1 a", "sadd k a", "hset k a 1", "rpush k a", "set k a"}) {
+    EXPECT_EQ(transaction(make), "nil") << make;
+    for (std::string_view nothing :
+         {"zadd k 1 a", "zadd k xx 1 b", "zadd k nx 2 a", "zadd k incr 0 a", "zincrby k 0 a", "zrem k b", "zpopmin k 0",
+          "zremrangebyrank k 5 6", "zremrangebyscore k 5 6", "zremrangebylex k [x [y", "sadd k a", "srem k b", "spop k 0",
+          "hdel k b", "hsetnx k a 2", "lrem k 0 b", "linsert k before b c", "lpop k 0", "getex k persist", "persist k",
+          "setbit k 1 1", "setrange k 0 ''", "expire k 1 xx", "setnx k b", "renamenx k k", "smove k k a"})
+      EXPECT_EQ(transaction(nothing), "[OK]") << make << ", " << nothing;
+    EXPECT_EQ(transaction("del k"), "nil") << make;
+  }
+  const auto changes = s.keys.sum(&kv::shard::changes);
+  b("rpush k a");
+  b("lrem k 0 b");
+  EXPECT_EQ(s.keys.sum(&kv::shard::changes), changes + 1) << "nothing new to be saved";
+  b("del k");
   a("watch k");
   b("set k 2");
   a("unwatch");
@@ -545,7 +589,7 @@ TEST(Commands, ConnectionsAndConfig) {
              "for it"},
             {"config set nonsense x",
              "!ERR Unknown option or number of arguments for CONFIG SET - 'nonsense'"},
-            {"command info get", "[[get 2 [readonly fast] 1 1 1]]"},
+            {"command info get", "[[get 2 [readonly fast] 1 1 1 [] [] [] []]]"},
             {"command getkeys mset a 1 b 2", "[a b]"},
             {"command getkeys zunionstore d 2 a b", "[d a b]"},
             {"get", "!ERR wrong number of arguments for 'get' command"}});
