@@ -105,6 +105,8 @@ result<std::vector<address>> addresses_of(std::string_view text) {
   std::string_view host;
   std::uint16_t port = 0;
   if (text.find('/') != text.npos || !split_host_port(text, &host, &port) || host.empty()) return fails(EINVAL);
+  // "fe80::1:80": an address of which the end would be taken for a port.
+  if (host.find(':') != host.npos) return fails(EINVAL);
   return resolve(host, port);
 }
 

@@ -150,6 +150,15 @@ TEST_P(NetMore, DialRefusedAndNames) {
     }
     EXPECT_EQ(net::dial(where).error(), std::errc::connection_refused);
     EXPECT_EQ(net::dial("no port").error(), std::errc::invalid_argument);
+    // Which colon is the port's? Somebody who has forgotten the brackets, or the port, would be somewhere else.
+    for (const char* text : {"::1:0", "2001:db8::1", "[::1", "[::1]x:80", "a:b:80"}) {
+      const auto listening = net::listen(text);
+      ASSERT_FALSE(listening) << text;
+      EXPECT_EQ(listening.error(), std::errc::invalid_argument) << text;
+      const auto dialed = net::dial(text);
+      ASSERT_FALSE(dialed) << text;
+      EXPECT_EQ(dialed.error(), std::errc::invalid_argument) << text;
+    }
     EXPECT_EQ(net::resolve("127.0.0.1", 7).value().front().to_string(), "127.0.0.1:7");
     EXPECT_EQ(net::resolve("::1", 7).value().front().to_string(), "[::1]:7");
     net::listener l = net::listen("127.0.0.1:0").value();

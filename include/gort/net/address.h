@@ -6,7 +6,7 @@
 // Text, as to_string gives and parse takes it:
 //
 //   127.0.0.1:80      IPv4
-//   [::1]:80          IPv6; [fe80::1%2]:80 with a scope
+//   [::1]:80          IPv6; [fe80::1%2]:80 with a scope. Not without the brackets
 //   :80               any address of this machine (IPv6, which takes IPv4 as well where the system allows)
 //   /run/x.sock       a Unix socket: whatever has a slash
 //   @name             a Unix socket in the abstract namespace
