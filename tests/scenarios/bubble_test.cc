@@ -5,9 +5,15 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <mutex>
 #include <stdexcept>
 #include <vector>
 
+#include "gort/chan.h"
+#include "gort/condition_variable.h"
+#include "gort/event.h"
+#include "gort/latch.h"
+#include "gort/mutex.h"
 #include "gort/testing/bubble.h"
 #include "gort/timer.h"
 #include "tests/support/runtime_fixture.h"
@@ -172,6 +178,42 @@ TEST_P(Bubble, TheTimeGoesOnForThoseWhoAreLeft) {
     });
   });
   EXPECT_EQ(ran, 1);
+}
+
+// A wait until a time of a clock that is not the bubble's takes as long as that is away when it begins.
+template <class Clock>
+void expect_waits_until_a_time_of() {
+  const auto waits = [](auto f) {
+    const auto began = clock::now();
+    f(Clock::now() + 1h);
+    EXPECT_GT(clock::now() - began, 59min);
+    EXPECT_LE(clock::now() - began, 1h);
+  };
+  gort::latch never(1);
+  waits([&](auto when) { EXPECT_FALSE(never.wait_until(when)); });
+  gort::event unset;
+  waits([&](auto when) { EXPECT_FALSE(unset.wait_until(when)); });
+  waits([&](auto when) { EXPECT_EQ(gort::chan<int>(0).recv_until(when).error(), gort::chan_status::timeout); });
+  gort::condition_variable nobody;
+  gort::mutex m;
+  std::unique_lock hold(m);
+  waits([&](auto when) { EXPECT_EQ(nobody.wait_until(hold, when), std::cv_status::timeout); });
+  waits([&](auto when) { EXPECT_FALSE(nobody.wait_until(hold, when, [] { return false; })); });
+  // Notifications in between do not lengthen it.
+  auto notifier = gort::spawn([&] {
+    for (int i = 0; i < 5; ++i) {
+      gort::this_goroutine::sleep_for(10min);
+      nobody.notify_all();
+    }
+  });
+  waits([&](auto when) { EXPECT_FALSE(nobody.wait_until(hold, when, [] { return false; })); });
+  notifier.join();
+}
+
+TEST_P(Bubble, WaitsUntilATimeOfOtherClocks) {
+  GORT_TEST_START(GetParam());
+  bubble::run(expect_waits_until_a_time_of<std::chrono::system_clock>);
+  bubble::run(expect_waits_until_a_time_of<std::chrono::steady_clock>);
 }
 
 // Somebody who computes, waits for a mutex, or for something outside, keeps the clock still.

@@ -15,7 +15,8 @@
 // A bubble is a function, all goroutines that are started inside of it, and a clock. gort::clock::now(), sleeps, deadlines,
 // timers, tickers, after_func and contexts' deadlines inside use that clock. It stands still while anybody in the bubble
 // can run, and jumps to the next timer when all are durably blocked. So a test takes the time of its computing, and what
-// happens in it does not depend on how fast the machine is.
+// happens in it does not depend on how fast the machine is. Other clocks (std::chrono::system_clock) go on as they do outside:
+// how long it is until a time of theirs is asked when a wait for it begins.
 //
 //   when all goroutines of the bubble are durably blocked
 //   somebody is in wait()                     wait() returns
