@@ -14,6 +14,8 @@
 #include "gort/event.h"
 #include "gort/latch.h"
 #include "gort/mutex.h"
+#include "gort/scope.h"
+#include "gort/semaphore.h"
 #include "gort/testing/bubble.h"
 #include "gort/timer.h"
 #include "tests/support/runtime_fixture.h"
@@ -214,6 +216,39 @@ TEST_P(Bubble, WaitsUntilATimeOfOtherClocks) {
   GORT_TEST_START(GetParam());
   bubble::run(expect_waits_until_a_time_of<std::chrono::system_clock>);
   bubble::run(expect_waits_until_a_time_of<std::chrono::steady_clock>);
+}
+
+// Who has the units sleeps in virtual time: those who wait for them must not keep it still.
+TEST_P(Bubble, AWaitForASemaphoreIsDurable) {
+  GORT_TEST_START(GetParam());
+  bubble::run([] {
+    const auto began = clock::now();
+    gort::semaphore two(2);
+    gort::scope s;
+    for (int i = 0; i < 6; ++i) {
+      s.go([&] {
+        two.acquire();
+        gort::this_goroutine::sleep_for(1h);
+        two.release();
+      });
+    }
+    bubble::wait();
+    EXPECT_FALSE(two.try_acquire_for(30min));
+    EXPECT_EQ(clock::now() - began, 30min);
+    s.join();
+    EXPECT_EQ(clock::now() - began, 3h);
+  });
+}
+
+TEST_P(Bubble, AWaitForAPlaceInAScopeIsDurable) {
+  GORT_TEST_START(GetParam());
+  bubble::run([] {
+    const auto began = clock::now();
+    gort::scope s({.limit = 2});
+    for (int i = 0; i < 6; ++i) s.go([] { gort::this_goroutine::sleep_for(1h); });
+    s.join();
+    EXPECT_EQ(clock::now() - began, 3h);
+  });
 }
 
 // Somebody who computes, waits for a mutex, or for something outside, keeps the clock still.

@@ -24,12 +24,12 @@
 //   else                                      fatal: they wait for ever. The report names them
 //
 //   durably blocked                           not (the clock stands still: it may go on by itself)
-//   sleeping                                  in a mutex, shared_mutex, once_flag, semaphore
+//   sleeping                                  in a mutex, shared_mutex, once_flag
 //   a channel made in this bubble (or null)   a channel made elsewhere; a select with one
 //   wait_group, condition_variable, latch,    gort::blocking, I/O, other libraries' waits
-//   barrier, event, promise
-//   the end of a task, scope or context       running, or waiting for a P
-//   wait()
+//   barrier, semaphore, event, promise
+//   the end of a task, scope or context;      running, or waiting for a P
+//   a place in a scope with a limit; wait()
 //
 // When its last goroutine ends, a bubble is over: functions of after_func that have not begun by then are destroyed.
 //
