@@ -9,13 +9,16 @@
 #include <stdexcept>
 #include <vector>
 
+#include "base/fault.h"
 #include "gort/chan.h"
 #include "gort/condition_variable.h"
 #include "gort/event.h"
 #include "gort/latch.h"
 #include "gort/mutex.h"
+#include "gort/once.h"
 #include "gort/scope.h"
 #include "gort/semaphore.h"
+#include "gort/shared_mutex.h"
 #include "gort/testing/bubble.h"
 #include "gort/timer.h"
 #include "tests/support/runtime_fixture.h"
@@ -251,6 +254,47 @@ TEST_P(Bubble, AWaitForAPlaceInAScopeIsDurable) {
   });
 }
 
+// What is held by somebody who sleeps in virtual time, and wanted by others who are not durably blocked.
+void hold_over_sleeps() {
+  bubble::run([] {
+    const auto began = clock::now();
+    gort::mutex m;
+    gort::shared_mutex sm;
+    gort::once_flag once;
+    gort::scope s;
+    int turns = 0;
+    for (int i = 0; i < 3; ++i) {
+      s.go([&] {
+        std::scoped_lock hold(m);
+        gort::this_goroutine::sleep_for(1h);
+        ++turns;
+      });
+      s.go([&] {
+        std::scoped_lock hold(sm);
+        gort::this_goroutine::sleep_for(1h);
+      });
+      s.go([&] { gort::call_once(once, [] { gort::this_goroutine::sleep_for(2h); }); });
+    }
+    bubble::wait();  // as soon as nobody can go on
+    EXPECT_EQ(clock::now(), began);
+    EXPECT_FALSE(m.try_lock_for(10min));
+    EXPECT_EQ(clock::now() - began, 10min);
+    s.join();
+    EXPECT_EQ(clock::now() - began, 3h);
+    EXPECT_EQ(turns, 3);
+  });
+}
+
+TEST_P(Bubble, TheClockGoesOnIfNothingElseCan) {
+  GORT_TEST_START(GetParam());
+  hold_over_sleeps();
+  gort::run([] {  // several
+    gort::scope s;
+    for (int i = 0; i < 5; ++i) s.go(hold_over_sleeps);
+    s.join();
+  });
+}
+
 // Somebody who computes, waits for a mutex, or for something outside, keeps the clock still.
 TEST_P(Bubble, TheClockStandsStillWhileSomebodyCanGoOn) {
   GORT_TEST_START(GetParam());
@@ -333,6 +377,28 @@ TEST_P(Bubble, IsTheSameEachTime) {
   const auto first = simulate();
   EXPECT_EQ(first.size(), 200u);
   for (int i = 0; i < 5; ++i) EXPECT_EQ(simulate(), first);
+}
+
+#if defined(GORT_TESTING)
+TEST_F(BubbleDeath, IfTheClockDoesNotGoOnWhereNothingElseCan) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(
+      {
+        gort::rt::set_fault(gort::rt::Fault::bubble_dead, true);
+        hold_over_sleeps();
+      },
+      ::testing::ExitedWithCode(2), "all goroutines are asleep - deadlock!");
+}
+#endif
+
+TEST_F(BubbleDeath, WhoWaitsForEachOther) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(bubble::run([] {
+                gort::mutex a, b;
+                std::scoped_lock hold(a, b);
+                gort::spawn([&] { a.lock(); }).get();
+              }),
+              ::testing::ExitedWithCode(2), "all goroutines are asleep - deadlock!");
 }
 
 TEST_F(BubbleDeath, Misuse) {

@@ -31,6 +31,9 @@
 //   the end of a task, scope or context;      running, or waiting for a P
 //   a place in a scope with a limit; wait()
 //
+// Where nobody in the whole process can go on, those on the right are as good as durably blocked: who waits for a mutex whose
+// holder sleeps in virtual time gets it when that is up.
+//
 // When its last goroutine ends, a bubble is over: functions of after_func that have not begun by then are destroyed.
 //
 // Of all but channels it is taken for granted that they are used in this bubble only.
