@@ -25,7 +25,7 @@ std::string_view name() noexcept;
 /// Waits until the clock shows `when`, never less; how much longer depends on who else runs. Not at all if that is
 /// past (nor does it let others run: yield does). time_point::max() never comes. Throws gort::cancelled, at once or
 /// as soon as the context is cancelled. May change the thread. A sleeping goroutine costs no thread; O(log n).
-/// On a foreign thread: the thread sleeps, and nothing can cancel it.
+/// On a foreign thread: the thread sleeps.
 void sleep_until(clock::time_point when);
 
 /// As sleep_until, `d` from now. Fractions of a nanosecond are rounded up; what is too long is the longest sleep.
