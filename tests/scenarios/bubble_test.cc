@@ -196,6 +196,7 @@ void expect_waits_until_a_time_of() {
   };
   gort::latch never(1);
   waits([&](auto when) { EXPECT_FALSE(never.wait_until(when)); });
+  waits([](auto when) { gort::this_goroutine::sleep_until(when); });
   gort::event unset;
   waits([&](auto when) { EXPECT_FALSE(unset.wait_until(when)); });
   waits([&](auto when) { EXPECT_EQ(gort::chan<int>(0).recv_until(when).error(), gort::chan_status::timeout); });
