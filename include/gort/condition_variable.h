@@ -1,7 +1,8 @@
 // gort: a condition variable on which goroutines wait without holding a thread.
 //
-// The contract of std::condition_variable_any: it works with std::unique_lock<gort::mutex> and with every other lock
-// that has lock() and unlock(). Who waits, waits for a condition that the lock guards:
+// The contract of std::condition_variable_any, without the forms that take a std::stop_token: with_stop_token (gort/context.h) has
+// that for all waits. It works with std::unique_lock<gort::mutex> and with every other lock that has lock() and unlock(). Who waits,
+// waits for a condition that the lock guards:
 //
 //   std::unique_lock hold(m);
 //   changed.wait(hold, [&] { return !queue.empty(); });
