@@ -119,30 +119,43 @@ class receives {
   /// The value is destroyed.
   select_case on_recv() const noexcept { return recv_case(nullptr); }
 
-  /// An input iterator: ++ receives. There is one value at a time, in the iterator itself.
+  /// An input iterator. A value is received by whoever asks for it, or whether there is one, not by the ++ before: so
+  /// std::views::take(3) takes three. There is one value at a time, in the iterator itself.
   class iterator {
    public:
     using value_type = T;
     using difference_type = std::ptrdiff_t;
     using iterator_concept = std::input_iterator_tag;
 
-    explicit iterator(const receives& from) : from_(&from), now_(from.recv()) {}
-    T& operator*() const noexcept { return *now_; }
-    T* operator->() const noexcept { return std::addressof(*now_); }
+    explicit iterator(const receives& from) noexcept : from_(&from) {}
+    T& operator*() const {
+      std::optional<T>& there = now();
+      if (!there) __builtin_unreachable();  // the end has no value; said so that GCC does not warn of one not initialized
+      return *there;
+    }
+    T* operator->() const { return std::addressof(**this); }
     iterator& operator++() {
-      now_.reset();  // also if it throws
-      from_->recv_into(now_);
+      now().reset();
+      received_ = false;
       return *this;
     }
     void operator++(int) { ++*this; }
-    friend bool operator==(const iterator& i, std::default_sentinel_t) noexcept { return !i.now_; }
+    friend bool operator==(const iterator& i, std::default_sentinel_t) { return !i.now(); }
 
    private:
+    std::optional<T>& now() const {
+      if (!received_) {
+        from_->recv_into(now_);
+        received_ = true;
+      }
+      return now_;
+    }
     const receives* from_;
     mutable std::optional<T> now_;
+    mutable bool received_ = false;
   };
-  /// Receives the first value. The handle must outlive the loop.
-  iterator begin() const { return iterator(*this); }
+  /// The handle must outlive the loop.
+  iterator begin() const noexcept { return iterator(*this); }
   std::default_sentinel_t end() const noexcept { return {}; }
 
  private:

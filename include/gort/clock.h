@@ -33,6 +33,9 @@ struct clock {
 
 namespace detail {
 
+/// testing::bubble::inside: here, no program gets a namespace `testing` that has not asked for it.
+bool in_bubble() noexcept;
+
 /// The time in `ns` (whole_ns: not negative), held within the range: the deadline of a wait "for" it.
 inline clock::time_point deadline_after(std::int64_t ns) noexcept {
   const std::int64_t now = clock::now().time_since_epoch().count();
@@ -55,12 +58,19 @@ std::int64_t deadline_at(const std::chrono::time_point<Clock, Duration>& when) n
   return deadline_after(ns_until(when)).time_since_epoch().count();
 }
 
-/// `attempt(deadline)` until it succeeds or `when` has come by its own clock, which may be set meanwhile.
+/// Whether `when` has come, asked when its deadline_at has passed: its clock may have been set back meanwhile. In a bubble other
+/// clocks do not go on as gort's does, and are asked when a wait begins only.
+template <class Clock, class Duration>
+bool has_come(const std::chrono::time_point<Clock, Duration>& when) {
+  return in_bubble() || ns_until(when) == 0;
+}
+
+/// `attempt(deadline)` until it succeeds or `when` has come by its own clock.
 template <class Clock, class Duration, class F>
 bool until(const std::chrono::time_point<Clock, Duration>& when, F attempt) {
   for (;;) {
     if (attempt(deadline_at(when))) return true;
-    if (Clock::is_steady || ns_until(when) == 0) return false;
+    if (Clock::is_steady || has_come(when)) return false;
   }
 }
 

@@ -1,7 +1,8 @@
 // gort: a condition variable on which goroutines wait without holding a thread.
 //
-// The contract of std::condition_variable_any: it works with std::unique_lock<gort::mutex> and with every other lock
-// that has lock() and unlock(). Who waits, waits for a condition that the lock guards:
+// The contract of std::condition_variable_any, without the forms that take a std::stop_token: with_stop_token (gort/context.h) has
+// that for all waits. It works with std::unique_lock<gort::mutex> and with every other lock that has lock() and unlock(). Who waits,
+// waits for a condition that the lock guards:
 //
 //   std::unique_lock hold(m);
 //   changed.wait(hold, [&] { return !queue.empty(); });
@@ -81,7 +82,7 @@ class condition_variable {
     if (sleep(lock, detail::deadline_at(when)) == std::cv_status::no_timeout) {
       return std::cv_status::no_timeout;
     }
-    return detail::ns_until(when) == 0 ? std::cv_status::timeout : std::cv_status::no_timeout;
+    return detail::has_come(when) ? std::cv_status::timeout : std::cv_status::no_timeout;
   }
   /// What the predicate says in the end.
   template <class Lock, class Rep, class Period, class Predicate>
@@ -96,8 +97,10 @@ class condition_variable {
   template <class Lock, class Clock, class Duration, class Predicate>
   bool wait_until(Lock& lock, const std::chrono::time_point<Clock, Duration>& when, Predicate holds) {
     detail::throw_if_cancelled();
+    std::int64_t deadline = detail::deadline_at(when);
     while (!holds()) {
-      if (wait_until(lock, when) == std::cv_status::timeout) return holds();
+      if (sleep(lock, deadline) == std::cv_status::timeout && detail::has_come(when)) return holds();
+      if (!detail::in_bubble()) deadline = detail::deadline_at(when);
     }
     return true;
   }

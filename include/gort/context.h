@@ -20,9 +20,10 @@
 //   with_context         another one than the current: a scope's, another goroutine's
 //   shield               cannot be cancelled from outside: for saying goodbye
 //
-// An installer uninstalls what it has installed when it is destroyed, and cancels it, so that nothing that
-// was derived from it (a detached task, a callback) outlives the work unnoticed. Installers belong to one goroutine and nest:
-// one that is destroyed out of order, or by another goroutine, is a fatal error that says so.
+// An installer uninstalls what it has installed when it is destroyed. The first four also cancel it, so that nothing that
+// was derived from it (a detached task, a callback) outlives the work unnoticed; with_value, with_context and shield leave that to
+// who cancels otherwise. Installers belong to one goroutine and nest: one that is destroyed out of order, or by another goroutine,
+// is a fatal error that says so.
 //
 //   who                                  begins in
 //   spawn, scope::go                     a context derived from the starter's; values, deadline and shield included

@@ -13,7 +13,7 @@
 //   ch.on_send(v)           there is room, a receiver waits, or it is closed   sends v; throws closed
 //   ch.on_send(move(v))     likewise                                           v is moved from only if this case fired
 //   gort::after(d)          d has passed since the call                        -
-//   gort::otherwise         no other is ready                                  -
+//   gort::otherwise         no channel's case is ready                         -
 //
 // The result is the index of the case that fired, in the order of the arguments; exactly one does. If several are ready,
 // each is equally likely, so none starves. The channels are looked at as of one instant: if at each moment one of them is
@@ -75,7 +75,7 @@ struct otherwise_t {
 std::size_t select(case_data* cases, std::size_t n);
 }  // namespace detail
 
-/// Fires if no other case is ready.
+/// Fires if no channel's case is ready; before an `after` that is due at once.
 inline constexpr detail::otherwise_t otherwise;
 
 /// The short form of the usual question: whether this case can fire now.

@@ -2,6 +2,7 @@
 // what std::this_thread does, or nothing.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string_view>
 
@@ -25,8 +26,16 @@ std::string_view name() noexcept;
 /// Waits until the clock shows `when`, never less; how much longer depends on who else runs. Not at all if that is
 /// past (nor does it let others run: yield does). time_point::max() never comes. Throws gort::cancelled, at once or
 /// as soon as the context is cancelled. May change the thread. A sleeping goroutine costs no thread; O(log n).
-/// On a foreign thread: the thread sleeps, and nothing can cancel it.
+/// On a foreign thread: the thread sleeps.
 void sleep_until(clock::time_point when);
+/// The same, until a time of any clock.
+template <class Clock, class Duration>
+void sleep_until(const std::chrono::time_point<Clock, Duration>& when) {
+  detail::until(when, [](std::int64_t deadline) {
+    sleep_until(clock::time_point(clock::duration(deadline)));
+    return false;
+  });
+}
 
 /// As sleep_until, `d` from now. Fractions of a nanosecond are rounded up; what is too long is the longest sleep.
 template <class Rep, class Period>

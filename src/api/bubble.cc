@@ -2,6 +2,7 @@
 #include "api/timer.h"
 #include "base/check.h"
 #include "base/sanitizer.h"
+#include "gort/clock.h"
 #include "gort/testing/bubble.h"
 #include "sched/entry.h"
 #include "sched/spawn.h"
@@ -47,6 +48,8 @@ void detail::bubble_run(void (*fn)(void*), void* arg, const void* created_by) {
   rt::bubble_free(b);
 }
 
+bool detail::in_bubble() noexcept { return rt::current_bubble() != nullptr; }
+
 namespace testing::bubble {
 
 void wait() {
@@ -57,7 +60,7 @@ void wait() {
   rt::san::acquire(b);  // partner: switch_from_g
 }
 
-bool inside() noexcept { return rt::current_bubble() != nullptr; }
+bool inside() noexcept { return detail::in_bubble(); }
 
 }  // namespace testing::bubble
 }  // namespace gort::inline v0

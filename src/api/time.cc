@@ -21,8 +21,8 @@ void sleep_thread(std::int64_t until) noexcept {
 
 void this_goroutine::sleep_until(clock::time_point when) {
   const std::int64_t until = when.time_since_epoch().count();
-  if (rt::current_g() == nullptr) return sleep_thread(until);
   rt::CancelSource* cancel = detail::cancellation();
+  if (cancel == nullptr && rt::current_g() == nullptr) return sleep_thread(until);
   rt::WaitEnd end = rt::WaitEnd::timeout;
   if (rt::is_cancelled(cancel)) {
     end = rt::WaitEnd::cancelled;
@@ -31,7 +31,8 @@ void this_goroutine::sleep_until(clock::time_point when) {
     rt::BlockingWait wait(rt::WaitReason::sleep, until, cancel);
     wait.race();
     end = wait.park();
-    if (const rt::Bubble* b = rt::current_g()->bubble) rt::san::acquire(b);  // all others have been blocked meanwhile
+    const rt::G* g = rt::current_g();
+    if (g != nullptr && g->bubble != nullptr) rt::san::acquire(g->bubble);  // all others have been blocked meanwhile
   }
   if (end == rt::WaitEnd::cancelled) detail::throw_cancelled();
 }

@@ -153,6 +153,22 @@ TEST_P(Sleep, OverflowingOnesDoNotEnd) {
   });
 }
 
+TEST_P(Sleep, UntilATimeOfAnyClock) {
+  GORT_TEST_START(GetParam());
+  gort::run([] {
+    const auto began = std::chrono::steady_clock::now();
+    gort::this_goroutine::sleep_until(began + 1ms);
+    EXPECT_GE(std::chrono::steady_clock::now() - began, 1ms);
+    const auto then = std::chrono::system_clock::now() + 1ms;
+    gort::this_goroutine::sleep_until(then);
+    EXPECT_GE(std::chrono::system_clock::now(), then);
+    const auto when = gort::clock::now() + std::chrono::duration<double, std::milli>(1.5);
+    gort::this_goroutine::sleep_until(when);
+    EXPECT_GE(gort::clock::now(), when);
+    gort::this_goroutine::sleep_until(std::chrono::system_clock::time_point::min());
+  });
+}
+
 TEST_P(Sleep, ManyEndInTheirOrder) {
   GORT_TEST_START(GetParam());
   gort::run([] {

@@ -78,6 +78,7 @@ const char* fault_name(Fault f) noexcept {
     case Fault::class_debt: return "class_debt";
     case Fault::cancel_at_once: return "cancel_at_once";
     case Fault::need_memory: return "need_memory";
+    case Fault::bubble_dead: return "bubble_dead";
     case Fault::no_memory: return "no_memory";
     case Fault::kCount: break;
   }

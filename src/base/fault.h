@@ -60,6 +60,7 @@ enum class Fault : std::uint8_t {
   class_debt,   ///< what the turn of captives, or of the others, was too long is not given back (sched/captives.cc)
   cancel_at_once,  ///< who cancels, or wakes, very many lets no stop in before it is done (let_in, sync/context_timer.cc)
   need_memory,  ///< who could do without a record of the runtime's needs it all the same: fatal without memory (base/alloc.h)
+  bubble_dead,  ///< a bubble's clock stands still although nobody in the process can go on before it does (sync/bubble.cc)
   no_memory,    ///< no measure: nobody who can do without gets such a record, so that tests need not use memory up
   kCount
 };

@@ -36,6 +36,7 @@ constexpr bool durable(WaitReason r) noexcept {
     case WaitReason::chan_send_null:
     case WaitReason::select:
     case WaitReason::select_no_cases:
+    case WaitReason::semaphore_acquire:
     case WaitReason::cond_wait:
     case WaitReason::wait_group_wait:
     case WaitReason::latch_wait:

@@ -71,6 +71,12 @@ void confirm_dead() noexcept {
     LockGuard guard(sched.lock);
     if (!nobody_can_run() || changes() != before) return;
   }
+  // Nobody has died if there is a bubble with somebody asleep: it is for us to move its clock. Suspicion comes back when the
+  // next one goes idle, so it is dropped first.
+  if (sched.bubbles.load(os::memory_order_acquire) != 0) {
+    sched.dead_suspected.store(false, os::memory_order_relaxed);
+    if (sched_hooks.bubbles_go_on()) return;
+  }
   if (sched_hooks.deadlock != nullptr) sched_hooks.deadlock(main_gone);
   fatal(main_gone ? "no goroutines (main called goexit) - deadlock!" : "all goroutines are asleep - deadlock!");
 }

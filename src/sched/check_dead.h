@@ -10,6 +10,7 @@
 //   who waits for the network may be woken by somebody outside: no report
 //   a timer that is not stopped will wake somebody: sysmon looks for one before it confirms
 //   orders count as threads that will come
+//   a bubble whose clock can go on: it does, instead of the report (sched/bubble.h)
 #pragma once
 
 namespace gort::inline v0::rt {

@@ -273,6 +273,8 @@ struct SchedHooks {
   void (*move_timers)(P* p, P* to) noexcept = nullptr;
   /// Whether a timer that is not stopped is due before `until`. Under no lock. O(timers).
   bool (*timers_pending)(std::int64_t until) noexcept = nullptr;
+  /// Nobody can run, and nobody outside will change that: whether a bubble's clock went on. sysmon, under no lock.
+  bool (*bubbles_go_on)() noexcept = nullptr;
   // The network. Set before Sched::net_started is. All give a chain, by waiter::next, of waits that have ended and that
   // the caller makes ready.
   /// What has become ready; does not wait. `p`: the caller's; null: asks all instances. Under no lock.

@@ -8,7 +8,8 @@ namespace gort::inline v0::rt {
 
 enum class WaitReason : std::uint8_t {
   none,
-  semacquire,
+  semacquire,         // the runtime's own semaphores
+  semaphore_acquire,  // gort::semaphore
   task_join,
   sleep,
   io_wait,
@@ -40,7 +41,8 @@ enum class WaitReason : std::uint8_t {
 inline const char* wait_reason_text(WaitReason r) noexcept {
   switch (r) {
     case WaitReason::none: return "";
-    case WaitReason::semacquire: return "semacquire";
+    case WaitReason::semacquire:
+    case WaitReason::semaphore_acquire: return "semacquire";
     case WaitReason::task_join: return "task join";
     case WaitReason::sleep: return "sleep";
     case WaitReason::io_wait: return "IO wait";

@@ -13,7 +13,7 @@ struct TimedBubble : Bubble {
   os::atomic<G*> in_wait{nullptr};              ///< who is in bubble::wait
   std::uint32_t fruitless = 0;                  ///< jumps of the clock in a row that woke nobody; agent
   SemWord ended{0};                             ///< its last goroutine has
-  TimedBubble* next_free = nullptr;             ///< of the pool
+  TimedBubble* next = nullptr;                  ///< of the live ones, or of the pool
 };
 
 /// The bubble of the calling goroutine; null: none.

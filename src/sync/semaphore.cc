@@ -67,7 +67,7 @@ bool units_try_acquire(SyncWord* word, std::uint32_t n) noexcept {
 }
 
 WaitEnd units_acquire(SyncWord* word, std::uint32_t n, std::int64_t deadline, CancelSource* cancel) noexcept {
-  BlockingWait wait(WaitReason::semacquire, deadline, cancel);
+  BlockingWait wait(WaitReason::semaphore_acquire, deadline, cancel);
   const WaitList list(word);
   list.lock().lock();
   for (;;) {

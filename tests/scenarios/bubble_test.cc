@@ -5,9 +5,20 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <mutex>
 #include <stdexcept>
 #include <vector>
 
+#include "base/fault.h"
+#include "gort/chan.h"
+#include "gort/condition_variable.h"
+#include "gort/event.h"
+#include "gort/latch.h"
+#include "gort/mutex.h"
+#include "gort/once.h"
+#include "gort/scope.h"
+#include "gort/semaphore.h"
+#include "gort/shared_mutex.h"
 #include "gort/testing/bubble.h"
 #include "gort/timer.h"
 #include "tests/support/runtime_fixture.h"
@@ -174,6 +185,117 @@ TEST_P(Bubble, TheTimeGoesOnForThoseWhoAreLeft) {
   EXPECT_EQ(ran, 1);
 }
 
+// A wait until a time of a clock that is not the bubble's takes as long as that is away when it begins.
+template <class Clock>
+void expect_waits_until_a_time_of() {
+  const auto waits = [](auto f) {
+    const auto began = clock::now();
+    f(Clock::now() + 1h);
+    EXPECT_GT(clock::now() - began, 59min);
+    EXPECT_LE(clock::now() - began, 1h);
+  };
+  gort::latch never(1);
+  waits([&](auto when) { EXPECT_FALSE(never.wait_until(when)); });
+  waits([](auto when) { gort::this_goroutine::sleep_until(when); });
+  gort::event unset;
+  waits([&](auto when) { EXPECT_FALSE(unset.wait_until(when)); });
+  waits([&](auto when) { EXPECT_EQ(gort::chan<int>(0).recv_until(when).error(), gort::chan_status::timeout); });
+  gort::condition_variable nobody;
+  gort::mutex m;
+  std::unique_lock hold(m);
+  waits([&](auto when) { EXPECT_EQ(nobody.wait_until(hold, when), std::cv_status::timeout); });
+  waits([&](auto when) { EXPECT_FALSE(nobody.wait_until(hold, when, [] { return false; })); });
+  // Notifications in between do not lengthen it.
+  auto notifier = gort::spawn([&] {
+    for (int i = 0; i < 5; ++i) {
+      gort::this_goroutine::sleep_for(10min);
+      nobody.notify_all();
+    }
+  });
+  waits([&](auto when) { EXPECT_FALSE(nobody.wait_until(hold, when, [] { return false; })); });
+  notifier.join();
+}
+
+TEST_P(Bubble, WaitsUntilATimeOfOtherClocks) {
+  GORT_TEST_START(GetParam());
+  bubble::run(expect_waits_until_a_time_of<std::chrono::system_clock>);
+  bubble::run(expect_waits_until_a_time_of<std::chrono::steady_clock>);
+}
+
+// Who has the units sleeps in virtual time: those who wait for them must not keep it still.
+TEST_P(Bubble, AWaitForASemaphoreIsDurable) {
+  GORT_TEST_START(GetParam());
+  bubble::run([] {
+    const auto began = clock::now();
+    gort::semaphore two(2);
+    gort::scope s;
+    for (int i = 0; i < 6; ++i) {
+      s.go([&] {
+        two.acquire();
+        gort::this_goroutine::sleep_for(1h);
+        two.release();
+      });
+    }
+    bubble::wait();
+    EXPECT_FALSE(two.try_acquire_for(30min));
+    EXPECT_EQ(clock::now() - began, 30min);
+    s.join();
+    EXPECT_EQ(clock::now() - began, 3h);
+  });
+}
+
+TEST_P(Bubble, AWaitForAPlaceInAScopeIsDurable) {
+  GORT_TEST_START(GetParam());
+  bubble::run([] {
+    const auto began = clock::now();
+    gort::scope s({.limit = 2});
+    for (int i = 0; i < 6; ++i) s.go([] { gort::this_goroutine::sleep_for(1h); });
+    s.join();
+    EXPECT_EQ(clock::now() - began, 3h);
+  });
+}
+
+// What is held by somebody who sleeps in virtual time, and wanted by others who are not durably blocked.
+void hold_over_sleeps() {
+  bubble::run([] {
+    const auto began = clock::now();
+    gort::mutex m;
+    gort::shared_mutex sm;
+    gort::once_flag once;
+    gort::scope s;
+    int turns = 0;
+    for (int i = 0; i < 3; ++i) {
+      s.go([&] {
+        std::scoped_lock hold(m);
+        gort::this_goroutine::sleep_for(1h);
+        ++turns;
+      });
+      s.go([&] {
+        std::scoped_lock hold(sm);
+        gort::this_goroutine::sleep_for(1h);
+      });
+      s.go([&] { gort::call_once(once, [] { gort::this_goroutine::sleep_for(2h); }); });
+    }
+    bubble::wait();  // as soon as nobody can go on
+    EXPECT_EQ(clock::now(), began);
+    EXPECT_FALSE(m.try_lock_for(10min));
+    EXPECT_EQ(clock::now() - began, 10min);
+    s.join();
+    EXPECT_EQ(clock::now() - began, 3h);
+    EXPECT_EQ(turns, 3);
+  });
+}
+
+TEST_P(Bubble, TheClockGoesOnIfNothingElseCan) {
+  GORT_TEST_START(GetParam());
+  hold_over_sleeps();
+  gort::run([] {  // several
+    gort::scope s;
+    for (int i = 0; i < 5; ++i) s.go(hold_over_sleeps);
+    s.join();
+  });
+}
+
 // Somebody who computes, waits for a mutex, or for something outside, keeps the clock still.
 TEST_P(Bubble, TheClockStandsStillWhileSomebodyCanGoOn) {
   GORT_TEST_START(GetParam());
@@ -256,6 +378,28 @@ TEST_P(Bubble, IsTheSameEachTime) {
   const auto first = simulate();
   EXPECT_EQ(first.size(), 200u);
   for (int i = 0; i < 5; ++i) EXPECT_EQ(simulate(), first);
+}
+
+#if defined(GORT_TESTING)
+TEST_F(BubbleDeath, IfTheClockDoesNotGoOnWhereNothingElseCan) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(
+      {
+        gort::rt::set_fault(gort::rt::Fault::bubble_dead, true);
+        hold_over_sleeps();
+      },
+      ::testing::ExitedWithCode(2), "all goroutines are asleep - deadlock!");
+}
+#endif
+
+TEST_F(BubbleDeath, WhoWaitsForEachOther) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(bubble::run([] {
+                gort::mutex a, b;
+                std::scoped_lock hold(a, b);
+                gort::spawn([&] { a.lock(); }).get();
+              }),
+              ::testing::ExitedWithCode(2), "all goroutines are asleep - deadlock!");
 }
 
 TEST_F(BubbleDeath, Misuse) {

@@ -451,6 +451,27 @@ TEST_P(ChanAtProcs, IsAnInputRange) {
   });
 }
 
+// What nobody asks for stays in the channel.
+TEST_P(ChanAtProcs, ViewsReceiveNoMoreThanTheyGive) {
+  run_here([] {
+    chan<int> c(10);
+    for (int i = 0; i < 6; ++i) c.send(i);
+    std::vector<int> got;
+    for (int v : c | std::views::take(0)) got.push_back(v);
+    for (int v : c | std::views::take(2)) got.push_back(v);
+    std::ranges::copy(c | std::views::take(2), std::back_inserter(got));
+    EXPECT_EQ(got, (std::vector{0, 1, 2, 3}));
+    EXPECT_EQ(c.len(), 2u);
+    auto at = c.begin();
+    ++at;  // over one that has not been looked at
+    EXPECT_EQ(*at, 5);
+    EXPECT_EQ(c.len(), 0u);
+    ++at;
+    c.close();
+    EXPECT_EQ(at, c.end());
+  });
+}
+
 int sum_of(recv_chan<std::unique_ptr<int>> in) {
   int sum = 0;
   for (auto& p : in) sum += *p;

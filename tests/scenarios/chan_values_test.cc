@@ -161,15 +161,16 @@ TEST_P(ChanValues, ThrowingMovesInALoopLoseNothing) {
     auto at = c.begin();
     EXPECT_EQ(at->value, 1);
     for (int fuse : {0, 1}) {
+      ++at;
       counted::fuse = fuse;
       bool threw = false;
       try {
-        ++at;
+        EXPECT_NE(at, c.end());
       } catch (const oops&) {
         threw = true;
       }
       counted::fuse = -1;
-      if (threw) ++at;
+      EXPECT_EQ(threw, fuse == 0);
       ASSERT_NE(at, c.end());
       EXPECT_EQ(at->value, fuse + 2);
     }

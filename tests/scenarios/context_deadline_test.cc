@@ -218,6 +218,25 @@ TEST_P(ContextDeadline, OnAForeignThread) {
   }).join();
 }
 
+TEST_P(ContextDeadline, OnAForeignThreadASleepToo) {
+  GORT_TEST_START(GetParam());
+  std::thread([] {
+    gort::this_goroutine::sleep_for(1us);
+    gort::with_timeout c(1ms);
+    EXPECT_THROW(gort::this_goroutine::sleep_for(3s), gort::cancelled);
+    EXPECT_TRUE(c.expired());
+    EXPECT_THROW(gort::this_goroutine::sleep_for(0s), gort::cancelled) << "as on a goroutine: at once";
+    gort::shield not_me;
+    const auto began = gort::clock::now();
+    gort::this_goroutine::sleep_for(1ms);
+    EXPECT_GE(gort::clock::now() - began, 1ms);
+  }).join();
+  std::jthread stopped([](std::stop_token token) {
+    gort::with_stop_token c(token);
+    EXPECT_THROW(gort::this_goroutine::sleep_until(gort::clock::time_point::max()), gort::cancelled);
+  });
+}
+
 TEST_P(ContextDeadline, ASleepIsCancelled) {
   GORT_TEST_START(GetParam());
   gort::run([] {

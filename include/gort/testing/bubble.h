@@ -15,7 +15,8 @@
 // A bubble is a function, all goroutines that are started inside of it, and a clock. gort::clock::now(), sleeps, deadlines,
 // timers, tickers, after_func and contexts' deadlines inside use that clock. It stands still while anybody in the bubble
 // can run, and jumps to the next timer when all are durably blocked. So a test takes the time of its computing, and what
-// happens in it does not depend on how fast the machine is.
+// happens in it does not depend on how fast the machine is. Other clocks (std::chrono::system_clock) go on as they do outside:
+// how long it is until a time of theirs is asked when a wait for it begins.
 //
 //   when all goroutines of the bubble are durably blocked
 //   somebody is in wait()                     wait() returns
@@ -23,12 +24,15 @@
 //   else                                      fatal: they wait for ever. The report names them
 //
 //   durably blocked                           not (the clock stands still: it may go on by itself)
-//   sleeping                                  in a mutex, shared_mutex, once_flag, semaphore
+//   sleeping                                  in a mutex, shared_mutex, once_flag
 //   a channel made in this bubble (or null)   a channel made elsewhere; a select with one
 //   wait_group, condition_variable, latch,    gort::blocking, I/O, other libraries' waits
-//   barrier, event, promise
-//   the end of a task, scope or context       running, or waiting for a P
-//   wait()
+//   barrier, semaphore, event, promise
+//   the end of a task, scope or context;      running, or waiting for a P
+//   a place in a scope with a limit; wait()
+//
+// Where nobody in the whole process can go on, those on the right are as good as durably blocked: who waits for a mutex whose
+// holder sleeps in virtual time gets it when that is up.
 //
 // When its last goroutine ends, a bubble is over: functions of after_func that have not begun by then are destroyed.
 //
