@@ -97,14 +97,16 @@ void timer_put_off(void*) {
   start({});
   Done done(1);
   Bell bell(&done);
+  static std::int64_t first;
+  first = os::nanotime() + kMilli;
   arm_in(&bell, kMilli);
   const bool put_off = move_to<Looks>(&bell, os::nanotime() + kHour);  // false: too late
   const int other = os::sim_spawn(
       [](void* p) {
         if (p == nullptr) return;
         auto* t = static_cast<Timer*>(p);
-        os::sleep_ns(t->key.load() - os::nanotime());
-        // Its place is the hour's already, or nearly: only arming finds the way forward then.
+        os::sleep_ns(first - os::nanotime());
+        // If its place is the hour's already, only arming finds the way forward.
         if (!move_to<Looks>(t, os::nanotime() + kMilli)) arm_in(t, kMilli);
       },
       put_off ? &bell : nullptr);
