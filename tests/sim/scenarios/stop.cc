@@ -177,7 +177,7 @@ constexpr Flaw kHoldQueue[] = {{.name = "hold_queue",
                                 .seeds = 10000,
                                 .pct = false,
                                 .tune = two_with_buffers,
-                                .first = 1700}};
+                                .first = 800}};
 constexpr Flaw kHoldRunnable[] = {{.name = "hold_runnable",
                                    .what = "a goroutine that is runnable whenever it is looked at is never held",
                                    .verdict = SimVerdict::livelock,
