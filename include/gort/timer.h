@@ -60,6 +60,7 @@ struct chan_timer;  ///< src/api/timer.cc
 void chan_timer_delete(chan_timer* t) noexcept;
 /// What a timer's channel has beside it.
 inline constexpr beside chan_timer_room{176};
+/// Lies beside the channel, which lives longer.
 chan_timer* chan_timer_new(const recv_chan<clock::time_point>& c, std::int64_t ns, bool periodic);
 bool chan_timer_stop(chan_timer* t) noexcept;
 bool chan_timer_reset(chan_timer* t, std::int64_t ns) noexcept;
@@ -80,6 +81,12 @@ class [[nodiscard]] timer {
   template <class Rep, class Period>
   explicit timer(const std::chrono::duration<Rep, Period>& d)
       : view_(chan<time_point>(1, detail::chan_timer_room)), t_(detail::chan_timer_new(view_, detail::whole_ns(d), false)) {}
+  timer(timer&&) noexcept = default;
+  timer& operator=(timer&& other) noexcept {
+    t_ = std::move(other.t_);  // first: it lies in the channel's memory
+    view_ = std::move(other.view_);
+    return *this;
+  }
 
   /// Where the time arrives: the clock's when it went off. A copy may outlive the timer.
   const recv_chan<time_point>& channel() const noexcept { return view_; }
@@ -109,6 +116,12 @@ class [[nodiscard]] ticker {
   template <class Rep, class Period>
   explicit ticker(const std::chrono::duration<Rep, Period>& d)
       : view_(chan<time_point>(1, detail::chan_timer_room)), t_(detail::chan_timer_new(view_, detail::whole_ns(d), true)) {}
+  ticker(ticker&&) noexcept = default;
+  ticker& operator=(ticker&& other) noexcept {
+    t_ = std::move(other.t_);  // first: it lies in the channel's memory
+    view_ = std::move(other.view_);
+    return *this;
+  }
 
   const recv_chan<time_point>& channel() const noexcept { return view_; }
   time_point recv() const { return *view_.recv(); }

@@ -16,7 +16,7 @@ namespace gort::inline v0::detail {
 /// rt::clock_now in so many nanoseconds, or never.
 inline std::int64_t deadline_in(std::int64_t ns) noexcept {
   if (ns >= rt::kNoDeadline) return rt::kNoDeadline;
-  const std::int64_t now = rt::clock_now();
+  const std::int64_t now = rt::clock_for(ns);
   return ns < rt::kNoDeadline - now ? now + ns : rt::kNoDeadline;
 }
 

@@ -23,7 +23,7 @@ namespace {
 
 std::int64_t time_in(std::int64_t ns) noexcept {
   std::int64_t when = 0;
-  return __builtin_add_overflow(rt::clock_now(), ns, &when) || when > rt::kTimerLast ? rt::kTimerLast : when;
+  return __builtin_add_overflow(rt::clock_for(ns), ns, &when) || when > rt::kTimerLast ? rt::kTimerLast : when;
 }
 
 }  // namespace
@@ -37,20 +37,18 @@ std::int64_t time_in(std::int64_t ns) noexcept {
 //   reset       likewise, then a new seq; or, while it is live, the same arming for another time
 struct chan_timer {
   rt::Timer t;
-  recv_chan<clock::time_point> channel;  // a handle: the user's may be gone before us. We lie in its memory
+  rt::Chan* c = nullptr;  // we lie in its memory; the timer or ticker that owns us has a handle
   rt::Mutex op{rt::LockRank::timer_op};  // one reset at a time
   std::uint64_t seq = 0;                 // under the channel's lock
   bool live = false;                     // likewise
   bool periodic = false;
-
-  rt::Chan* c() const noexcept { return static_cast<rt::Chan*>(channel.chan_handle::head()); }
 };
 
 namespace {
 
 void send_time(const rt::TimerShot& shot) noexcept {
   auto* t = static_cast<chan_timer*>(shot.arg);
-  rt::Chan* c = t->c();
+  rt::Chan* c = t->c;
   rt::ChanWake wake;
   const rt::Held held = rt::lock_or_alone(c->lock);
   if (t->live && t->seq == shot.seq) {
@@ -67,14 +65,14 @@ bool revoke(chan_timer* t) noexcept {
   rt::timer_stop(&t->t);
   std::int64_t dropped = 0;
   rt::ChanWake nobody;  // who sends is the timer alone, and it does not wait
-  const bool taken_back = rt::chan_recv_locked(t->c(), &dropped, &nobody) == chan_end::done;
+  const bool taken_back = rt::chan_recv_locked(t->c, &dropped, &nobody) == chan_end::done;
   return was_live || taken_back;
 }
 
 /// The usual reset: it has not gone off, and is to do so later.
 bool put_off(chan_timer* t, std::int64_t when) noexcept {
   {
-    const rt::HeldGuard guard(t->c()->lock);
+    const rt::HeldGuard guard(t->c->lock);
     if (!t->live || !rt::timer_move(&t->t, when)) return false;
   }
   rt::timer_moved(&t->t, when);
@@ -90,9 +88,10 @@ void check_period(const chan_timer* t, std::int64_t ns) noexcept {
 chan_timer* chan_timer_new(const recv_chan<clock::time_point>& c, std::int64_t ns, bool periodic) {
   static_assert(sizeof(clock::time_point) == sizeof(std::int64_t));
   static_assert(sizeof(chan_timer) <= chan_timer_room.bytes && alignof(chan_timer) <= 16);
-  auto* t = ::new (chan_beside(c.chan_handle::head())) chan_timer;
-  t->channel = c;
-  t->c()->of_timer = true;
+  chan_head* const head = c.chan_handle::head();
+  auto* t = ::new (chan_beside(head)) chan_timer;
+  t->c = static_cast<rt::Chan*>(head);
+  t->c->of_timer = true;
   t->periodic = periodic;
   t->t.fire = send_time;
   t->t.arg = t;
@@ -112,14 +111,13 @@ void chan_timer_delete(chan_timer* t) noexcept {
     rt::RuntimeEntry entry;
     rt::timer_remove(&t->t);
   }
-  const recv_chan<clock::time_point> ours = std::move(t->channel);  // perhaps the last: t lies in there
   t->~chan_timer();
 }
 
 bool chan_timer_stop(chan_timer* t) noexcept {
   if (t == nullptr) return false;
   rt::RuntimeEntry entry;
-  const rt::HeldGuard guard(t->c()->lock);
+  const rt::HeldGuard guard(t->c->lock);
   return revoke(t);
 }
 
@@ -134,7 +132,7 @@ bool chan_timer_reset(chan_timer* t, std::int64_t ns) noexcept {
   bool was = false;
   std::uint64_t seq = 0;
   {
-    const rt::HeldGuard guard(t->c()->lock);
+    const rt::HeldGuard guard(t->c->lock);
     was = revoke(t);
     t->live = true;
     seq = ++t->seq;

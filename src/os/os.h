@@ -121,7 +121,7 @@ std::int64_t thread_cputime() noexcept;
 /// CPU time that another thread of this process has used; negative if there is no such thread. About 200 ns.
 std::int64_t thread_cputime_of(int tid) noexcept;
 
-/// Ticks of the cheapest counter of this CPU, for seeds only; not a clock.
+/// Ticks of the cheapest counter of this CPU: for seeds, and for os/quick_clock.h; by itself not a clock.
 std::uint64_t cputicks() noexcept;
 
 // ---- memory ---------------------------------------------------------------------------------

@@ -20,6 +20,7 @@
 #include "arch/context.h"
 #include "base/note.h"
 #include "os/os.h"
+#include "os/quick_clock.h"
 #include "sched/g.h"
 
 namespace gort::inline v0::rt {
@@ -66,6 +67,7 @@ struct alignas(64) M {
   std::uint8_t postpone_limit = 40;  ///< and how often it may be: less after it was in vain
   os::atomic<std::uint32_t>* lock_word = nullptr;  ///< of the lock that its goroutine, asleep in the kernel, waited for
   std::uint32_t asleep_streak = 0;  ///< how often in a row its goroutine was found asleep in the kernel
+  os::QuickClock<os::CpuCounter> quick_clock;  ///< for deadlines
   arch::Context g0_ctx;          ///< the M's own stack while a goroutine runs
   // ---- written by others
   alignas(64) os::atomic<std::uint32_t> pending{0};  ///< Pending bits; set by anyone, cleared by the M

@@ -69,6 +69,7 @@ struct Sched {
   P* idle_p = nullptr;
   alignas(64) os::atomic<std::int32_t> npidle{0};  ///< written under lock, read without
   alignas(64) os::atomic<std::int32_t> nprocs{0};  ///< constant while the world runs
+  bool quick_clock = false;                ///< os::quick_clock_usable, at start
   std::int64_t pids_limit = 0;             ///< the cgroup's limit of processes and threads, at start; 0: none
   os::atomic<std::int32_t> cpus{1};        ///< processors of the machine that we may use; at start, then the template thread
   os::atomic<bool> default_procs{false};   ///< nobody has said how many Ps there shall be: the machine and the cgroup say

@@ -252,6 +252,7 @@ void start(const StartOptions& options) noexcept {
   threads_from_environment();
   sched.cpus.store(cpu_count(), os::memory_order_relaxed);
   sched.pids_limit = os::cgroup_pids_limit();
+  sched.quick_clock = os::quick_clock_usable();
   debug_settings.asyncpreempt &= !san::tsan();  // TSan delivers a signal when it pleases
   make_procs(choose_procs(options));
   sched.many_captives.store(many_captives(sched.nprocs), os::memory_order_relaxed);

@@ -57,6 +57,7 @@ void m_thread(void* arg) noexcept {
   // What libc allocates for is done while this is still a foreign thread.
   os::thread_stack(&m->stack_lo, &m->stack_hi);
   os::thread_set_name("gort-m");
+  if (sched.quick_clock) m->quick_clock.use();
   m->eh = static_cast<EhGlobals*>(__cxa_get_globals());
   san::thread_stack(m->san);
   if (san::tsan()) arch::for_each_thread_local_block(san::thread_local_block_slow);

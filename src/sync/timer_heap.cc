@@ -162,8 +162,12 @@ bool TimerHeap::publish() noexcept {
   const std::int64_t now = empty() ? INT64_MAX : top().key;
   const std::int64_t before = earliest->load(os::memory_order_relaxed);
   if (now == before) return false;
+  if (now > before) {  // who does not see that yet looks here in vain, once
+    earliest->store(now, os::memory_order_release);
+    return false;
+  }
   earliest->store(now, os::memory_order_seq_cst);
-  return now < before;
+  return true;
 }
 
 }  // namespace gort::inline v0::rt

@@ -14,6 +14,7 @@ namespace gort::inline v0::rt {
 namespace {
 
 constexpr int kBatch = 16;  // timers that go off per holding of the lock
+constexpr std::int64_t kShort = 10'000;  // ns: a wait of less is not to become longer by its deadline's error
 constexpr int kLooks = 64;  // entries that are looked at: most have been stopped, or armed for later
 
 /// Timer::home while it is moved to another heap, with a P that goes away.
@@ -352,12 +353,20 @@ std::int64_t clock_now() noexcept {
   return __builtin_expect(b == nullptr, 1) ? os::nanotime() : b->now.load(os::memory_order_acquire);
 }
 
+std::int64_t clock_for(std::int64_t ns) noexcept {
+  if (ns < kShort || current_bubble() != nullptr) return clock_now();
+  M* m = self_m();
+  return m != nullptr ? m->quick_clock.soon() : os::nanotime();
+}
+
 bool timer_remove(Timer* t) noexcept {
   bool was_armed = false;
   if (t->home.load(os::memory_order_acquire) != nullptr) {
     TimerHeap* h = lock_home(t);
     if (t->slot != 0) {
-      was_armed = t->when.exchange(kTimerOut, os::memory_order_seq_cst) <= kTimerLast;
+      // Nobody else changes it: nobody arms or stops it any more, and it goes off under this lock.
+      was_armed = t->when.load(os::memory_order_relaxed) <= kTimerLast;
+      t->when.store(kTimerOut, os::memory_order_relaxed);
       h->remove(t);
       h->publish();
     }

@@ -4,8 +4,10 @@
 #include <ctime>
 #include <limits>
 
+#include "os/linux/line_reader.h"
 #include "os/linux/syscall.h"
 #include "os/os.h"
+#include "os/quick_clock.h"
 
 namespace gort::inline v0::os {
 namespace {
@@ -40,6 +42,17 @@ std::uint64_t cputicks() noexcept {
   std::uint64_t ticks;
   asm volatile("mrs %0, cntvct_el0" : "=r"(ticks));
   return ticks;
+#endif
+}
+
+bool quick_clock_usable() noexcept {
+#if defined(__x86_64__)
+  // A virtual machine's own clock (kvm-clock) may have another offset on each processor.
+  LineReader source("/sys/devices/system/clocksource/clocksource0/current_clocksource");
+  const char* const name = source.next();
+  return name != nullptr && __builtin_strcmp(name, "tsc") == 0;
+#else
+  return false;  // aarch64: the clock is little more than a read of the counter
 #endif
 }
 

@@ -5,6 +5,7 @@
 // points do nothing and the rest forwards to the kernel where that makes sense, or ends the
 // program.
 #include "os/os.h"
+#include "os/quick_clock.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -202,6 +203,8 @@ std::int64_t thread_cputime_of(int tid) noexcept {
   const auto* t = machine.thread(tid - 1);
   return t == nullptr ? -1 : machine.busy(*t);
 }
+
+bool quick_clock_usable() noexcept { return false; }  // cputicks is no counter here
 
 std::uint64_t cputicks() noexcept {
   if (!machine.running()) return static_cast<std::uint64_t>(real_clock(CLOCK_MONOTONIC));
