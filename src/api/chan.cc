@@ -8,6 +8,7 @@
 #include "sched/entry.h"
 #include "sync/bubble.h"
 #include "sync/chan.h"
+#include "sync/chan_at_once.h"
 #include "sync/timers.h"
 
 namespace gort::inline v0::detail {
@@ -21,7 +22,7 @@ constexpr std::size_t kRingAt = sizeof(rt::Chan);
 static_assert(kRingAt % chan_inline_align == 0);
 constexpr std::size_t kBesideAlign = 16;
 
-chan_end never(rt::WaitReason reason, const rt::ChanWait& how) {
+chan_end never(rt::WaitReason reason, rt::ChanWait how) {
   rt::RuntimeEntry entry;
   return rt::chan_never(reason, how);
 }
@@ -74,25 +75,25 @@ void chan_free(chan_head* head) noexcept {
 }
 
 chan_end chan_send(chan_head* c, const void* slot) {
-  rt::ChanWait how;
-  if (!context_allows(&how)) return chan_end::cancelled;
-  if (c == nullptr) return never(rt::WaitReason::chan_send_null, how);
+  rt::CancelSource* const cancel = cancellation();
+  if (rt::is_cancelled(cancel)) return chan_end::cancelled;
+  if (c == nullptr) return never(rt::WaitReason::chan_send_null, {.cancel = cancel});
   rt::RuntimeEntry entry;
-  return rt::chan_send(of(c), slot, how);
+  return rt::chan_send_at_once(of(c), slot) ? chan_end::done : rt::chan_send(of(c), slot, {.cancel = cancel});
 }
 
 chan_end chan_recv(chan_head* c, void* slot) {
-  rt::ChanWait how;
-  if (!context_allows(&how)) return chan_end::cancelled;
-  if (c == nullptr) return never(rt::WaitReason::chan_receive_null, how);
+  rt::CancelSource* const cancel = cancellation();
+  if (rt::is_cancelled(cancel)) return chan_end::cancelled;
+  if (c == nullptr) return never(rt::WaitReason::chan_receive_null, {.cancel = cancel});
   rt::RuntimeEntry entry;
-  return rt::chan_recv(of(c), slot, how);
+  return rt::chan_recv_at_once(of(c), slot) ? chan_end::done : rt::chan_recv(of(c), slot, {.cancel = cancel});
 }
 
 chan_end chan_try_send(chan_head* c, const void* slot) {
   if (c == nullptr || !c->can_send()) return chan_end::would_block;
   rt::RuntimeEntry entry;
-  return rt::chan_try_send(of(c), slot);
+  return rt::chan_send_at_once(of(c), slot) ? chan_end::done : rt::chan_try_send(of(c), slot);
 }
 
 chan_end chan_try_recv(chan_head* c, void* slot) {
@@ -102,7 +103,7 @@ chan_end chan_try_recv(chan_head* c, void* slot) {
     return chan_end::closed;
   }
   rt::RuntimeEntry entry;
-  return rt::chan_try_recv(of(c), slot);
+  return rt::chan_recv_at_once(of(c), slot) ? chan_end::done : rt::chan_try_recv(of(c), slot);
 }
 
 chan_end chan_send_for(chan_head* c, const void* slot, std::int64_t ns) {
@@ -112,9 +113,13 @@ chan_end chan_send_for(chan_head* c, const void* slot, std::int64_t ns) {
     const chan_end end = chan_try_send(c, slot);
     return end == chan_end::would_block ? chan_end::timeout : end;
   }
-  how.deadline = deadline_in(ns);
-  if (c == nullptr) return never(rt::WaitReason::chan_send_null, how);
+  if (c == nullptr) {
+    how.deadline = deadline_in(ns);
+    return never(rt::WaitReason::chan_send_null, how);
+  }
   rt::RuntimeEntry entry;
+  if (rt::chan_send_at_once(of(c), slot)) return chan_end::done;
+  how.deadline = deadline_in(ns);  // not before: most need none
   return rt::chan_send(of(c), slot, how);
 }
 
@@ -125,9 +130,13 @@ chan_end chan_recv_for(chan_head* c, void* slot, std::int64_t ns) {
     const chan_end end = chan_try_recv(c, slot);
     return end == chan_end::would_block ? chan_end::timeout : end;
   }
-  how.deadline = deadline_in(ns);
-  if (c == nullptr) return never(rt::WaitReason::chan_receive_null, how);
+  if (c == nullptr) {
+    how.deadline = deadline_in(ns);
+    return never(rt::WaitReason::chan_receive_null, how);
+  }
   rt::RuntimeEntry entry;
+  if (rt::chan_recv_at_once(of(c), slot)) return chan_end::done;
+  how.deadline = deadline_in(ns);  // not before: most need none
   return rt::chan_recv(of(c), slot, how);
 }
 

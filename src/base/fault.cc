@@ -64,6 +64,7 @@ const char* fault_name(Fault f) noexcept {
     case Fault::hold_queue: return "hold_queue";
     case Fault::hold_runnable: return "hold_runnable";
     case Fault::chan_next: return "chan_next";
+    case Fault::chan_at_once: return "chan_at_once";
     case Fault::select_look: return "select_look";
     case Fault::select_leave: return "select_leave";
     case Fault::lock_sleep: return "lock_sleep";

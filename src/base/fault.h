@@ -45,6 +45,7 @@ enum class Fault : std::uint8_t {
   hold_queue,  ///< a goroutine that is held in place keeps those who queue on its P
   hold_runnable,  ///< a goroutine that is runnable whenever it is looked at is never held
   chan_next,    ///< who serves a channel's queue gives up at a waiter whose wait is over
+  chan_at_once, ///< a send or receive that need not wait does not look whether somebody else does (sync/chan_at_once.h)
   select_look,  ///< a select queues without a look under its channels' locks
   select_leave, ///< a select that has fired leaves its other cases queued
   lock_sleep,   ///< who waits for a lock of the runtime sleeps until it is woken, however long (base/mutex.h)

@@ -61,6 +61,19 @@ class Mutex {
     return true;
   }
 
+  /// The same for who is in the runtime already (Tls::in_runtime), which is as good as Tls::locks, and calls nobody until
+  /// unlock_inside.
+  bool try_lock_inside() noexcept {
+    std::uint32_t expected = 0;
+    if (!word_.compare_exchange_strong(expected, 1, os::memory_order_acquire, os::memory_order_relaxed)) return false;
+    rank_push();
+    return true;
+  }
+  void unlock_inside() noexcept {
+    rank_pop();
+    free_word();
+  }
+
   /// Releases it. Called by the thread that took it; after a context switch that may be another
   /// goroutine on the same thread (park() uses that).
   void unlock() noexcept {
@@ -84,10 +97,13 @@ class Mutex {
 
  private:
   void release() noexcept {
+    free_word();
+    --os::tls().locks;
+  }
+  void free_word() noexcept {
     const bool wake = __builtin_expect(word_.load(os::memory_order_relaxed) == 2, 0);  // U1
     word_.store(0, os::memory_order_release);                                          // U2
     if (wake) os::futex_wake(&word_, 1);                                               // U3
-    --os::tls().locks;
   }
   void lock_slow() noexcept;
 #if defined(GORT_DEBUG)

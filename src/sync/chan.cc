@@ -163,7 +163,7 @@ ChanEnd wait_in(Chan* c, Held held, ChanQueue& q, void* slot, BlockingWait& wait
 /// send and recv differ in what they try and where they wait.
 template <ChanEnd (*kTry)(Chan*, void*, ChanWake*) noexcept>
 [[gnu::always_inline]] inline ChanEnd operate(Chan* c, ChanQueue& q, void* slot, WaitReason reason,
-                                              const ChanWait& how) noexcept {
+                                              ChanWait how) noexcept {
   ChanWake wake;
   Held held = lock_or_alone(c->lock);
   ChanEnd end = kTry(c, slot, &wake);
@@ -203,11 +203,11 @@ ChanEnd chan_send_locked(Chan* c, const void* from, ChanWake* wake) noexcept {
 
 ChanEnd chan_recv_locked(Chan* c, void* to, ChanWake* wake) noexcept { return do_recv(c, to, wake); }
 
-ChanEnd chan_send(Chan* c, const void* from, const ChanWait& how) noexcept {
+ChanEnd chan_send(Chan* c, const void* from, ChanWait how) noexcept {
   return operate<do_send>(c, c->sendq, const_cast<void*>(from), WaitReason::chan_send, how);
 }
 
-ChanEnd chan_recv(Chan* c, void* to, const ChanWait& how) noexcept {
+ChanEnd chan_recv(Chan* c, void* to, ChanWait how) noexcept {
   return operate<do_recv>(c, c->recvq, to, WaitReason::chan_receive, how);
 }
 
@@ -229,7 +229,7 @@ ChanEnd chan_try_recv(Chan* c, void* to) noexcept {
   return end;
 }
 
-ChanEnd chan_never(WaitReason reason, const ChanWait& how) noexcept {
+ChanEnd chan_never(WaitReason reason, ChanWait how) noexcept {
   BlockingWait wait(reason, how.deadline, how.cancel);
   wait.race();
   return wait.park() == WaitEnd::timeout ? ChanEnd::timeout : ChanEnd::cancelled;

@@ -28,6 +28,8 @@
 //
 // Written before the wait is ended, since the owner of a wait that was ended early looks without the lock.
 //
+// Where nobody has to wait there is a shorter way (chan_at_once.h).
+//
 // The plain operations queue the waiter that a G (or a foreign thread's record) has anyway: `key` is the slot.
 // select's nodes come from the Ps' caches (select.h).
 #pragma once
@@ -88,7 +90,7 @@ struct alignas(64) Chan : detail::chan_head {
   void* block = nullptr;       ///< likewise: the memory that it lies in
 };
 
-/// How a blocking operation may end otherwise.
+/// How a blocking operation may end otherwise. Passed by value: two registers.
 struct ChanWait {
   std::int64_t deadline = kNoDeadline;
   CancelSource* cancel = nullptr;
@@ -97,13 +99,13 @@ struct ChanWait {
 // In the runtime. `from`, `to`: c->size bytes. Never null channels.
 
 /// done, closed; with how: timeout, cancelled. May change the thread if it waits.
-ChanEnd chan_send(Chan* c, const void* from, const ChanWait& how) noexcept;
-ChanEnd chan_recv(Chan* c, void* to, const ChanWait& how) noexcept;
+ChanEnd chan_send(Chan* c, const void* from, ChanWait how) noexcept;
+ChanEnd chan_recv(Chan* c, void* to, ChanWait how) noexcept;
 /// done, closed, would_block.
 ChanEnd chan_try_send(Chan* c, const void* from) noexcept;
 ChanEnd chan_try_recv(Chan* c, void* to) noexcept;
 /// Waits for what never comes: timeout or cancelled.
-ChanEnd chan_never(WaitReason reason, const ChanWait& how) noexcept;
+ChanEnd chan_never(WaitReason reason, ChanWait how) noexcept;
 
 /// False: it is closed already. O(waiters). A Chan without a ring that is closed once is an event: who receives
 /// from it waits for that, alone or in a select.

@@ -279,7 +279,7 @@ bool dequeue_all(const Orders& orders, SelectResult* result) noexcept {
 
 namespace {
 
-[[gnu::noinline]] SelectResult select_slow(SelectCase* cases, std::size_t n, bool block, const ChanWait& how) noexcept {
+[[gnu::noinline]] SelectResult select_slow(SelectCase* cases, std::size_t n, bool block, ChanWait how) noexcept {
   Orders orders(cases, n);
   SelectResult result;
   if (orders.size() == 0) {
@@ -320,7 +320,7 @@ namespace {
 
 }  // namespace
 
-SelectResult select(SelectCase* cases, std::size_t n, bool block, const ChanWait& how) noexcept {
+SelectResult select(SelectCase* cases, std::size_t n, bool block, ChanWait how) noexcept {
   SelectResult result;
   if (try_one(cases, n, &result)) return result;
   return select_slow(cases, n, block, how);

@@ -34,7 +34,7 @@ struct SelectResult {
 /// Cases of channels only; others are passed over. `block` false: would_block if none is ready, without looking at `how`.
 /// Otherwise also timeout, cancelled and no_memory. In the runtime; may change the thread if it waits. Allocates no memory but
 /// nodes, the first times.
-SelectResult select(SelectCase* cases, std::size_t n, bool block, const ChanWait& how) noexcept;
+SelectResult select(SelectCase* cases, std::size_t n, bool block, ChanWait how) noexcept;
 
 /// Nodes outside of caches, for tests: a moment's view, right while nobody else selects.
 std::size_t select_nodes_in_use() noexcept;

@@ -2,11 +2,13 @@
 // test: labels=smoke timeout=120
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <numeric>
 #include <random>
 #include <string>
 #include <thread>
@@ -366,6 +368,55 @@ class in_context {
 };
 
 void fire(source& s) { s.cancel(); }
+
+struct nothing {};
+
+template <std::size_t kSize>
+struct of_size {
+  std::array<unsigned char, kSize> bytes;
+  explicit of_size(unsigned char first) { std::iota(bytes.begin(), bytes.end(), first); }
+  friend bool operator==(const of_size&, const of_size&) = default;
+};
+
+/// Round a ring of three, by operations that need not wait and by ones that find it full or empty.
+template <std::size_t kSize>
+void go_round() {
+  const chan<of_size<kSize>> c(3);
+  unsigned char in = 0, out = 0;
+  for (int round = 0; round < 50; ++round) {
+    for (int n = round % 4; n > 0; --n) c.send(of_size<kSize>(in++));
+    while (c.try_send(of_size<kSize>(in))) ++in;
+    EXPECT_EQ(c.len(), 3U);
+    for (int n = round % 3; n > 0; --n) EXPECT_EQ(c.recv(), of_size<kSize>(out++));
+    if (round % 2 == 0) {
+      EXPECT_EQ(c.recv_for(std::chrono::hours(1)), of_size<kSize>(out++));
+    }
+    while (auto v = c.try_recv()) EXPECT_EQ(*v, of_size<kSize>(out++));
+    EXPECT_EQ(in, out);
+  }
+  c.send(of_size<kSize>(in));
+  c.close();
+  EXPECT_THROW(c.send(of_size<kSize>(0)), closed);
+  EXPECT_EQ(c.recv(), of_size<kSize>(out));
+  EXPECT_FALSE(c.recv());
+}
+
+TEST_P(ChanValues, OfEverySizeGoRoundTheRing) {
+  run_here([] {
+    [&]<std::size_t... kLess>(std::index_sequence<kLess...>) {
+      (go_round<kLess + 1>(), ...);
+    }(std::make_index_sequence<72>());
+    const chan<nothing> none(2);
+    for (int i = 0; i < 5; ++i) {
+      none.send({});
+      none.send({});
+      EXPECT_FALSE(none.try_send({}));
+      EXPECT_TRUE(none.recv());
+      EXPECT_TRUE(none.recv());
+      EXPECT_FALSE(none.try_recv());
+    }
+  });
+}
 
 /// Types that give nobody their address.
 struct plain {

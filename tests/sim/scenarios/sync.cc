@@ -5,6 +5,7 @@
 // comes twice, or a lock with two holders, an assertion; a node that is used again while it is still queued, a crash.
 #include "gort/detail/sync_words.h"
 #include "sync/chan.h"
+#include "sync/chan_at_once.h"
 #include "sync/condition.h"
 #include "sync/mutex.h"
 #include "sync/select.h"
@@ -29,13 +30,14 @@ struct Ch : Chan {
   }
 };
 
+// As the public operations do it.
 ChanEnd send(Chan& c, Value v, std::int64_t deadline = kNoDeadline) {
   RuntimeEntry entry;
-  return chan_send(&c, &v, {.deadline = deadline});
+  return chan_send_at_once(&c, &v) ? ChanEnd::done : chan_send(&c, &v, {.deadline = deadline});
 }
 ChanEnd receive(Chan& c, Value* v, std::int64_t deadline = kNoDeadline) {
   RuntimeEntry entry;
-  return chan_recv(&c, v, {.deadline = deadline});
+  return chan_recv_at_once(&c, v) ? ChanEnd::done : chan_recv(&c, v, {.deadline = deadline});
 }
 
 /// Which of the values 0 to 63 have arrived.
@@ -296,6 +298,10 @@ constexpr Flaw kNext[] = {{.name = "chan_next",
                            .verdict = SimVerdict::livelock,
                            .fault = Fault::chan_next,
                            .pct = false}};
+constexpr Flaw kAtOnce[] = {{.name = "chan_at_once",
+                             .what = "a send or receive that need not wait does not look whether somebody else does",
+                             .verdict = SimVerdict::livelock,
+                             .fault = Fault::chan_at_once}};
 constexpr Flaw kLook[] = {{.name = "select_look",
                            .what = "a select queues without a look under its channels' locks",
                            .verdict = SimVerdict::livelock,
@@ -321,7 +327,7 @@ constexpr Scenario kAll[] = {
     {.name = "chan_rendezvous", .what = "two send, two receive, no room", .body = chan_values, .arg = &kNoRoom,
      .options = kSync, .procs = {1, 2, 3}},
     {.name = "chan_buffered", .what = "two send, two receive, room for one", .body = chan_values, .arg = &kRoomForOne,
-     .options = kSync, .procs = {1, 2, 3}},
+     .options = kSync, .procs = {1, 2, 3}, .flaws = kAtOnce},
     {.name = "chan_deadlines", .what = "receivers whose time is over leave a channel's queue", .body = chan_deadlines,
      .arg = &kNoRoom, .options = kSync, .procs = {2, 3, 1}, .flaws = kNext},
     {.name = "chan_close", .what = "the end comes after the last value", .body = chan_close_ends, .arg = &kRoomForOne,
