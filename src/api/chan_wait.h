@@ -13,7 +13,7 @@ namespace gort::inline v0::detail {
   return !rt::is_cancelled(how->cancel);
 }
 
-/// rt::clock_now in so many nanoseconds, or never.
+/// The time in so many nanoseconds (rt::clock_for), or never.
 inline std::int64_t deadline_in(std::int64_t ns) noexcept {
   if (ns >= rt::kNoDeadline) return rt::kNoDeadline;
   const std::int64_t now = rt::clock_for(ns);

@@ -11,8 +11,18 @@ void Printer::put(char c) noexcept {
     }
     return;
   }
-  if (used_ == sizeof buf_) flush();
+  if (used_ == sizeof buf_) write_lines();
   buf_[used_++] = c;
+}
+
+/// Makes room: all but the line that is not complete yet, unless there is nothing else.
+void Printer::write_lines() noexcept {
+  std::size_t n = used_;
+  while (n > 0 && buf_[n - 1] != '\n') --n;
+  if (n == 0) n = used_;
+  os::write_all(fd_, buf_, n);
+  used_ -= n;
+  __builtin_memmove(buf_, buf_ + n, used_);
 }
 
 void Printer::flush() noexcept {

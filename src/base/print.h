@@ -1,7 +1,8 @@
 // gort: formatted output without stdio, malloc or locale.
 //
 // A Printer gathers text in a fixed buffer and writes it with raw write(2) when it is full and when it
-// dies. Usable anywhere in the core, in signal handlers and in fatal paths; one Printer, one thread.
+// dies: whole lines, as far as they are no longer than the buffer, so that neither another thread's text nor the
+// end of the process comes into the middle of one. Usable anywhere in the core, in signal handlers and in fatal paths; one Printer, one thread.
 //
 //   Printer(2) << "fatal error: " << msg << " (P " << id << ")\n";
 #pragma once
@@ -61,6 +62,7 @@ class Printer {
 
  private:
   void put(char c) noexcept;
+  void write_lines() noexcept;
   void signed_number(std::int64_t v) noexcept;
   void unsigned_number(std::uint64_t v) noexcept;
 

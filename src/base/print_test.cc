@@ -1,5 +1,6 @@
 #include "base/print.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -45,6 +46,28 @@ TEST(Printer, Strings) {
   p.text("a\0b", 3);
   EXPECT_EQ(p.size(), 3u);
   EXPECT_EQ(std::string(buf, 4), std::string("a\0b\0", 4));
+}
+
+TEST(Printer, WritesWholeLines) {
+  int fds[2];
+  ASSERT_EQ(::pipe2(fds, O_DIRECT | O_NONBLOCK), 0);  // a read gets what one write has written
+  const std::string line(40, 'x'), longer(700, 'y');
+  {
+    rt::Printer p(fds[1]);
+    for (int i = 0; i < 20; ++i) p << line.c_str() << '\n';
+    p << longer.c_str() << '\n' << line.c_str() << '\n';
+  }
+  std::string all;
+  char piece[4096];
+  for (ssize_t n = 0; (n = ::read(fds[0], piece, sizeof piece)) > 0;) {
+    all.append(piece, static_cast<std::size_t>(n));
+    EXPECT_TRUE(all.back() == '\n' || all.back() == 'y') << "cut: " << std::string(piece, static_cast<std::size_t>(n));
+  }
+  std::string expected;
+  for (int i = 0; i < 20; ++i) expected += line + '\n';
+  EXPECT_EQ(all, expected + longer + '\n' + line + '\n');
+  ::close(fds[0]);
+  ::close(fds[1]);
 }
 
 TEST(Printer, BufferIsCutAndAlwaysTerminated) {

@@ -9,7 +9,7 @@
 //
 //   what could make it wrong                            what is done about it
 //   the counter changes its pace, or stops              used only where the kernel's own clock is made of it, which implies
-//   the processors' counters differ                     that the kernel has found neither (quick_clock_usable)
+//   the processors' counters differ                     that the kernel has found neither so far (quick_clock_usable)
 //   the pair (ticks, ns) was not read at one time:      the counter is read before the clock, which errs to the late side, and
 //   a signal, another thread in between                 again after it: too far apart, the pair is not kept
 //   the clock is slewed, up to 0.05 %; the rate was     kLate is more than 1 % of a window

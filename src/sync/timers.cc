@@ -14,8 +14,8 @@ namespace gort::inline v0::rt {
 namespace {
 
 constexpr int kBatch = 16;  // timers that go off per holding of the lock
-constexpr std::int64_t kShort = 10'000;  // ns: a wait of less is not to become longer by its deadline's error
 constexpr int kLooks = 64;  // entries that are looked at: most have been stopped, or armed for later
+constexpr std::int64_t kShort = 10'000;  // ns: a wait of less is not to become longer by its deadline's error
 
 /// Timer::home while it is moved to another heap, with a P that goes away.
 TimerHeap* moving() noexcept {
@@ -364,7 +364,7 @@ bool timer_remove(Timer* t) noexcept {
   if (t->home.load(os::memory_order_acquire) != nullptr) {
     TimerHeap* h = lock_home(t);
     if (t->slot != 0) {
-      // Nobody else changes it: nobody arms or stops it any more, and it goes off under this lock.
+      // No exchange: a shot changes it under this lock only, and a stop that comes between has nothing to stop any more.
       was_armed = t->when.load(os::memory_order_relaxed) <= kTimerLast;
       t->when.store(kTimerOut, os::memory_order_relaxed);
       h->remove(t);
