@@ -261,7 +261,7 @@ TEST(Commands, KeysAndExpiry) {
             {"expire b 10 nx", "1"},
             {"expire b 5 gt", "0"},
             {"expire b 5 lt", "1"},
-            {"debug advance 4999", "OK"},
+            {"debug advance 4000", "OK"},
             {"exists b", "1"},
             {"debug advance 2000", "OK"},
             {"exists b", "0"},
