@@ -1,6 +1,6 @@
 // gort: the usual send and receive of a channel with room: it is open, nobody waits, the lock is free, and the value is small.
 // Inlined into the public operation, without a call in it: so there is next to nothing to be saved on the stack, and few
-// stores for the lock's instruction to wait for. That is a third of an operation that need not wait.
+// stores for the lock's instruction to wait for. That saves about a fifth (bench: chan_uncontended).
 //
 // Everything else is chan_send's and chan_recv's. False: nothing has been done, whatever the reason.
 #pragma once
@@ -46,7 +46,7 @@ template <class Change>
   return done;
 }
 
-/// In the runtime (RuntimeEntry), on a goroutine or a foreign thread.
+/// In the runtime (RuntimeEntry), on a goroutine; on a foreign thread: false.
 [[gnu::always_inline]] inline bool chan_send_at_once(Chan* c, const void* from) noexcept {
   if (c->count.load(os::memory_order_relaxed) >= c->cap) return false;
   return with_free_lock(c, [c, from]() __attribute__((always_inline)) {
